@@ -1,0 +1,60 @@
+# Tritone: neural audio codecs on Triton. 'make' lists the targets.
+
+CODEC ?= nanocodec
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CHECKPOINT ?=
+AUDIO ?= samples/speech.wav
+REPOSITORY ?= artifacts/model_repository
+
+BIN := .venv/bin
+READY := .venv/.ready
+SOURCES := build/tritone_build client/tritone_client scripts backends/onnxruntime tests
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format models serve fidelity bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@echo
+	@echo '  variables: CODEC=$(CODEC) CHECKPOINT=file-or-hub-id AUDIO=$(AUDIO) PYTHON=$(PYTHON)'
+
+$(READY): requirements.txt build/pyproject.toml client/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
+	@echo "setting up .venv (once; PyTorch is most of it) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e build -e 'client[audio]' \
+	  | sed -nE 's/^Collecting ([^ ]+).*/  \1/p; s/^Installing collected packages.*/installing .../p'
+	@touch $@
+
+demo: $(READY) ## serve a codec, encode speech, decode the tokens, compare with the reference
+	@$(BIN)/python scripts/demo.py --codec $(CODEC) --audio $(AUDIO) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
+
+test: $(READY) ## run the tests, on the real server
+	@$(BIN)/python -m pytest -q
+
+lint: $(READY) ## check style and types
+	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary $(SOURCES)
+
+format: $(READY) ## rewrite the sources in the house style
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
+models: $(READY) ## build CODEC's models from CHECKPOINT (default: the published one, from the hub)
+	@$(BIN)/tritone-build models $(CODEC) --repository $(REPOSITORY) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
+
+serve: $(READY) ## serve CODEC on loopback until interrupted
+	@$(BIN)/python scripts/serve.py $(CODEC) --repository $(REPOSITORY)
+
+fidelity: $(READY) ## compare every codec, through Triton, with its reference; reports/fidelity.json
+	@$(BIN)/python scripts/fidelity.py
+
+bench: $(READY) ## time every codec beside its peers; reports/bench.json
+	@PYTHONPATH=backends/onnxruntime $(BIN)/python scripts/bench.py
+
+clean: ## remove what the commands made, .venv and the caches included
+	rm -rf .venv .cache artifacts reports .mypy_cache .ruff_cache .pytest_cache .hypothesis
