@@ -1,0 +1,123 @@
+"""Convolutions over time that know their own padding, and their published weight layouts."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tritone_build.layers.reach import Reach
+
+__all__ = ["Conv1d", "PadMode", "Padding", "UpsampleConv1d"]
+
+PadMode: TypeAlias = Literal["zeros", "replicate", "reflect"]
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Steps added before and after the signal, and what they hold."""
+
+    left: int
+    right: int
+    mode: PadMode = "zeros"
+
+    @classmethod
+    def causal(cls, kernel_size: int, dilation: int = 1) -> "Padding":
+        """All padding in the past: the output at a step needs no later step."""
+        return cls((kernel_size - 1) * dilation, 0)
+
+    @classmethod
+    def centred(cls, kernel_size: int, mode: PadMode, stride: int = 1, dilation: int = 1) -> "Padding":
+        """Padding of NeMo's Conv1dNorm: as much future as past, a stride's surplus rounded up."""
+        width = ((kernel_size - 1) * dilation) // 2 if stride == 1 else (kernel_size - stride + 1) // 2
+        return cls(width, width, mode)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Pad the last axis."""
+        mode = "constant" if self.mode == "zeros" else self.mode
+        return functional.pad(x, (self.left, self.right), mode=mode)
+
+
+class Conv1d(nn.Module):
+    """Padded convolution [B, C, T] -> [B, C', T / stride]; ``weight`` is [C', C, kernel]."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        padding: Padding,
+        stride: int = 1,
+        dilation: int = 1,
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        self.padding, self.stride, self.dilation = padding, stride, dilation
+
+    @property
+    def rate_change(self) -> Fraction:
+        """Steps out per step in."""
+        return Fraction(1, self.stride)
+
+    @property
+    def fewest_steps(self) -> int:
+        """A reflection needs one step more than it pads."""
+        return self.padding.left + 1 if self.padding.mode == "reflect" else 1
+
+    def reach(self, past: int, future: int) -> Reach:
+        """See :class:`tritone_build.layers.reach.Reaching`."""
+        width = (self.weight.shape[2] - 1) * self.dilation
+        return past * self.stride + self.padding.left, future * self.stride + width - self.padding.left
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T] -> [B, C', T / stride]."""
+        return functional.conv1d(self.padding(x), self.weight, self.bias, self.stride, dilation=self.dilation)
+
+
+class UpsampleConv1d(nn.Module):
+    """Transposed convolution with kernel 2r and stride r, run as a convolution and a pixel shuffle.
+
+    Each input frame fills two strides of output, so an output step depends on two frames only::
+
+        frame t-1   |w0 ........ wr-1|wr ....... w2r-1|
+        frame t                      |w0 ........ wr-1|wr ....... w2r-1|
+        output                       |   r steps of t  |
+
+    Those r steps are r channels of a convolution with kernel 2 over (t-1, t). ``weight`` keeps the
+    published layout of ``nn.ConvTranspose1d``, [C, C' / groups, 2r]; ``trim`` steps are dropped at
+    the start of the output: 0 makes the layer causal.
+
+    [B, C, T] -> [B, C', T * r].
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, rate: int, groups: int = 1, trim: int = 0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(in_channels, out_channels // groups, 2 * rate))
+        self.bias = nn.Parameter(torch.empty(out_channels))
+        self.rate, self.groups, self.trim = rate, groups, trim
+
+    @property
+    def rate_change(self) -> Fraction:
+        """Steps out per step in."""
+        return Fraction(self.rate)
+
+    def reach(self, past: int, future: int) -> Reach:
+        """See :class:`tritone_build.layers.reach.Reaching`; the worst of the r phases counts."""
+        return 1 - (self.trim - past) // self.rate, (self.rate - 1 + future + self.trim) // self.rate
+
+    def kernel(self) -> Tensor:
+        """The weight as a convolution's: [C' * r, C / groups, 2], earlier frame first."""
+        channels_in, per_group, _ = self.weight.shape
+        taps = self.weight.reshape(self.groups, channels_in // self.groups, per_group, 2, self.rate)
+        return taps.permute(0, 2, 4, 1, 3).flip(-1).reshape(-1, channels_in // self.groups, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T] -> [B, C', T * r]."""
+        steps = x.shape[2] * self.rate
+        x = functional.pad(x, (1, 1 if self.trim else 0))
+        y = functional.conv1d(x, self.kernel(), self.bias.repeat_interleave(self.rate), groups=self.groups)
+        y = y.reshape(y.shape[0], -1, self.rate, y.shape[2]).transpose(2, 3).flatten(2)
+        return y[..., self.trim : self.trim + steps] if self.trim else y

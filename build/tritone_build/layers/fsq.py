@@ -1,0 +1,58 @@
+"""Finite scalar quantization (Mentzer et al. 2023, arXiv 2309.15505), in groups, as NeMo has it.
+
+Source: nemo/collections/tts/modules/audio_codec_modules.py of NeMo 3.0.0, FiniteScalarQuantizer and
+GroupFiniteScalarQuantizer. Half precision cannot hold the indices, so all of this stays FP32.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
+from operator import mul
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["FiniteScalarQuantizer"]
+
+_SQUEEZE = 1e-3
+
+
+class FiniteScalarQuantizer(nn.Module):
+    """K groups, each rounding ``len(levels)`` latent dimensions to a grid of prod(levels) points."""
+
+    def __init__(self, num_groups: int, levels: Sequence[int]):
+        super().__init__()
+        self.num_groups, self.levels = num_groups, tuple(levels)
+        self.register_buffer("codebook", self._codebook(), persistent=False)
+
+    @property
+    def codebook_size(self) -> int:
+        """Tokens run from 0 to this less one."""
+        return prod(self.levels)
+
+    @property
+    def bases(self) -> list[int]:
+        """Weight of each dimension's level in the index; the first dimension varies fastest."""
+        return list(accumulate(self.levels[:-1], mul, initial=1))
+
+    def _codebook(self) -> Tensor:
+        """[N, d] grid points; an even number of levels reaches -1 but not +1."""
+        digits = (
+            torch.arange(self.codebook_size)[:, None] // torch.tensor(self.bases) % torch.tensor(self.levels)
+        )
+        halves = torch.tensor([level // 2 for level in self.levels])
+        return (digits - halves) / halves
+
+    def dequantize(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, K, T], each in range, -> latent [B, K * d, T]."""
+        codebook: Tensor = self.get_buffer("codebook")
+        return codebook[tokens].transpose(2, 3).flatten(1, 2)
+
+    def quantize(self, latent: Tensor) -> Tensor:
+        """Latent [B, K * d, T] -> tokens INT64 [B, K, T]; halves round to even."""
+        levels = torch.tensor(self.levels, dtype=torch.int32)[:, None]
+        scale = (levels - 1) / 2 * (1 - _SQUEEZE)
+        offset = torch.where(levels % 2 == 0, 0.5, 0.0)
+        grouped = latent.reshape(latent.shape[0], self.num_groups, len(self.levels), latent.shape[2])
+        digits = torch.round(scale * torch.tanh(grouped + torch.tan(offset / scale)) - offset) + levels // 2
+        return (digits * torch.tensor(self.bases, dtype=torch.float32)[:, None]).sum(2).to(torch.int64)

@@ -1,0 +1,40 @@
+"""Activations of HiFi-GAN style codecs."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["HalfSnake", "LeakyReLU"]
+
+_EPSILON = 1e-9
+_SLOPE = 0.01
+
+
+class LeakyReLU(nn.Module):
+    """x where positive, x / 100 elsewhere; one argument, whatever the number of channels."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return functional.leaky_relu(x, _SLOPE)
+
+
+class HalfSnake(nn.Module):
+    """Snake on the first half of the channels, leaky ReLU on the rest; [B, C, T] -> [B, C, T].
+
+    Snake is x + sin(alpha x)^2 / alpha with a learned alpha per channel (Liu et al. 2020,
+    arXiv 2006.08195); the halving is NeMo's (nemo/collections/common/parts/utils.py, HalfSnake).
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.empty(1, channels // 2, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T] -> [B, C, T]."""
+        snaked = x[:, : self.alpha.shape[1]]
+        rest = x[:, self.alpha.shape[1] :]
+        snaked = snaked + (self.alpha + _EPSILON).reciprocal() * torch.sin(self.alpha * snaked).square()
+        return torch.cat([snaked, functional.leaky_relu(rest, _SLOPE)], dim=1)

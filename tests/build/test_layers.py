@@ -1,0 +1,85 @@
+"""Layers equal their published counterparts and know how far they look."""
+
+import pytest
+import torch
+from torch import nn
+
+from tritone_build.layers.conv import Conv1d, Padding, UpsampleConv1d
+from tritone_build.layers.fsq import FiniteScalarQuantizer
+from tritone_build.layers.reach import reach_of, shortest_input
+
+
+def filled(layer: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    return layer.requires_grad_(False).double()
+
+
+@pytest.mark.parametrize("rate", [2, 3, 7, 8])
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("causal", [True, False])
+def test_upsampling_equals_the_trimmed_transposed_convolution(rate: int, groups: int, causal: bool) -> None:
+    trim = 0 if causal else (rate + 1) // 2
+    ours = filled(UpsampleConv1d(8, 4, rate, groups, trim))
+    theirs = nn.ConvTranspose1d(8, 4, 2 * rate, rate, groups=groups).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 8, 5, dtype=torch.double)
+    expected = theirs(x)[..., trim : trim + 5 * rate]
+    torch.testing.assert_close(ours(x), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        [Conv1d(1, 1, 7, Padding.causal(7))],
+        [Conv1d(1, 1, 3, Padding.centred(3, "replicate", dilation=5), dilation=5)],
+        [Conv1d(1, 1, 14, Padding.centred(14, "replicate", stride=7), stride=7)],
+        [UpsampleConv1d(1, 1, 3), Conv1d(1, 1, 5, Padding.causal(5))],
+        [UpsampleConv1d(1, 1, 3, trim=2), Conv1d(1, 1, 11, Padding.centred(11, "reflect"))],
+        [UpsampleConv1d(1, 1, 8, trim=4), Conv1d(1, 1, 3, Padding.centred(3, "zeros"))],
+    ],
+    ids=["causal", "dilated", "strided", "causal up", "centred up, odd", "centred up, even"],
+)
+def test_computed_reach_is_the_measured_reach(chain: list[nn.Module]) -> None:
+    """The middle output steps depend on exactly the input steps that the layers announce."""
+    layers = [filled(layer) for layer in chain]
+    x = torch.randn(1, 1, 70, dtype=torch.double, requires_grad=True)
+    y = nn.Sequential(*layers)(x)
+    rate = y.shape[2] / x.shape[2]
+    past = future = 0
+    for step in range(y.shape[2] // 2, y.shape[2] // 2 + max(1, round(rate))):
+        (gradient,) = torch.autograd.grad(y[0, 0, step], x, retain_graph=True)
+        touched = gradient[0, 0].nonzero()[:, 0]
+        here = int(step / rate)
+        past, future = max(past, here - int(touched.min())), max(future, int(touched.max()) - here)
+    assert (past, future) == reach_of(layers)
+
+
+def test_a_reflecting_layer_needs_one_step_more_than_it_pads() -> None:
+    layer = filled(Conv1d(1, 1, 7, Padding.centred(7, "reflect")))
+    assert shortest_input([layer]) == 4
+    layer(torch.zeros(1, 1, 4, dtype=torch.double))
+    with pytest.raises(RuntimeError, match=r"[Pp]adding"):
+        layer(torch.zeros(1, 1, 3, dtype=torch.double))
+
+
+@pytest.mark.parametrize("levels", [[9, 8, 8, 7], [8, 7, 6, 6], [5], [2, 3]])
+def test_every_token_survives_decoding_and_encoding(levels: list[int]) -> None:
+    quantizer = FiniteScalarQuantizer(1, levels)
+    tokens = torch.arange(quantizer.codebook_size)[None, None]
+    # tanh squeezes the grid: undo it, so that each point falls on its own level again.
+    halves = torch.tensor([level // 2 for level in levels])[:, None]
+    even = torch.tensor([level % 2 == 0 for level in levels])[:, None]
+    scale = (torch.tensor(levels)[:, None] - 1) / 2 * (1 - 1e-3)
+    offset = torch.where(even, 0.5, 0.0)
+    points = (quantizer.dequantize(tokens)[0] * halves + offset) / scale
+    latent = torch.atanh(points.clamp(-0.9999999, 0.9999999)) - torch.tan(offset / scale)
+    assert torch.equal(quantizer.quantize(latent[None]), tokens)
+
+
+@pytest.mark.parametrize(("levels", "silent"), [([9, 8, 8, 7], 2056), ([8, 7, 6, 6], 1204)])
+def test_a_silent_latent_is_the_known_token(levels: list[int], silent: int) -> None:
+    quantizer = FiniteScalarQuantizer(2, levels)
+    assert torch.unique(quantizer.quantize(torch.zeros(1, 8, 3))).tolist() == [silent]
+    assert not quantizer.dequantize(torch.full((1, 2, 3), silent)).any()
