@@ -1,0 +1,62 @@
+"""The codec families, one module each, and the one way to load a codec of any of them.
+
+A family is a module with the members of :class:`tritone_build.codecs.base.Family`.
+"""
+
+import re
+
+from tritone_build.checkpoints import Checkpoint
+from tritone_build.codecs import nemo
+from tritone_build.codecs.base import Codec, Family, Variant
+from tritone_build.errors import CheckpointError, UnknownCodecError
+
+__all__ = ["FAMILIES", "VARIANTS", "family_of", "load_codec", "variant"]
+
+FAMILIES: tuple[Family, ...] = (nemo,)
+VARIANTS = {variant.name: variant for family in FAMILIES for variant in family.VARIANTS}
+
+
+def variant(name: str) -> Variant:
+    """The published variant of that name; UnknownCodecError lists the names there are."""
+    if name not in VARIANTS:
+        raise UnknownCodecError(name, list(VARIANTS))
+    return VARIANTS[name]
+
+
+def family_of(checkpoint: Checkpoint) -> Family:
+    """The family a checkpoint is of, supported or not; CheckpointError where there is none."""
+    for family in FAMILIES:
+        if family.recognises(checkpoint):
+            return family
+    raise CheckpointError(
+        f"{checkpoint.source}: a checkpoint of no known codec; its configuration has "
+        f"{sorted(checkpoint.config)}"
+    )
+
+
+def load_codec(checkpoint: Checkpoint, name: str | None = None) -> Codec:
+    """Load a checkpoint of any family, strictly.
+
+    Args:
+        checkpoint: what :func:`tritone_build.checkpoints.open_checkpoint` read.
+        name: what the models shall be called; a published variant's name is kept for checkpoints
+            of its geometry, and is the default for them.
+
+    Raises:
+        CheckpointError: of no known family, of another codec than named, or damaged.
+        UnsupportedNetworkError: of a known family, with an option that is not implemented.
+    """
+    family = family_of(checkpoint)
+    published = family.variant_of(checkpoint)
+    name = name or published
+    if name is None:
+        raise CheckpointError(f"{checkpoint.source}: not of a published geometry; name the codec yourself")
+    if name in VARIANTS and name != published:
+        raise CheckpointError(
+            f"{checkpoint.source}: the checkpoint is of {published or 'an unpublished geometry'}, "
+            f"not of {name}; "
+            f"call it {published or 'by a name of your own'} or give the checkpoint of {name}"
+        )
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise CheckpointError(f"{name!r} cannot name a codec; use lower-case letters, digits and underscores")
+    return family.load(name, checkpoint)

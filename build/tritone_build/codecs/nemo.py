@@ -1,0 +1,206 @@
+"""NeMo's HiFi-GAN codecs: NanoCodec at three bitrates and the Low Frame-rate Speech Codec.
+
+Papers: arXiv 2508.05835 (NanoCodec), 2409.12117 (LFSC). Geometry comes from a checkpoint's own
+configuration; a safetensors copy that has none must fit a published variant tensor by tensor.
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import ceil, sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tritone_build import weight_norm
+from tritone_build.checkpoints import Checkpoint
+from tritone_build.codecs.base import Codec, Geometry, Variant, assign_strictly
+from tritone_build.codecs.nemo_config import NemoConfig, parse, published
+from tritone_build.errors import UnsupportedNetworkError
+from tritone_build.layers.conv import UpsampleConv1d
+from tritone_build.layers.fsq import FiniteScalarQuantizer
+from tritone_build.layers.hifigan import HiFiGanDecoder, HiFiGanEncoder
+from tritone_build.layers.reach import reach_of, shortest_input
+
+__all__ = ["VARIANTS", "load", "recognises", "seeded_tensors", "variant_of"]
+
+_TRAINING_ONLY = ("discriminator.", "slm_encoder.", "slm_predictor.", "speaker_encoder.")
+
+_NANO_ENCODER = {"base_channels": 24, "activation": "lrelu", "pad_mode": "replicate"}
+_NANO_DECODER = {
+    "_target_": "CausalHiFiGANDecoder",
+    "base_channels": 864,
+    "activation": "half_snake",
+    "output_activation": "clamp",
+    "pad_mode": "zeros",
+    "n_groups_equal_to_out_channels": True,
+}
+_LFSC_ENCODER = {"base_channels": 48, "activation": "lrelu", "resblock_dilation_sizes": [1]}
+_LFSC_DECODER = {"_target_": "HiFiGANDecoder", "base_channels": 1024, "activation": "lrelu"}
+
+VARIANTS: tuple[Variant, ...] = (
+    Variant(
+        "nanocodec",
+        "nvidia/nemo-nano-codec-22khz-0.6kbps-12.5fps",
+        published(_NANO_ENCODER, _NANO_DECODER, [7, 7, 6, 3, 2], 4, [9, 8, 8, 7]),
+        revision="5c8e22ed763c14d81337fbe6ca74062f3d10f7e5",
+        sha256="bd5883099d0c74ceda760b6b7a1600b86da4d8a02531c9c282679951dcb08870",
+    ),
+    Variant(
+        "nanocodec_1780bps",
+        "nvidia/nemo-nano-codec-22khz-1.78kbps-12.5fps",
+        published(_NANO_ENCODER, _NANO_DECODER, [7, 7, 6, 3, 2], 13, [8, 7, 6, 6]),
+        revision="c4ab84a92c8d36a8b5a79eaea807cfaf7f03ed86",
+    ),
+    Variant(
+        "nanocodec_1890bps",
+        "nvidia/nemo-nano-codec-22khz-1.89kbps-21.5fps",
+        published(_NANO_ENCODER, _NANO_DECODER, [8, 8, 4, 2, 2], 8, [8, 7, 6, 6]),
+        revision="fc00890b604aa2de298d2641ffc6c5f6caf8c4d7",
+    ),
+    Variant(
+        "lfsc",
+        "nvidia/low-frame-rate-speech-codec-22khz",
+        published(_LFSC_ENCODER, _LFSC_DECODER, [8, 8, 4, 2, 2], 8, [8, 7, 6, 6]),
+    ),
+)
+
+
+class Network(nn.Module):
+    """Both halves and the quantizer's published buffers; no weight norm."""
+
+    def __init__(self, config: NemoConfig):
+        super().__init__()
+        self.audio_encoder = HiFiGanEncoder(config.encoder)
+        self.audio_decoder = HiFiGanDecoder(config.decoder)
+
+    def published_names(self) -> dict[str, str]:
+        """Name in a checkpoint, weight norm folded, -> name here."""
+        return {_published_name(name): name for name, _ in self.named_parameters()}
+
+
+def _published_name(name: str) -> str:
+    owner, _, leaf = name.rpartition(".")
+    return f"{owner}.activation.snake_act.{leaf}" if leaf == "alpha" else f"{owner}.conv.{leaf}"
+
+
+def _quantizer_tensors(config: NemoConfig) -> dict[str, Tensor]:
+    """Buffers that a checkpoint repeats for every group: INT32 [1, d, 1]."""
+    fsq = FiniteScalarQuantizer(config.num_groups, config.levels)
+    values = {"num_levels": fsq.levels, "dim_base_index": fsq.bases}
+    return {
+        f"vector_quantizer.fsqs.{group}.{name}": torch.tensor(value, dtype=torch.int32)[None, :, None]
+        for group in range(config.num_groups)
+        for name, value in values.items()
+    }
+
+
+def recognises(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint is of this family, supported or not."""
+    return "nemo" in str(checkpoint.config.get("target", "")) or any(
+        name.startswith("audio_decoder.") for name in checkpoint.tensors
+    )
+
+
+def _config_of(checkpoint: Checkpoint) -> NemoConfig:
+    """From the checkpoint's configuration, else from the one published variant its tensors fit."""
+    if set(checkpoint.config) & {"audio_decoder", "audio_encoder", "target"}:
+        return parse(checkpoint.config)
+    shapes = {name: tuple(t.shape) for name, t in _inference_tensors(checkpoint).items()}
+    levels = {name: t for name, t in checkpoint.tensors.items() if name.endswith(".num_levels")}
+    for variant in VARIANTS:
+        config = parse(variant.config)
+        expected = _quantizer_tensors(config)
+        if shapes == _shapes(config) and all(torch.equal(t, expected[name]) for name, t in levels.items()):
+            return config
+    raise UnsupportedNetworkError(
+        f"{checkpoint.source}: the configuration does not describe the network, and the tensors fit no "
+        f"published variant ({', '.join(v.name for v in VARIANTS)}); use the .nemo file"
+    )
+
+
+def _shapes(config: NemoConfig) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        network = Network(config)
+    names = network.published_names()
+    shapes = {published: tuple(network.get_parameter(name).shape) for published, name in names.items()}
+    return shapes | {name: tuple(t.shape) for name, t in _quantizer_tensors(config).items()}
+
+
+def _inference_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    kept = {
+        n: t for n, t in checkpoint.tensors.items() if not n.startswith(_TRAINING_ONLY) and "_loss" not in n
+    }
+    return weight_norm.fold(kept)
+
+
+def variant_of(checkpoint: Checkpoint) -> str | None:
+    """Name of the published variant whose network this is."""
+    config = _config_of(checkpoint)
+    return next((v.name for v in VARIANTS if parse(v.config) == config), None)
+
+
+def load(name: str, checkpoint: Checkpoint) -> Codec:
+    """The codec with its weights, strictly: CheckpointMismatchError names every tensor that is off."""
+    config, tensors = _config_of(checkpoint), _inference_tensors(checkpoint)
+    with torch.device("meta"):
+        network = Network(config)
+    names = network.published_names()
+    assign_strictly(network, names, tensors, _quantizer_tensors(config), checkpoint.source)
+    network.eval().requires_grad_(False)
+    return Codec(
+        name=name,
+        geometry=_geometry(config, network),
+        quantizer=FiniteScalarQuantizer(config.num_groups, config.levels),
+        decoder=network.audio_decoder,
+        encoder=network.audio_encoder,
+        checkpoint_sha256=checkpoint.sha256,
+    )
+
+
+def _geometry(config: NemoConfig, network: Network) -> Geometry:
+    decoder, encoder, hop = network.audio_decoder, network.audio_encoder, config.samples_per_frame
+    fewest = max(shortest_input(decoder.chain()), shortest_input(encoder.chain(), Fraction(hop)))
+    quantizer = FiniteScalarQuantizer(config.num_groups, config.levels)
+    return Geometry(
+        sample_rate_hz=config.sample_rate_hz,
+        samples_per_frame=hop,
+        num_codebooks=config.num_groups,
+        codebook_size=quantizer.codebook_size,
+        latent_dim=config.decoder.latent_dim,
+        causal=config.decoder.causal,
+        min_frames=fewest,
+        lookaround_frames=max(reach_of(decoder.chain())),
+        encode_lookaround_frames=ceil(max(reach_of(encoder.chain())) / hop),
+    )
+
+
+def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
+    """Random weights under their published names.
+
+    Scaled so that speech gives varied tokens, and tokens give sound that is not clipped.
+    """
+    parsed = parse(config)
+    network = Network(parsed)
+    tensors = dict(_quantizer_tensors(parsed))
+    for published_name, name in network.published_names().items():
+        parameter = network.get_parameter(name)
+        owner = network.get_submodule(name.rpartition(".")[0])
+        noise = torch.randn(parameter.shape, generator=generator)
+        if name.endswith("bias"):
+            tensors[published_name] = 0.02 * noise
+        elif name.endswith("alpha"):
+            tensors[published_name] = 1 + 0.2 * noise
+        else:
+            fan = 2 * parameter.shape[1] if isinstance(owner, UpsampleConv1d) else parameter[0].numel()
+            tensors[published_name] = noise * (_gain(name) / sqrt(fan))
+    return tensors
+
+
+def _gain(name: str) -> float:
+    """Spread of a layer's output over its input's."""
+    if name.startswith("audio_encoder.pre_conv"):
+        return 75.0
+    if name.startswith("audio_decoder.post_conv"):
+        return 0.07
+    return 0.2 if "res_blocks" in name else 1.0

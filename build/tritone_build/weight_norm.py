@@ -1,0 +1,65 @@
+"""Weight normalization in checkpoints: w = g * v / |v| per leading index, in three spellings.
+
+Salimans and Kingma 2016, arXiv 1602.07868. PyTorch's parametrizations write ``original0`` (g) and
+``original1`` (v), its older hooks ``weight_g`` and ``weight_v``; a folded checkpoint has ``weight``.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from tritone_build.errors import CheckpointError
+
+__all__ = ["Spelling", "fold", "unfold"]
+
+
+class Spelling(Enum):
+    """How a checkpoint stores a normalized weight: the suffixes of g and v."""
+
+    PARAMETRIZED = (".parametrizations.weight.original0", ".parametrizations.weight.original1")
+    HOOKED = (".weight_g", ".weight_v")
+    PLAIN = ("", ".weight")
+
+
+def fold(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace every g and v, in whichever spelling, by their weight; CheckpointError for half a pair."""
+    folded = dict(tensors)
+    for g_suffix, v_suffix in (Spelling.PARAMETRIZED.value, Spelling.HOOKED.value):
+        for name in tensors:
+            if name.endswith(g_suffix) and name.removesuffix(g_suffix) + v_suffix not in tensors:
+                raise CheckpointError(
+                    f"{name} is there but {name.removesuffix(g_suffix)}{v_suffix} is missing"
+                )
+            if name.endswith(v_suffix):
+                owner = name.removesuffix(v_suffix)
+                if owner + g_suffix not in tensors:
+                    raise CheckpointError(f"{name} is there but {owner}{g_suffix} is missing")
+                g, v = folded.pop(owner + g_suffix).float(), folded.pop(name).float()
+                folded[f"{owner}.weight"] = v * (g / _norm(v))
+    return folded
+
+
+def unfold(
+    tensors: Mapping[str, Tensor], spelling: Spelling, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Spell every weight as g and v, |v| drawn at random; the inverse of :func:`fold`."""
+    if spelling is Spelling.PLAIN:
+        return dict(tensors)
+    g_suffix, v_suffix = spelling.value
+    spelled: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if not name.endswith(".weight"):
+            spelled[name] = tensor
+            continue
+        owner, g = name.removesuffix(".weight"), _norm(tensor)
+        spelled[owner + g_suffix] = g
+        spelled[owner + v_suffix] = tensor * (0.5 + torch.rand(g.shape, generator=generator))
+    return spelled
+
+
+def _norm(v: Tensor) -> Tensor:
+    """Euclidean norm over all axes but the first, which are kept with length 1."""
+    norm: Tensor = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
+    return norm
