@@ -1,0 +1,165 @@
+"""``tritone-build``: from a codec checkpoint to the models that Triton serves."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tritone_build.checkpoints import Checkpoint, open_checkpoint
+from tritone_build.codecs import VARIANTS, load_codec, variant
+from tritone_build.errors import CheckpointError, TritoneBuildError
+from tritone_build.fixtures import write_fixture
+from tritone_build.repository import is_current, model_names, write_repository
+from tritone_build.weight_norm import Spelling
+
+__all__ = ["main"]
+
+_EXAMPLES = """\
+examples:
+  tritone-build codecs                                     what can be built, and from which checkpoint
+  tritone-build models nanocodec                           fetch the published checkpoint and build it
+  tritone-build models --checkpoint my-finetune.nemo       the codec is recognised by its geometry
+  tritone-build inspect my-finetune.nemo                   what a checkpoint holds
+  tritone-build fixture nanocodec noise.nemo --seed 1      random weights in the published format
+"""
+_SPELLINGS = {
+    "parametrizations": Spelling.PARAMETRIZED,
+    "weight_g": Spelling.HOOKED,
+    "folded": Spelling.PLAIN,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; 0 when all went well, 1 after an error that was told in words."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (TritoneBuildError, OSError) as error:
+        print(f"tritone-build: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "tritone-build",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    commands.add_parser("codecs", help="list the published codecs").set_defaults(run=_codecs)
+
+    models = commands.add_parser("models", help="export a codec's ONNX models into a model repository")
+    models.set_defaults(run=_models)
+    models.add_argument("codec", nargs="?", help="what the models are called (default: by geometry)")
+    models.add_argument("--checkpoint", help="file, folder or hub id (default: the codec's published one)")
+    models.add_argument("--revision", help="commit or branch on the hub (default: the pinned one)")
+    models.add_argument(
+        "--repository", type=Path, default=Path("artifacts/model_repository"), help="%(default)s"
+    )
+    models.add_argument("--force", action="store_true", help="build also what is up to date")
+    models.add_argument(
+        "--dry-run", action="store_true", help="check the checkpoint, say what would be written"
+    )
+
+    inspect = commands.add_parser("inspect", help="show what a checkpoint holds")
+    inspect.set_defaults(run=_inspect)
+    inspect.add_argument("checkpoint", help="file, folder or hub id")
+    inspect.add_argument("--tensors", action="store_true", help="list every tensor")
+
+    fixture = commands.add_parser("fixture", help="write seeded random weights in a published format")
+    fixture.set_defaults(run=_fixture)
+    fixture.add_argument("codec", help="a published codec, whose geometry is used")
+    fixture.add_argument("output", type=Path, help="file to write, or folder for safetensors")
+    fixture.add_argument("--seed", type=int, default=0, help="%(default)s")
+    fixture.add_argument(
+        "--layout", choices=("nemo", "nemo.gz", "safetensors"), default="nemo", help="%(default)s"
+    )
+    fixture.add_argument(
+        "--weight-norm",
+        choices=tuple(_SPELLINGS),
+        default="parametrizations",
+        help="how normalized weights are stored (%(default)s)",
+    )
+    return parser
+
+
+def _codecs(_: argparse.Namespace) -> None:
+    table = Table("codec", "published checkpoint")
+    for each in VARIANTS.values():
+        table.add_row(each.name, each.hub_id)
+    Console().print(table)
+
+
+def _models(options: argparse.Namespace) -> None:
+    console = Console(stderr=True)
+    checkpoint = _checkpoint(options)
+    codec = load_codec(checkpoint, options.codec)
+    if not options.force and is_current(options.repository, codec.name, checkpoint.sha256):
+        console.print(f"{codec.name}: models in {options.repository} are up to date")
+        return
+    if options.dry_run:
+        for name in model_names(codec.name).values():
+            console.print(f"would write {options.repository / name}")
+        return
+    started = time.monotonic()
+    with console.status("exporting") as status:
+
+        def progress(model: str) -> None:
+            status.update(f"exporting {model}")
+            if not console.is_terminal:
+                console.print(f"exporting {model} ...")
+
+        write_repository(codec, options.repository, progress)
+    console.print(
+        f"{codec.name}: models written to {options.repository} in {time.monotonic() - started:.0f} s"
+    )
+
+
+def _checkpoint(options: argparse.Namespace) -> Checkpoint:
+    if options.checkpoint:
+        return open_checkpoint(options.checkpoint, options.revision)
+    if options.codec is None:
+        raise CheckpointError("name a codec, or give a checkpoint with --checkpoint")
+    published = variant(options.codec)
+    checkpoint = open_checkpoint(published.hub_id, options.revision or published.revision)
+    pinned = None if options.revision else published.sha256
+    if pinned not in (None, checkpoint.sha256):
+        raise CheckpointError(f"{published.hub_id}: SHA-256 is {checkpoint.sha256}, expected {pinned}")
+    return checkpoint
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    console = Console()
+    checkpoint = open_checkpoint(options.checkpoint)
+    elements = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    console.print(f"{checkpoint.source}: {checkpoint.layout}, SHA-256 {checkpoint.sha256}")
+    console.print(f"{len(checkpoint.tensors)} tensors, {elements:,} elements")
+    parts = Table("part", "tensors", "elements")
+    for part in sorted({name.partition(".")[0] for name in checkpoint.tensors}):
+        of_part = [
+            tensor.numel() for name, tensor in checkpoint.tensors.items() if name.partition(".")[0] == part
+        ]
+        parts.add_row(part, str(len(of_part)), f"{sum(of_part):,}")
+    console.print(parts)
+    if options.tensors:
+        for name, tensor in checkpoint.tensors.items():
+            console.print(f"{name} {list(tensor.shape)} {tensor.dtype}", highlight=False)
+    codec = load_codec(checkpoint)
+    console.print(f"a complete checkpoint of {codec.name}; every tensor fits")
+    facts = Table("geometry", "")
+    for key, value in vars(codec.geometry).items():
+        facts.add_row(key, str(value))
+    console.print(facts)
+
+
+def _fixture(options: argparse.Namespace) -> None:
+    config = variant(options.codec).config
+    spelling = _SPELLINGS[options.weight_norm]
+    written = write_fixture(config, options.output, options.seed, options.layout, spelling)
+    print(f"{written}: random weights, seed {options.seed}; what they decode to is noise")
