@@ -1,0 +1,259 @@
+"""Finding and running the real Triton server: NVIDIA's container's, else the one from PyPI."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from urllib.error import URLError
+
+from wheels import CACHE, Wheel
+
+__all__ = ["Ports", "ServerError", "TritonServer", "find_server", "serving"]
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PYTRITON = Wheel(
+    "nvidia-pytriton==0.7.0",
+    "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
+    ("pytriton/tritonserver/", "nvidia_pytriton.libs/"),
+)
+_CONTAINER = Path("/opt/tritonserver")
+_EVERYWHERE = "0.0.0.0"  # noqa: S104
+_START_TIMEOUT_S, _STOP_TIMEOUT_S = 120, 15
+
+
+class ServerError(RuntimeError):
+    """The server cannot start, did not start, or died; the message says why."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports of one server."""
+
+    http: int = 8000
+    grpc: int = 8001
+    metrics: int = 8002
+
+    @classmethod
+    def free(cls) -> "Ports":
+        """Three ports that nobody listens on now."""
+        sockets = [socket.socket() for _ in range(3)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        numbers = [each.getsockname()[1] for each in sockets]
+        for each in sockets:
+            each.close()
+        return cls(*numbers)
+
+
+@dataclass
+class TritonServer:
+    """A Triton process serving some codecs of a repository; a context manager.
+
+    Args:
+        repository: folder of models.
+        codecs: their names; each with its decoder and its encoder.
+        host: address to listen on.
+        ports: where.
+    """
+
+    repository: Path
+    codecs: Sequence[str]
+    host: str = "127.0.0.1"
+    ports: Ports = field(default_factory=Ports)
+
+    def __post_init__(self) -> None:
+        self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Address for gRPC clients on this machine."""
+        host = "127.0.0.1" if self.host == _EVERYWHERE else self.host
+        return f"{host}:{self.ports.grpc}"
+
+    @property
+    def pid(self) -> int:
+        """Of the running server."""
+        assert self._process is not None, "started"
+        return self._process.pid
+
+    def models(self) -> list[str]:
+        """Models to load; ServerError names those whose files are missing."""
+        for codec in self.codecs:
+            for role in ("dequantize", "vocoder", "decode", "encode"):
+                folder = self.repository / f"{codec}_{role}"
+                needed = [folder / "config.pbtxt"]
+                needed += [] if role == "decode" else [folder / "1" / "model.onnx"]
+                for path in needed:
+                    if not path.exists():
+                        raise ServerError(f"{path} is missing; build it with 'make models CODEC={codec}'")
+        return [f"{codec}_{role}" for codec in self.codecs for role in ("decode", "encode")]
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """The command line and the environment it needs."""
+        executable, backends, environment = find_server()
+        options = {
+            "model-repository": self.repository,
+            "backend-directory": backends,
+            "model-control-mode": "explicit",
+            "http-address": self.host,
+            "http-port": self.ports.http,
+            "grpc-address": self.host,
+            "grpc-port": self.ports.grpc,
+            "metrics-address": self.host,
+            "metrics-port": self.ports.metrics,
+            "log-verbose": 0,
+        }
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        return [str(executable), *flags, *(f"--load-model={name}" for name in self.models())], environment
+
+    def start(self) -> "TritonServer":
+        """Start and wait until every model is ready; ServerError with the server's own reason."""
+        command, environment = self.command()
+        self._refuse_taken_ports()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._ready():
+            if self._process.poll() is not None:
+                raise ServerError(f"the server ended while starting: {self._reason()} (log: {self.log})")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise ServerError(f"the server was not ready within {_START_TIMEOUT_S} s (log: {self.log})")
+            time.sleep(0.1)
+        return self
+
+    def stop(self) -> None:
+        """Let requests in flight end, then stop; killed if that takes too long."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def wait(self) -> int:
+        """Exit status, once the server ends by itself."""
+        assert self._process is not None, "started"
+        return self._process.wait()
+
+    def __enter__(self) -> "TritonServer":
+        return self.start()
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.stop()
+
+    def _refuse_taken_ports(self) -> None:
+        for name, port in vars(self.ports).items():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((self.host, port))
+                except OSError as error:
+                    raise ServerError(
+                        f"{name} port {port} on {self.host} cannot be used ({error.strerror}); "
+                        f"stop what listens there or choose another with --{name}-port"
+                    ) from error
+
+    def _ready(self) -> bool:
+        host = self.url.rpartition(":")[0]
+        try:
+            with urllib.request.urlopen(
+                f"http://{host}:{self.ports.http}/v2/health/ready", timeout=1
+            ) as answer:
+                return bool(answer.status == HTTPStatus.OK)
+        except (URLError, OSError):
+            return False
+
+    def _reason(self) -> str:
+        text = self.log.read_text(errors="replace")
+        failed = re.findall(r"failed to load '(\S+)' version \d+: (.+)", text)
+        if failed:
+            return "; ".join(f"{model}: {why}" for model, why in failed)
+        errors = [line for line in text.splitlines() if line.startswith("E")]
+        return (errors or text.strip().splitlines() or ["no output"])[-1]
+
+
+def find_server() -> tuple[Path, Path, dict[str, str]]:
+    """The server's binary, its folder of backends, and the environment it needs.
+
+    Raises:
+        ServerError: none runs with this Python on this machine.
+        WheelError: it cannot be fetched.
+    """
+    return _container() or _from_pypi()
+
+
+def _container() -> tuple[Path, Path, dict[str, str]] | None:
+    """The server of NVIDIA's container, if we are inside one that has ONNX Runtime."""
+    executable = shutil.which("tritonserver") or str(_CONTAINER / "bin" / "tritonserver")
+    backends = _CONTAINER / "backends"
+    if Path(executable).exists() and (backends / "onnxruntime").is_dir():
+        return Path(executable), backends, {}
+    return None
+
+
+def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
+    """The server out of the nvidia-pytriton wheel, with our ONNX Runtime backend beside its Python one."""
+    files = _PYTRITON.unpacked()
+    root, libraries = files / "pytriton" / "tritonserver", files / "nvidia_pytriton.libs"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.exists():
+        known = ", ".join(sorted(path.name for path in (root / "python_backend_stubs").iterdir()))
+        raise ServerError(f"this is Python {version}, but the server's Python backend exists for {known}")
+    environment = {
+        "LD_LIBRARY_PATH": ":".join(filter(None, [str(libraries), sysconfig.get_config_var("LIBDIR")])),
+        # The stub embeds an isolated interpreter, deaf to PYTHONPATH; it finds our packages by its PATH.
+        "PATH": f"{Path(sys.prefix, 'bin')}:{os.environ.get('PATH', '')}",
+    }
+    _refuse_missing_libraries(stub, environment)
+    backends = CACHE / "backends"
+    _copy([*(root / "backends" / "python").iterdir(), stub], backends / "python")
+    _copy((_ROOT / "backends" / "onnxruntime").glob("*.py"), backends / "onnxruntime")
+    return root / "bin" / "tritonserver", backends, environment
+
+
+def _refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:
+    listing = subprocess.run(
+        ["ldd", stub], check=False, env=os.environ | environment, capture_output=True, text=True
+    )
+    missing = re.findall(r"(\S+) => not found", listing.stdout)
+    if missing:
+        raise ServerError(
+            f"the server's Python backend needs {', '.join(missing)}, which this machine lacks; use a "
+            "Python built with --enable-shared, or install the library (Debian and Ubuntu: libpython3.N)"
+        )
+
+
+def _copy(files: Iterator[Path] | Sequence[Path], folder: Path) -> None:
+    """Copy, since Triton refuses backends that are links; replace whole files only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        partial = folder / f".{file.name}.{os.getpid()}"
+        shutil.copy2(file, partial)
+        partial.rename(folder / file.name)
+
+
+@contextmanager
+def serving(repository: Path, codecs: Sequence[str]) -> Iterator[TritonServer]:
+    """A server on free ports of loopback, for tests and measurements."""
+    with TritonServer(repository, codecs, ports=Ports.free()) as server:
+        yield server

@@ -1,0 +1,50 @@
+"""Which server is run, and with what."""
+
+from pathlib import Path
+
+import pytest
+
+import tritonserver
+from tritonserver import Ports, TritonServer, find_server
+from wheels import Wheel, WheelError
+
+
+def test_nvidias_container_is_preferred_where_we_are_inside_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = tmp_path / "opt"
+    (container / "backends" / "onnxruntime").mkdir(parents=True)
+    (container / "bin").mkdir()
+    (container / "bin" / "tritonserver").touch(mode=0o755)
+    monkeypatch.setattr(tritonserver, "_CONTAINER", container)
+    assert find_server() == (container / "bin" / "tritonserver", container / "backends", {})
+    (container / "backends" / "onnxruntime").rmdir()
+    assert find_server()[1] != container / "backends", "without ONNX Runtime it cannot serve our models"
+
+
+def test_it_listens_on_loopback_and_loads_only_what_was_asked(repository: Path) -> None:
+    command, _ = TritonServer(repository, ["small_lfsc"], ports=Ports(1, 2, 3)).command()
+    assert {"--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1"} <= set(
+        command
+    )
+    assert {"--http-port=1", "--grpc-port=2", "--metrics-port=3"} <= set(command)
+    loaded = [flag for flag in command if flag.startswith("--load-model")]
+    assert loaded == ["--load-model=small_lfsc_decode", "--load-model=small_lfsc_encode"]
+
+
+def test_a_library_that_the_server_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = tmp_path / "ldd"
+    listing.write_text("#!/bin/sh\necho '  libpython3.11.so.1.0 => not found'\n")
+    listing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(tritonserver.ServerError, match=r"needs libpython3\.11\.so\.1\.0.*--enable-shared"):
+        find_server()
+
+
+def test_a_wheel_with_another_hash_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wheels.CACHE", tmp_path)
+    with pytest.raises(WheelError, match="expected 0000"):
+        Wheel("einops==0.8.2", "0" * 64, ("einops/",)).unpacked(say=False)
+    with pytest.raises(WheelError, match=r"pip could not fetch einops==0\.0\.0"):
+        Wheel("einops==0.0.0", "0" * 64, ("einops/",)).unpacked(say=False)
+    assert not list((tmp_path / "wheels").iterdir())
