@@ -1,0 +1,133 @@
+"""``tritone``: encode and decode files on a running server."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from tritone_client.audio import read_audio, write_audio
+from tritone_client.codec import Codec, served_codecs
+from tritone_client.errors import MissingExtraError, TokensError, TritoneError
+
+__all__ = ["main"]
+
+_EXAMPLES = """\
+examples:
+  tritone codecs                                what the server serves
+  tritone encode speech.flac tokens.npy         any rate, any number of channels
+  tritone decode tokens.npy speech.wav
+  tritone encode a.wav b.wav c.wav tokens/      many files into a folder
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; 0 when all went well, 1 after an error that was told in words."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (TritoneError, OSError) as error:
+        print(f"tritone: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "tritone", description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    listing = commands.add_parser("codecs", help="list the codecs that the server serves")
+    listing.set_defaults(run=_codecs)
+    encode = commands.add_parser("encode", help="audio files to token files (.npy, INT64 [K, T])")
+    encode.set_defaults(run=_encode)
+    decode = commands.add_parser("decode", help="token files to audio files")
+    decode.set_defaults(run=_decode)
+    decode.add_argument("--format", default="wav", help="ending of files written into a folder (%(default)s)")
+    for command in (encode, decode):
+        command.add_argument("source", nargs="+", type=Path, help="one or more files")
+        command.add_argument("target", type=Path, help="a file, or a folder for several sources")
+        command.add_argument("--codec", help="which codec; needless where only one is served")
+    for command in (listing, encode, decode):
+        command.add_argument(
+            "--url",
+            default=os.environ.get("TRITONE_URL", "127.0.0.1:8001"),
+            help="host:port of gRPC (default: $TRITONE_URL, else 127.0.0.1:8001)",
+        )
+    return parser
+
+
+def _codecs(options: argparse.Namespace) -> None:
+    row = "{:<20} {:>9} {:>12} {:>10} {:>10} {:>12}".format
+    print(row("codec", "rate Hz", "frames per s", "codebooks", "entries", "bits per s"))
+    for name in served_codecs(options.url):
+        with Codec(name, options.url) as codec:
+            info = codec.info
+        figures = (info.num_codebooks, info.codebook_size, round(info.bitrate_bps))
+        print(row(name, info.sample_rate_hz, f"{info.frame_rate_hz:.2f}", *figures))
+
+
+def _encode(options: argparse.Namespace) -> None:
+    with _opened(options) as codec:
+
+        def convert(source: Path, target: Path) -> None:
+            audio, rate_hz = read_audio(source)
+            tokens = codec.encode(audio, rate_hz)
+            with target.open("wb") as file:
+                np.save(file, tokens)
+
+        _convert_all(options, "npy", convert)
+
+
+def _decode(options: argparse.Namespace) -> None:
+    with _opened(options) as codec:
+
+        def convert(source: Path, target: Path) -> None:
+            write_audio(target, codec.decode(_read_tokens(source)), codec.info.sample_rate_hz)
+
+        _convert_all(options, options.format, convert)
+
+
+@contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[Codec]:
+    name = options.codec
+    if name is None:
+        served = served_codecs(options.url)
+        if len(served) != 1:
+            raise TritoneError(f"the server has {', '.join(served) or 'no codec'}; choose one with --codec")
+        name = served[0]
+    with Codec(name, options.url) as codec:
+        yield codec
+
+
+def _read_tokens(path: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
+    try:
+        tokens: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise TokensError(f"{path} is no .npy file of tokens: {error}") from error
+    return tokens
+
+
+def _convert_all(options: argparse.Namespace, ending: str, convert: Callable[[Path, Path], None]) -> None:
+    sources, target = options.source, options.target
+    into_folder = len(sources) > 1 or target.is_dir()
+    if into_folder:
+        if target.suffix and not target.is_dir():
+            raise TritoneError(f"{len(sources)} sources need a folder as target, got the file {target}")
+        target.mkdir(parents=True, exist_ok=True)
+    for source in _with_progress(sources):
+        convert(source, target / f"{source.stem}.{ending}" if into_folder else target)
+
+
+def _with_progress(sources: Sequence[Path]) -> Iterable[Path]:
+    if len(sources) == 1 or not sys.stderr.isatty():
+        return sources
+    try:
+        from rich.console import Console
+        from rich.progress import track
+    except ImportError as error:
+        raise MissingExtraError("progress on many files") from error
+    return track(sources, "converting", console=Console(stderr=True))

@@ -1,0 +1,48 @@
+"""What can go wrong, told apart by whose fault it is: the caller's, the server's, the connection's."""
+
+from collections.abc import Sequence
+
+__all__ = [
+    "AudioError",
+    "MissingExtraError",
+    "ServerRefusedError",
+    "ServerUnavailableError",
+    "TokensError",
+    "TritoneError",
+    "UnknownCodecError",
+]
+
+
+class TritoneError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class TokensError(TritoneError, ValueError):
+    """The tokens cannot be decoded; nothing was sent."""
+
+
+class AudioError(TritoneError, ValueError):
+    """The audio cannot be encoded, or a file is no audio; nothing was sent."""
+
+
+class UnknownCodecError(TritoneError, LookupError):
+    """The server does not serve that codec."""
+
+    def __init__(self, name: str, url: str, served: Sequence[str]):
+        listed = ", ".join(served) or "none"
+        super().__init__(f"the server at {url} does not serve codec {name!r}; it serves: {listed}")
+
+
+class ServerRefusedError(TritoneError, RuntimeError):
+    """The server answered with an error; the message is the server's."""
+
+
+class ServerUnavailableError(TritoneError, ConnectionError):
+    """No server answers, or the connection broke, or the answer did not come in time."""
+
+
+class MissingExtraError(TritoneError, ImportError):
+    """A package of the ``audio`` extra is needed and not installed."""
+
+    def __init__(self, need: str):
+        super().__init__(f"{need} needs the audio extra: pip install 'tritone-client[audio]'")

@@ -1,0 +1,84 @@
+"""Codecs through the real server: the client gives what NeMo gives."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL
+
+from peers import Reference
+from tritone_build.fidelity import snr_db
+from tritone_client import Codec, served_codecs
+from tritone_client import codec as codec_module
+from tritonserver import TritonServer
+
+
+@pytest.fixture(params=list(SMALL))
+def codec(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Codec]:
+    with Codec(str(request.param), server.url) as opened:
+        yield opened
+
+
+def speech(codec: Codec, frames: float, seed: int = 0) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+    samples = round(frames * codec.info.samples_per_frame)
+    return (0.3 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def test_encoding_and_decoding_equal_nemo(codec: Codec, references: dict[str, Reference]) -> None:
+    reference, audio = references[codec.name], speech(codec, 150.5)
+    tokens = codec.encode(audio, codec.info.sample_rate_hz)
+    expected = reference.encode(torch.tensor(audio)[None])[0].numpy()
+    assert tokens.dtype == np.int64
+    assert np.array_equal(tokens, expected)
+    assert len(np.unique(tokens)) > 50, "varied tokens, or this compares little"
+    decoded = codec.decode(tokens)
+    assert decoded.dtype == np.float32
+    assert snr_db(reference.decode(torch.tensor(tokens)[None])[0].numpy(), decoded) > 120
+
+
+def test_other_tokens_give_other_sound(codec: Codec) -> None:
+    """Guards the comparisons above against a server that ignores its input."""
+    first, second = (codec.encode(speech(codec, 40, seed), codec.info.sample_rate_hz) for seed in (1, 2))
+    assert snr_db(codec.decode(first), codec.decode(second)) < 20
+
+
+def test_lists_of_different_lengths_come_back_in_order(codec: Codec) -> None:
+    pieces = [speech(codec, frames, frames) for frames in (9, 4, 30, 5, 4, 17)]
+    tokens = codec.encode(pieces, codec.info.sample_rate_hz)
+    assert [each.shape[1] for each in tokens] == [9, 4, 30, 5, 4, 17]
+    for piece, each in zip(pieces, tokens, strict=True):
+        assert np.array_equal(each, codec.encode(piece, codec.info.sample_rate_hz))
+    for each, audio in zip(tokens, codec.decode(tokens), strict=True):
+        assert snr_db(codec.decode(each), audio) > 120
+    assert codec.decode([]) == []
+
+
+def test_long_inputs_go_in_pieces_that_join_to_the_whole(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audio = speech(codec, 400.3)
+    tokens = codec.encode(audio, codec.info.sample_rate_hz)
+    decoded = codec.decode(tokens)
+    monkeypatch.setattr(codec_module, "_LONGEST_REQUEST_S", 37 / codec.info.frame_rate_hz)
+    assert np.array_equal(codec.encode(audio, codec.info.sample_rate_hz), tokens)
+    assert snr_db(decoded, codec.decode(tokens)) > 120
+
+
+def test_results_belong_to_the_caller(codec: Codec) -> None:
+    tokens = codec.encode(speech(codec, 5), codec.info.sample_rate_hz)
+    tokens += 0
+    audio = codec.decode(tokens)
+    audio *= 0.5
+
+
+def test_the_client_learns_everything_from_the_server(codec: Codec) -> None:
+    config = SMALL[codec.name]
+    assert codec.info.sample_rate_hz == config["sample_rate"]
+    assert codec.info.samples_per_frame == config["samples_per_frame"]
+    assert codec.info.num_codebooks == config["vector_quantizer"]["num_groups"]
+    assert codec.info.codebook_size == np.prod(config["vector_quantizer"]["num_levels_per_group"])
+
+
+def test_the_server_lists_its_codecs(server: TritonServer) -> None:
+    assert served_codecs(server.url) == sorted(SMALL)
