@@ -1,0 +1,43 @@
+"""Memory of a process and its children while something runs."""
+
+import threading
+from types import TracebackType
+
+import psutil
+
+__all__ = ["PeakMemory", "memory_mb"]
+
+_INTERVAL_S = 0.02
+
+
+def memory_mb(pid: int) -> float:
+    """Proportional set size of a process tree in MB: shared pages are counted once."""
+    total = 0
+    root = psutil.Process(pid)
+    for process in [root, *root.children(recursive=True)]:
+        try:
+            total += process.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+    return total / 1e6
+
+
+class PeakMemory:
+    """Context manager; ``peak_mb`` is the largest memory of the tree seen inside."""
+
+    def __init__(self, pid: int):
+        self.peak_mb, self._pid = 0.0, pid
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        while not self._done.wait(_INTERVAL_S):
+            self.peak_mb = max(self.peak_mb, memory_mb(self._pid))
+
+    def __enter__(self) -> "PeakMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._done.set()
+        self._thread.join()
