@@ -21,8 +21,7 @@ from rich.table import Table
 from peers import reference_of
 from picture import draw
 from prepare import REPOSITORY, PrepareError, build_models, seeded_checkpoint
-from tritone_build.checkpoints import open_checkpoint
-from tritone_build.codecs import load_codec, variant
+from tritone_build.codecs import load_codec, open_published, variant
 from tritone_build.errors import TritoneBuildError
 from tritone_build.fidelity import differing_share, snr_db
 from tritone_client import Codec, TritoneError
@@ -110,7 +109,7 @@ def _against_reference(
     decoded: NDArray[np.float32],
 ) -> tuple[float, float]:
     """Share of tokens that differ, and dB of the sound decoded from the same tokens."""
-    checkpoint = open_checkpoint(source)
+    checkpoint = open_published(source)
     load_codec(checkpoint, codec)
     reference = reference_of(checkpoint)
     theirs = reference.encode(torch.tensor(audio)[None])[0].numpy()

@@ -9,8 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tritone_build.checkpoints import Checkpoint, open_checkpoint
-from tritone_build.codecs import VARIANTS, load_codec, variant
+from tritone_build.codecs import VARIANTS, load_codec, open_published, variant
 from tritone_build.errors import CheckpointError, TritoneBuildError
 from tritone_build.fixtures import write_fixture
 from tritone_build.repository import is_current, model_names, write_repository
@@ -98,7 +97,12 @@ def _codecs(_: argparse.Namespace) -> None:
 
 def _models(options: argparse.Namespace) -> None:
     console = Console(stderr=True)
-    checkpoint = _checkpoint(options)
+    source = options.checkpoint or options.codec
+    if source is None:
+        raise CheckpointError("name a codec, or give a checkpoint with --checkpoint")
+    if options.checkpoint is None:
+        variant(options.codec)
+    checkpoint = open_published(source, options.revision)
     codec = load_codec(checkpoint, options.codec)
     if not options.force and is_current(options.repository, codec.name, checkpoint.sha256):
         console.print(f"{codec.name}: models in {options.repository} are up to date")
@@ -121,22 +125,9 @@ def _models(options: argparse.Namespace) -> None:
     )
 
 
-def _checkpoint(options: argparse.Namespace) -> Checkpoint:
-    if options.checkpoint:
-        return open_checkpoint(options.checkpoint, options.revision)
-    if options.codec is None:
-        raise CheckpointError("name a codec, or give a checkpoint with --checkpoint")
-    published = variant(options.codec)
-    checkpoint = open_checkpoint(published.hub_id, options.revision or published.revision)
-    pinned = None if options.revision else published.sha256
-    if pinned not in (None, checkpoint.sha256):
-        raise CheckpointError(f"{published.hub_id}: SHA-256 is {checkpoint.sha256}, expected {pinned}")
-    return checkpoint
-
-
 def _inspect(options: argparse.Namespace) -> None:
     console = Console()
-    checkpoint = open_checkpoint(options.checkpoint)
+    checkpoint = open_published(options.checkpoint)
     elements = sum(tensor.numel() for tensor in checkpoint.tensors.values())
     console.print(f"{checkpoint.source}: {checkpoint.layout}, SHA-256 {checkpoint.sha256}")
     console.print(f"{len(checkpoint.tensors)} tensors, {elements:,} elements")

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
+from tritone_build import codecs
+from tritone_build.checkpoints import Checkpoint
+from tritone_build.errors import CheckpointError
 from tritone_build.fixtures import write_fixture
 
 REPOSITORY, COMMIT = "someone/small-codec", "0123456789abcdef0123456789abcdef01234567"
@@ -82,6 +85,28 @@ def test_a_hub_id_is_fetched_and_read(hub: str, tmp_path: Path) -> None:
     done = opened(REPOSITORY, hub, tmp_path / "cache")
     expected = hashlib.sha256((tmp_path / "published.nemo").read_bytes()).hexdigest()
     assert done.stdout.strip() == expected, done.stderr
+
+
+def test_a_published_codec_means_its_pinned_commit_and_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def fetched(source: str, revision: str | None) -> Checkpoint:
+        asked.append((source, revision))
+        return Checkpoint(source, "nemo", {}, {}, sha256="0" * 64)
+
+    monkeypatch.setattr(codecs, "open_checkpoint", fetched)
+    published = codecs.VARIANTS["nanocodec"]
+    for source in (published.name, published.hub_id):
+        with pytest.raises(CheckpointError, match=f"SHA-256 is 0000.*, expected {published.sha256}"):
+            codecs.open_published(source)
+    codecs.open_published("nanocodec", revision="main")
+    codecs.open_published("someone/else")
+    assert asked == [
+        (published.hub_id, published.revision),
+        (published.hub_id, published.revision),
+        (published.hub_id, "main"),
+        ("someone/else", None),
+    ]
 
 
 def test_an_unknown_hub_id_is_told_with_what_to_check(hub: str, tmp_path: Path) -> None:

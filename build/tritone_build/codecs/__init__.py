@@ -4,13 +4,14 @@ A family is a module with the members of :class:`tritone_build.codecs.base.Famil
 """
 
 import re
+from pathlib import Path
 
-from tritone_build.checkpoints import Checkpoint
+from tritone_build.checkpoints import Checkpoint, open_checkpoint
 from tritone_build.codecs import nemo
 from tritone_build.codecs.base import Codec, Family, Variant
 from tritone_build.errors import CheckpointError, UnknownCodecError
 
-__all__ = ["FAMILIES", "VARIANTS", "family_of", "load_codec", "variant"]
+__all__ = ["FAMILIES", "VARIANTS", "family_of", "load_codec", "open_published", "variant"]
 
 FAMILIES: tuple[Family, ...] = (nemo,)
 VARIANTS = {variant.name: variant for family in FAMILIES for variant in family.VARIANTS}
@@ -21,6 +22,28 @@ def variant(name: str) -> Variant:
     if name not in VARIANTS:
         raise UnknownCodecError(name, list(VARIANTS))
     return VARIANTS[name]
+
+
+def open_published(source: str, revision: str | None = None) -> Checkpoint:
+    """Open a checkpoint; the name or hub id of a published codec means its pinned revision and hash.
+
+    Args:
+        source: name of a published codec, path, or hub id.
+        revision: commit or branch on the hub instead of the pinned one; the hash is not checked then.
+
+    Raises:
+        CheckpointError: as :func:`open_checkpoint`, or the hash is not the published one.
+    """
+    found = [each for each in VARIANTS.values() if source in (each.name, each.hub_id)]
+    if not found or Path(source).exists():
+        return open_checkpoint(source, revision)
+    published = found[0]
+    checkpoint = open_checkpoint(published.hub_id, revision or published.revision)
+    if revision is None and published.sha256 not in (None, checkpoint.sha256):
+        raise CheckpointError(
+            f"{published.hub_id}: SHA-256 is {checkpoint.sha256}, expected {published.sha256}; fetch it again"
+        )
+    return checkpoint
 
 
 def family_of(checkpoint: Checkpoint) -> Family:
