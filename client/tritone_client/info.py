@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import log2
 
 from tritone_client.errors import ServerRefusedError
 
@@ -55,6 +56,5 @@ class CodecInfo:
 
     @property
     def bitrate_bps(self) -> float:
-        """Bits per second at the entropy of evenly used codebooks, which is the advertised rate."""
-        bits = self.num_codebooks * (self.codebook_size - 1).bit_length()
-        return bits * self.frame_rate_hz
+        """Bits per second of evenly used codebooks, which is the rate that codecs advertise."""
+        return self.num_codebooks * log2(self.codebook_size) * self.frame_rate_hz
