@@ -33,7 +33,7 @@ from tritone_client.audio import read_audio
 from tritonserver import TritonServer, serving
 
 _FRAMES = (1, 10, 50, 200)
-_PAIRS = {1: 30, 10: 9, 50: 5, 200: 3}
+_PAIRS = {1: 40, 10: 9, 50: 3, 200: 2}
 _OVERHEAD_MS, _OVERHEAD_SHARE = 1.0, 0.05
 _MEMORY_MB, _MEMORY_S = 1000, 60
 
