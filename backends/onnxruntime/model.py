@@ -1,7 +1,8 @@
 """Triton's ``onnxruntime`` backend for servers that lack the native one: a Python-based backend.
 
 Models say ``backend: "onnxruntime"`` and hold a ``model.onnx``, exactly as for the native backend.
-The requests Triton passes are answered one by one, so a bad one fails alone.
+A bad request fails alone: stateless ones are answered one by one, and steps of live streams, which run
+as one batch, are told apart by row.
 
 Arrays cross by DLPack, both ways. Triton 24.10's own NumPy conversions were compiled for NumPy 1: with
 NumPy 2 they take every element size for zero, so inputs repeat their first element and outputs are empty.
@@ -9,13 +10,15 @@ NumPy 2 they take every element size for zero, so inputs repeat their first elem
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
+from meter import Meter
 from runner import BadInputError, Runner
+from streams import FullError, Limits, Step, Streams
 
 _CPU = 1  # DLPack's kDLCPU
 
@@ -26,33 +29,104 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, Any]) -> None:
         """Load the model; a failure here is what the server reports for it."""
         config = json.loads(args["model_config"])
-        parameters = config.get("parameters", {})
-        threads = int(parameters.get("intra_op_thread_count", {}).get("string_value", "0"))
-        name = config.get("default_model_filename") or "model.onnx"
-        self.runner = Runner(Path(args["model_repository"], args["model_version"], name), threads)
-        self.inputs = [tensor["name"] for tensor in config["input"]]
+        parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        path = Path(args["model_repository"], args["model_version"])
+        path /= config.get("default_model_filename") or "model.onnx"
+        batching = config.get("sequence_batching")
+        runner = Runner(path, int(parameters.get("intra_op_thread_count", "0")), keep_memory=bool(batching))
+        inputs = [tensor["name"] for tensor in config["input"]]
+        if batching is None:
+            self.served: _Served = _Calls(runner, inputs)
+        else:
+            idle_s = int(batching["max_sequence_idle_microseconds"]) / 1e6
+            streams = Streams(
+                runner, inputs[0], config["output"][0]["name"], Limits(int(parameters["max_streams"]), idle_s)
+            )
+            self.served = _Steps(streams, inputs, Meter(pb_utils, args["model_name"], streams))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request with its outputs or its error."""
+        return self.served.execute(requests)
+
+    def finalize(self) -> None:
+        """Stop what runs beside the requests."""
+        self.served.close()
+
+
+class _Served(Protocol):
+    def execute(self, requests: list[Any]) -> list[Any]: ...
+
+    def close(self) -> None: ...
+
+
+class _Calls:
+    """A stateless model: requests are answered one by one."""
+
+    def __init__(self, runner: Runner, inputs: list[str]):
+        self._runner, self._inputs = runner, inputs
+
+    def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
+
+    def close(self) -> None:
+        pass
 
     def _answer(self, request: Any) -> Any:
         try:
             wanted = request.requested_output_names()
-            results = self.runner.run({name: _array(request, name) for name in self.inputs}, wanted)
+            return _response(wanted, self._runner.run(_arrays(request, self._inputs), wanted))
         except BadInputError as error:
             return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
         except Exception as error:
             return _failure(f"the model failed: {error}", pb_utils.TritonError.INTERNAL)
-        # A capsule, not the array: handed the array, the server takes 0.3 ms to ask for its capsule.
-        tensors = [
-            pb_utils.Tensor.from_dlpack(name, _exported(array))
-            for name, array in zip(wanted, results, strict=True)
-        ]
-        return pb_utils.InferenceResponse(output_tensors=tensors)
+
+
+class _Steps:
+    """A stateful model: the requests of a batch belong to as many streams."""
+
+    def __init__(self, streams: Streams, inputs: list[str], meter: Meter):
+        self._streams, self._inputs, self._meter = streams, inputs, meter
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        steps = [self._step(request) for request in requests]
+        answers = self._streams.run(steps)
+        return [self._answer(request, answer) for request, answer in zip(requests, answers, strict=True)]
+
+    def close(self) -> None:
+        self._meter.close()
+
+    def _step(self, request: Any) -> Step:
+        flags = request.flags()
+        return Step(
+            request.correlation_id(),
+            _arrays(request, self._inputs),
+            bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START),
+            bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END),
+        )
+
+    def _answer(self, request: Any, answer: Any) -> Any:
+        if isinstance(answer, BadInputError):
+            return _failure(str(answer), pb_utils.TritonError.INVALID_ARG)
+        if isinstance(answer, FullError):
+            return _failure(str(answer), pb_utils.TritonError.UNAVAILABLE)
+        if isinstance(answer, Exception):
+            return _failure(str(answer), pb_utils.TritonError.INTERNAL)
+        return _response(request.requested_output_names(), [answer])
+
+
+def _response(names: list[str], arrays: list[Any]) -> Any:
+    # A capsule, not the array: handed the array, the server takes 0.3 ms to ask for its capsule.
+    tensors = [
+        pb_utils.Tensor.from_dlpack(name, _exported(array)) for name, array in zip(names, arrays, strict=True)
+    ]
+    return pb_utils.InferenceResponse(output_tensors=tensors)
 
 
 def _exported(array: Any) -> Any:
+    if array.size == 0:
+        # NumPy strides an empty array by zero, which the server takes for not contiguous.
+        strides = [array.itemsize] * array.ndim
+        array = np.lib.stride_tricks.as_strided(np.zeros(1, array.dtype), array.shape, strides)
     return array.__dlpack__()
 
 
@@ -69,9 +143,10 @@ class _Capsule:
         return _CPU, 0
 
 
-def _array(request: Any, name: str) -> NDArray[np.generic]:
-    array: NDArray[np.generic] = np.from_dlpack(_Capsule(pb_utils.get_input_tensor_by_name(request, name)))
-    return array
+def _arrays(request: Any, names: list[str]) -> dict[str, NDArray[np.generic]]:
+    """The inputs that the request has; optional ones may be missing."""
+    tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in names}
+    return {name: np.from_dlpack(_Capsule(tensor)) for name, tensor in tensors.items() if tensor is not None}
 
 
 def _failure(message: str, code: int) -> Any:

@@ -18,9 +18,15 @@ class BadInputError(ValueError):
 
 
 class Runner:
-    """A loaded model. ``outputs`` are its output names in order."""
+    """A loaded model. ``outputs`` are its output names in order, ``metadata`` what its builder wrote.
 
-    def __init__(self, path: Path, intra_op_threads: int = 0):
+    Args:
+        path: of the ONNX file.
+        intra_op_threads: 0 for one per core.
+        keep_memory: hold on to working memory between runs, for short runs of the same shape.
+    """
+
+    def __init__(self, path: Path, intra_op_threads: int = 0, keep_memory: bool = False):
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; build it with 'make models'")
         options = onnxruntime.SessionOptions()
@@ -31,11 +37,19 @@ class Runner:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         # Lengths differ from request to request: planned buffers and kept ones would pile up
         # (20 s of nanocodec: 850 MB at the peak and after it, against 460 MB and 70 MB).
-        options.enable_mem_pattern = False
+        options.enable_mem_pattern = keep_memory
         self._run_options = onnxruntime.RunOptions()
-        self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        if not keep_memory:
+            self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self.outputs: Sequence[str] = [output.name for output in self._session.get_outputs()]
+        self._shapes = {output.name: output.shape for output in self._session.get_outputs()}
+        self.outputs: Sequence[str] = list(self._shapes)
+        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    def empty(self, output: str) -> NDArray[np.generic]:
+        """One row of an output without steps: axes that vary have length 0."""
+        shape = [size if isinstance(size, int) else 0 for size in self._shapes[output][1:]]
+        return np.zeros((1, *shape), np.int64 if output == "tokens" else np.float32)
 
     def run(
         self, inputs: Mapping[str, NDArray[np.generic]], outputs: Sequence[str] = ()

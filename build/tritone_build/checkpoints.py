@@ -1,6 +1,7 @@
 """Reading codec checkpoints as they are published: NeMo archives and safetensors folders.
 
-Both come from a path or, by their id, from the Hugging Face hub. Nothing is ever unpickled but
+A safetensors file without a configuration beside it must fit a published codec tensor by tensor. All
+come from a path or, by their id, from the Hugging Face hub. Nothing is ever unpickled but
 tensors.
 """
 
@@ -146,10 +147,8 @@ def _tensors(path: Path, content: bytes) -> Mapping[str, Tensor]:
 
 def _read_safetensors(path: Path) -> tuple[str, Mapping[str, Any], Mapping[str, Tensor]]:
     config_path = path.with_name("config.json")
-    if not config_path.exists():
-        raise CheckpointError(f"{path}: config.json is missing beside it")
     try:
-        config = json.loads(config_path.read_text())
+        config = json.loads(config_path.read_text()) if config_path.exists() else {}
     except ValueError as error:
         raise CheckpointError(f"{config_path}: not JSON: {error}") from error
     return "safetensors", config, load_file(path)

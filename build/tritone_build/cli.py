@@ -104,11 +104,11 @@ def _models(options: argparse.Namespace) -> None:
         variant(options.codec)
     checkpoint = open_published(source, options.revision)
     codec = load_codec(checkpoint, options.codec)
-    if not options.force and is_current(options.repository, codec.name, checkpoint.sha256):
+    if not options.force and is_current(options.repository, codec):
         console.print(f"{codec.name}: models in {options.repository} are up to date")
         return
     if options.dry_run:
-        for name in model_names(codec.name).values():
+        for name in model_names(codec).values():
             console.print(f"would write {options.repository / name}")
         return
     started = time.monotonic()

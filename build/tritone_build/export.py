@@ -2,9 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import onnx_ir as ir
 import onnxscript
 import torch
 from onnxscript import optimizer
-from torch import Tensor, nn
 
-from tritone_build.codecs.base import Codec, Dequantizer, Encoder, Vocoder
+from tritone_build.roles import Role
 
-__all__ = ["OPSET", "Role", "onnx_from_module", "roles", "write_onnx"]
+__all__ = ["OPSET", "onnx_from_module", "write_onnx"]
 
 OPSET = 20
 _FOLD_LIMIT_ELEMENTS = 1 << 30
@@ -39,65 +37,17 @@ _REQUIRE = onnxscript.values.Op(
 )
 
 
-@dataclass(frozen=True)
-class Role:
-    """One model of a codec: a module, an example of its inputs, and how its tensors are called.
-
-    ``inputs`` and ``outputs`` give each tensor's axes after the batch; axes that are names vary.
-    """
-
-    name: str
-    module: nn.Module
-    example: tuple[Tensor, ...]
-    inputs: Mapping[str, tuple[int | str, ...]]
-    outputs: Mapping[str, tuple[int | str, ...]]
-
-
-def roles(codec: Codec) -> tuple[Role, ...]:
-    """The models of a codec that hold a network or a table, in the order data passes them."""
-    g = codec.geometry
-    batch, frames = 2, max(5, g.min_frames)
-    lengths = torch.full((batch, 1), frames)
-    tokens = torch.zeros(batch, g.num_codebooks, frames, dtype=torch.int64)
-    latent = torch.zeros(batch, g.latent_dim, frames)
-    samples = frames * g.samples_per_frame - 1
-    audio = torch.zeros(batch, samples)
-    token_axes, latent_axes = (g.num_codebooks, "frames"), (g.latent_dim, "frames")
-    return (
-        Role(
-            "dequantize",
-            Dequantizer(codec),
-            (tokens, lengths),
-            {"tokens": token_axes, "tokens_len": (1,)},
-            {"latent": latent_axes, "latent_len": (1,)},
-        ),
-        Role(
-            "vocoder",
-            Vocoder(codec),
-            (latent, lengths),
-            {"latent": latent_axes, "latent_len": (1,)},
-            {"audio": ("samples",), "audio_len": (1,)},
-        ),
-        Role(
-            "encode",
-            Encoder(codec),
-            (audio, torch.full((batch, 1), samples)),
-            {"audio": ("samples",), "audio_len": (1,)},
-            {"tokens": token_axes, "tokens_len": (1,)},
-        ),
-    )
-
-
 def onnx_from_module(role: Role) -> onnx.ModelProto:
     """Trace a module and return its graph, constants folded and rules in place.
 
-    Batch and every named axis stay variable.
+    Every named axis stays variable.
     """
-    dynamic = [
-        {0: torch.export.Dim.DYNAMIC}
-        | {axis + 1: torch.export.Dim.DYNAMIC for axis, size in enumerate(axes) if isinstance(size, str)}
+    dynamic: list[Any] = [
+        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(axes) if isinstance(size, str)}
         for axes in role.inputs.values()
     ]
+    if role.packing is not None:  # a step takes what follows its data as *others, which counts as one
+        dynamic = [dynamic[0], tuple(dynamic[1:])]
     with _quietly(), torch.no_grad():
         program = torch.export.export(
             role.module.eval(), role.example, dynamic_shapes=tuple(dynamic), strict=False
@@ -119,6 +69,8 @@ def onnx_from_module(role: Role) -> onnx.ModelProto:
     )
     _expand_guards(model)
     _name_axes(model, role)
+    _add_defaults(model, role)
+    model.metadata_props.update(role.metadata)
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto)
     return proto
@@ -169,7 +121,16 @@ def _constant(tape: Any, value: int | list[int]) -> ir.Value:
 def _name_axes(model: ir.Model, role: Role) -> None:
     for values, axes in ((model.graph.inputs, role.inputs), (model.graph.outputs, role.outputs)):
         for value, shape in zip(values, axes.values(), strict=True):
-            value.shape = ir.Shape(["batch", *shape])
+            value.shape = ir.Shape(shape)
+
+
+def _add_defaults(model: ir.Model, role: Role) -> None:
+    """Inputs that a caller may leave out: ONNX takes an initializer of the same name."""
+    for value in model.graph.inputs:
+        name = str(value.name)
+        if name in role.defaults:
+            value.const_value = ir.tensor(role.defaults[name], name=name)
+            model.graph.initializers[name] = value
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -18,35 +18,47 @@ from torch import Tensor
 from tritone_build import weight_norm
 from tritone_build.checkpoints import Checkpoint
 from tritone_build.codecs import family_of
+from tritone_build.errors import CheckpointError
 from tritone_build.weight_norm import Spelling
 
-__all__ = ["Layout", "write_fixture"]
-
-Layout: TypeAlias = Literal["nemo", "nemo.gz", "safetensors"]
+__all__ = ["write_fixture"]
 
 
 def write_fixture(
     config: Mapping[str, Any],
     path: Path,
     seed: int = 0,
-    layout: Layout = "nemo",
+    layout: str | None = None,
     spelling: Spelling = Spelling.PARAMETRIZED,
 ) -> Path:
     """Write a checkpoint of the network ``config`` describes and return the file with its weights.
 
     Args:
         config: as in a published checkpoint; :data:`tritone_build.codecs.VARIANTS` has those.
-        path: a file for ``nemo`` (a tar archive) and ``nemo.gz``, a folder for ``safetensors``.
+        path: a file for ``nemo`` (a tar archive), ``nemo.gz`` and ``kyutai`` (safetensors alone), a
+            folder for ``safetensors``.
         seed: the same seed gives the same weights in every layout and spelling.
-        layout: NeMo's archive, plain or compressed, or ``config.json`` beside ``model.safetensors``.
-        spelling: how normalized weights are stored.
+        layout: NeMo's archive, plain or compressed; ``config.json`` beside ``model.safetensors``, as
+            on the Hugging Face hub; Kyutai's bare file. By default the first that the codec comes in.
+        spelling: how normalized weights are stored, where the codec has such.
+
+    Raises:
+        CheckpointError: the codec is not published in that layout.
     """
     generator = torch.Generator().manual_seed(seed)
-    family = family_of(Checkpoint("this configuration", layout, config, {}, sha256=""))
-    tensors = family.seeded_tensors(config, generator)
-    tensors = weight_norm.unfold(tensors, spelling, generator)
+    family = family_of(Checkpoint("this configuration", "", config, {}, sha256=""))
+    layout = layout or family.LAYOUTS[0]
+    if layout not in family.LAYOUTS:
+        raise CheckpointError(f"the codec has no layout {layout!r}; it has: {', '.join(family.LAYOUTS)}")
+    tensors = family.in_layout(family.seeded_tensors(config, generator), layout, config)
+    if family.WEIGHT_NORM:
+        tensors = weight_norm.unfold(tensors, spelling, generator)
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     if layout == "safetensors":
-        return _write_safetensors(path, config, tensors)
+        return _write_safetensors(path / "model.safetensors", config, tensors)
+    if layout == "kyutai":
+        bare = any(config == variant.config for variant in family.VARIANTS)
+        return _write_safetensors(path, None if bare else config, tensors)
     return _write_nemo(path, config, tensors, "w:gz" if layout == "nemo.gz" else "w")
 
 
@@ -69,8 +81,10 @@ def _write_nemo(
     return partial.rename(path)
 
 
-def _write_safetensors(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2))
-    save_file(tensors, folder / "model.safetensors")
-    return folder / "model.safetensors"
+def _write_safetensors(path: Path, config: Mapping[str, Any] | None, tensors: dict[str, Tensor]) -> Path:
+    """Kyutai's file has no configuration; one is needed where the geometry is not the published one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if config is not None:
+        path.with_name("config.json").write_text(json.dumps(config, indent=2))
+    save_file(tensors, path)
+    return path

@@ -23,7 +23,7 @@ from tritone_build.errors import (
     CheckpointNotFoundError,
     UnsupportedNetworkError,
 )
-from tritone_build.fixtures import Layout, write_fixture
+from tritone_build.fixtures import write_fixture
 from tritone_build.weight_norm import Spelling
 
 CONFIG = SMALL["small_nanocodec"]
@@ -64,7 +64,7 @@ def packed(path: Path, config: bytes, weights: bytes) -> Path:
 @pytest.mark.parametrize("layout", ["nemo", "nemo.gz", "safetensors"])
 @pytest.mark.parametrize("spelling", list(Spelling))
 def test_every_layout_and_spelling_holds_the_same_weights(
-    layout: Layout, spelling: Spelling, tmp_path: Path
+    layout: str, spelling: Spelling, tmp_path: Path
 ) -> None:
     expected = read(write_fixture(CONFIG, tmp_path / "plain.nemo", seed=3, spelling=Spelling.PLAIN))
     weights = read(write_fixture(CONFIG, tmp_path / "other", 3, layout, spelling))
@@ -127,7 +127,7 @@ def test_half_a_normalized_weight_is_named(archive: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["nemo", "nemo.gz", "safetensors"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_a_truncated_file_is_refused(layout: Layout, share: float, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(layout: str, share: float, tmp_path: Path) -> None:
     path = write_fixture(CONFIG, tmp_path / "cut", layout=layout)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(CheckpointError, match="fetch it again"):
@@ -200,8 +200,13 @@ def test_safetensors_keep_their_own_configuration(tmp_path: Path) -> None:
     path = write_fixture(CONFIG, tmp_path, layout="safetensors")
     assert set(load_file(path)) == set(open_checkpoint(str(path)).tensors)
     (tmp_path / "config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"config.json is missing"):
-        open_checkpoint(str(path))
+    with pytest.raises(UnsupportedNetworkError, match="fit no published variant"):
+        load_codec(open_checkpoint(str(path)))
+
+
+def test_a_codec_has_the_layouts_it_is_published_in(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no layout 'kyutai'; it has: nemo, nemo\.gz, safetensors"):
+        write_fixture(CONFIG, tmp_path / "x", layout="kyutai")
 
 
 def test_a_missing_path_is_not_mistaken_for_a_hub_id(tmp_path: Path) -> None:

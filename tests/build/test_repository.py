@@ -1,5 +1,6 @@
 """The model repository: what is written is what was described."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -7,8 +8,9 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.checkpoints import Checkpoint
 from tritone_build.codecs.base import Codec
-from tritone_build.export import roles
-from tritone_build.repository import decode_config, is_current, model_config, model_names
+from tritone_build.model_configs import decode_config, model_config
+from tritone_build.repository import is_current, model_names
+from tritone_build.roles import roles
 
 NAME = "small_nanocodec"
 
@@ -19,8 +21,8 @@ def parsed(path: Path) -> pb.ModelConfig:
 
 def test_config_text_parses_back_to_its_description(repository: Path, codecs: dict[str, Codec]) -> None:
     for name, codec in codecs.items():
-        dequantize, vocoder, encode = roles(codec)
-        for role in (dequantize, vocoder, encode):
+        dequantize, vocoder, *others = roles(codec)
+        for role in (dequantize, vocoder, *others):
             path = repository / f"{name}_{role.name}" / "config.pbtxt"
             assert parsed(path) == model_config(codec, role)
         assert parsed(repository / f"{name}_decode" / "config.pbtxt") == decode_config(
@@ -57,14 +59,14 @@ def test_a_client_can_read_what_it_needs(repository: Path, checkpoints: dict[str
 
 
 def test_models_are_current_until_the_checkpoint_changes_or_a_file_goes(
-    repository: Path, checkpoints: dict[str, Checkpoint]
+    repository: Path, codecs: dict[str, Codec]
 ) -> None:
-    sha256 = checkpoints[NAME].sha256
-    assert is_current(repository, NAME, sha256)
-    assert not is_current(repository, NAME, "0" * 64)
-    model = repository / model_names(NAME)["vocoder"] / "1" / "model.onnx"
+    codec = codecs[NAME]
+    assert is_current(repository, codec)
+    assert not is_current(repository, replace(codec, checkpoint_sha256="0" * 64))
+    model = repository / model_names(codec)["vocoder"] / "1" / "model.onnx"
     aside = model.rename(model.with_suffix(".aside"))
     try:
-        assert not is_current(repository, NAME, sha256)
+        assert not is_current(repository, codec)
     finally:
         aside.rename(model)

@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
-from tritone_build.codecs import nemo
+from tritone_build.codecs import mimi, nemo
 from tritone_build.codecs.base import Codec, Family, Variant
 from tritone_build.errors import CheckpointError, UnknownCodecError
 
 __all__ = ["FAMILIES", "VARIANTS", "family_of", "load_codec", "open_published", "variant"]
 
-FAMILIES: tuple[Family, ...] = (nemo,)
+FAMILIES: tuple[Family, ...] = (nemo, mimi)
 VARIANTS = {variant.name: variant for family in FAMILIES for variant in family.VARIANTS}
 
 

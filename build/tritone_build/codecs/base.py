@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tritone_build.checkpoints import Checkpoint
 from tritone_build.errors import CheckpointMismatchError
 from tritone_build.layers.guard import require
+from tritone_build.state import whole
 
 __all__ = [
     "Codec",
@@ -21,6 +22,8 @@ __all__ = [
     "Variant",
     "Vocoder",
     "assign_strictly",
+    "check_strictly",
+    "first_codebooks",
 ]
 
 
@@ -42,17 +45,22 @@ class Variant:
 class Geometry:
     """What a caller of a codec must know.
 
-    ``causal`` says that the decoder never looks ahead: rows of a batch may then differ in length.
-    ``lookaround_frames`` is how far the decoder looks, to the past and, unless causal, to the
-    future; ``encode_lookaround_frames`` the same for the encoder, which looks both ways.
+    ``causal`` says that the decoder never looks ahead: rows of a batch may then differ in length,
+    and it can run step by step; ``encode_causal`` the same of the encoder. ``lookaround_frames`` is
+    how far the decoder looks, to the past and, unless causal, to the future;
+    ``encode_lookaround_frames`` the same for the encoder. Any number of codebooks from
+    ``min_codebooks`` on makes sound; encoding gives ``default_codebooks`` unless told.
     """
 
     sample_rate_hz: int
     samples_per_frame: int
     num_codebooks: int
+    min_codebooks: int
+    default_codebooks: int
     codebook_size: int
     latent_dim: int
     causal: bool
+    encode_causal: bool
     min_frames: int
     lookaround_frames: int
     encode_lookaround_frames: int
@@ -72,6 +80,10 @@ class Family(Protocol):
     """A module of this package: one family of codecs."""
 
     VARIANTS: tuple[Variant, ...]
+    LAYOUTS: tuple[str, ...]
+    """Formats in which checkpoints are published, see :mod:`tritone_build.fixtures`."""
+    WEIGHT_NORM: bool
+    """Whether published weights are normalized."""
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is of this family, supported or not."""
@@ -89,6 +101,12 @@ class Family(Protocol):
         """Random weights of the network that ``config`` describes, under their published names."""
         ...
 
+    def in_layout(
+        self, tensors: Mapping[str, Tensor], layout: str, config: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        """Such weights as a layout names and shapes them."""
+        ...
+
 
 class Quantizer(Protocol):
     """Tokens INT64 [B, K, T] from and to latent FP32 [B, D, T]."""
@@ -104,7 +122,10 @@ class Quantizer(Protocol):
 
 @dataclass(frozen=True)
 class Codec:
-    """A codec with its weights; ``decoder`` is latent -> [B, S], ``encoder`` [B, 1, S] -> latent."""
+    """A codec with its weights; ``decoder`` is latent -> [B, S], ``encoder`` [B, 1, S] -> latent.
+
+    Both are called with a :class:`tritone_build.state.State` after their input.
+    """
 
     name: str
     geometry: Geometry
@@ -159,7 +180,7 @@ class Vocoder(nn.Module):
 
     def forward(self, latent: Tensor, latent_len: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        audio = self.decoder(latent)
+        audio = whole(self.decoder, latent)
         audio_len = latent_len * self.hop
         return torch.where(_steps_within(audio_len, audio.shape[1]), audio, 0.0), audio_len
 
@@ -167,30 +188,82 @@ class Vocoder(nn.Module):
 class Encoder(nn.Module):
     """Audio FP32 [B, S], lengths INT64 [B, 1] -> tokens INT64 [B, K, T], lengths INT64 [B, 1].
 
-    A last frame that is not full is filled up with zeros: T = ceil(S / hop). The rows of a batch
-    must have the same number of frames, because the encoder looks ahead.
+    A last frame that is not full is filled up with zeros: T = ceil(S / hop). Where the encoder looks
+    ahead, the rows of a batch must have the same number of frames; else tokens after a row's length
+    are 0. Where the codec allows fewer codebooks, K is the third input, INT64 [1, 1].
     """
 
     def __init__(self, codec: Codec):
         super().__init__()
         self.geometry, self.encoder, self.quantizer = codec.geometry, codec.encoder, codec.quantizer
 
-    def forward(self, audio: Tensor, audio_len: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, audio: Tensor, audio_len: Tensor, num_codebooks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """See the class."""
         hop, samples, fewest = self.geometry.samples_per_frame, audio.shape[1], self.geometry.min_samples
         audio_len = require(audio_len, audio_len <= samples, "audio_len must be at most S, the samples sent")
         audio_len = require(audio_len, audio_len >= fewest, f"audio_len must be at least {fewest} samples")
         tokens_len = torch.div(audio_len + hop - 1, hop, rounding_mode="floor")
         frames = (samples + hop - 1) // hop
-        rule = "all rows of a batch must fill the same number of frames, for an encoder that looks ahead"
-        tokens_len = require(tokens_len, tokens_len == frames, rule)
+        if not self.geometry.encode_causal:
+            rule = "all rows of a batch must fill the same number of frames, for an encoder that looks ahead"
+            tokens_len = require(tokens_len, tokens_len == frames, rule)
         sent = _steps_within(audio_len, samples)
         tokens_len = require(
             tokens_len, torch.isfinite(audio) | ~sent, "audio must be finite: no NaN, no infinity"
         )
-        whole = nn.functional.pad(torch.where(sent, audio, 0.0), (0, frames * hop - samples))
-        tokens = self.quantizer.quantize(self.encoder(whole[:, None]))
+        padded = nn.functional.pad(torch.where(sent, audio, 0.0), (0, frames * hop - samples))
+        tokens = self.quantizer.quantize(whole(self.encoder, padded[:, None]))
+        if num_codebooks is not None:
+            most = self.geometry.num_codebooks
+            in_range = (num_codebooks >= 1) & (num_codebooks <= most)
+            num_codebooks = require(num_codebooks, in_range, f"num_codebooks must be in 1..{most}")
+            tokens = first_codebooks(tokens, num_codebooks)
+        if self.geometry.encode_causal:
+            tokens = torch.where(_steps_within(tokens_len, frames)[:, None], tokens, 0)
         return tokens, tokens_len
+
+
+def first_codebooks(tokens: Tensor, count: Tensor) -> Tensor:
+    """Tokens [B, K, T] -> [B, count, T]; ``count`` INT64 of one element, in 1..K."""
+    number: Any = count.flatten()[0].item()
+    torch._check(number >= 1)  # type: ignore[no-untyped-call]
+    torch._check(number <= tokens.shape[1])  # type: ignore[no-untyped-call]
+    return tokens.narrow(1, 0, number)
+
+
+def check_strictly(
+    expected: Mapping[str, torch.Size],
+    constants: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    source: str,
+) -> None:
+    """Hold the tensors of a checkpoint against those of a network.
+
+    Args:
+        expected: shapes by name in the checkpoint.
+        constants: tensors that the checkpoint must repeat with these very values.
+        tensors: of the checkpoint.
+        source: named in errors.
+
+    Raises:
+        CheckpointMismatchError: names every tensor that is missing, left over or of another shape.
+    """
+    expected = {**expected, **{there: tensor.shape for there, tensor in constants.items()}}
+    missing = [name for name in expected if name not in tensors]
+    unexpected = [name for name in tensors if name not in expected]
+    misshapen = [
+        f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if name in tensors and tensors[name].shape != shape
+    ] + [
+        f"{name} is {tensors[name].flatten().tolist()}, expected {constant.flatten().tolist()}"
+        for name, constant in constants.items()
+        if name in tensors and tensors[name].shape == constant.shape and not tensors[name].equal(constant)
+    ]
+    if missing or unexpected or misshapen:
+        raise CheckpointMismatchError(source, missing, unexpected, misshapen)
 
 
 def assign_strictly(
@@ -206,25 +279,9 @@ def assign_strictly(
         network: on the meta device.
         names: name in the checkpoint -> parameter of the network; every parameter is named.
         tensors: of the checkpoint, weight norm folded, training-only networks left out.
-        constants: tensors that the checkpoint must repeat with these very values.
+        constants: see :func:`check_strictly`, which holds the checkpoint to all of these.
         source: named in errors.
-
-    Raises:
-        CheckpointMismatchError: names every tensor that is missing, left over or of another shape.
     """
     expected = {there: network.get_parameter(here).shape for there, here in names.items()}
-    expected |= {there: tensor.shape for there, tensor in constants.items()}
-    missing = [name for name in expected if name not in tensors]
-    unexpected = [name for name in tensors if name not in expected]
-    misshapen = [
-        f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in tensors and tensors[name].shape != shape
-    ] + [
-        f"{name} is {tensors[name].flatten().tolist()}, expected {constant.flatten().tolist()}"
-        for name, constant in constants.items()
-        if name in tensors and tensors[name].shape == constant.shape and not tensors[name].equal(constant)
-    ]
-    if missing or unexpected or misshapen:
-        raise CheckpointMismatchError(source, missing, unexpected, misshapen)
+    check_strictly(expected, constants, tensors, source)
     network.load_state_dict({here: tensors[there].float() for there, here in names.items()}, assign=True)

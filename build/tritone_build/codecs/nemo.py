@@ -22,8 +22,19 @@ from tritone_build.layers.fsq import FiniteScalarQuantizer
 from tritone_build.layers.hifigan import HiFiGanDecoder, HiFiGanEncoder
 from tritone_build.layers.reach import reach_of, shortest_input
 
-__all__ = ["VARIANTS", "load", "recognises", "seeded_tensors", "variant_of"]
+__all__ = [
+    "LAYOUTS",
+    "VARIANTS",
+    "WEIGHT_NORM",
+    "in_layout",
+    "load",
+    "recognises",
+    "seeded_tensors",
+    "variant_of",
+]
 
+LAYOUTS: tuple[str, ...] = ("nemo", "nemo.gz", "safetensors")
+WEIGHT_NORM = True
 _TRAINING_ONLY = ("discriminator.", "slm_encoder.", "slm_predictor.", "speaker_encoder.")
 
 _NANO_ENCODER = {"base_channels": 24, "activation": "lrelu", "pad_mode": "replicate"}
@@ -166,9 +177,12 @@ def _geometry(config: NemoConfig, network: Network) -> Geometry:
         sample_rate_hz=config.sample_rate_hz,
         samples_per_frame=hop,
         num_codebooks=config.num_groups,
+        min_codebooks=config.num_groups,
+        default_codebooks=config.num_groups,
         codebook_size=quantizer.codebook_size,
         latent_dim=config.decoder.latent_dim,
         causal=config.decoder.causal,
+        encode_causal=config.encoder.causal,
         min_frames=fewest,
         lookaround_frames=max(reach_of(decoder.chain())),
         encode_lookaround_frames=ceil(max(reach_of(encoder.chain())) / hop),
@@ -195,6 +209,15 @@ def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dic
             fan = 2 * parameter.shape[1] if isinstance(owner, UpsampleConv1d) else parameter[0].numel()
             tensors[published_name] = noise * (_gain(name) / sqrt(fan))
     return tensors
+
+
+def in_layout(
+    tensors: Mapping[str, Tensor],
+    layout: str,
+    config: Mapping[str, Any],
+) -> dict[str, Tensor]:
+    """Names and shapes are the same in all."""
+    return dict(tensors)
 
 
 def _gain(name: str) -> float:

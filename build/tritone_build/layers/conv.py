@@ -2,40 +2,82 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tritone_build.layers.reach import Reach
+from tritone_build.state import State
 
-__all__ = ["Conv1d", "PadMode", "Padding", "UpsampleConv1d"]
+__all__ = ["Causal", "Centred", "Conv1d", "PadMode", "Padding", "UpsampleConv1d"]
 
 PadMode: TypeAlias = Literal["zeros", "replicate", "reflect"]
 
 
+class Padding(Protocol):
+    """What a layer sees before and after the signal, ``left`` and ``right`` steps of it."""
+
+    @property
+    def left(self) -> int:
+        """Steps before."""
+        ...
+
+    @property
+    def right(self) -> int:
+        """Steps after."""
+        ...
+
+    @property
+    def fewest_steps(self) -> int:
+        """Shortest signal that can be padded."""
+        ...
+
+    def __call__(self, layer: nn.Module, x: Tensor, state: State) -> Tensor:
+        """Pad the last axis on behalf of a layer."""
+        ...
+
+
 @dataclass(frozen=True)
-class Padding:
-    """Steps added before and after the signal, and what they hold."""
+class Causal:
+    """All padding in the past, where the stream so far is: an output step needs no later one."""
+
+    left: int
+    right: int = 0
+    fewest_steps: int = 1
+
+    @classmethod
+    def of(cls, kernel_size: int, dilation: int = 1) -> "Causal":
+        """For a convolution that keeps the rate."""
+        return cls((kernel_size - 1) * dilation)
+
+    def __call__(self, layer: nn.Module, x: Tensor, state: State) -> Tensor:
+        """See :class:`Padding`."""
+        return state.extend(layer, x, self.left)
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Padding on either side of the whole signal: the layer looks ahead, so nothing is carried over."""
 
     left: int
     right: int
-    mode: PadMode = "zeros"
+    mode: PadMode
 
     @classmethod
-    def causal(cls, kernel_size: int, dilation: int = 1) -> "Padding":
-        """All padding in the past: the output at a step needs no later step."""
-        return cls((kernel_size - 1) * dilation, 0)
-
-    @classmethod
-    def centred(cls, kernel_size: int, mode: PadMode, stride: int = 1, dilation: int = 1) -> "Padding":
+    def of(cls, kernel_size: int, mode: PadMode, stride: int = 1, dilation: int = 1) -> "Centred":
         """Padding of NeMo's Conv1dNorm: as much future as past, a stride's surplus rounded up."""
         width = ((kernel_size - 1) * dilation) // 2 if stride == 1 else (kernel_size - stride + 1) // 2
         return cls(width, width, mode)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Pad the last axis."""
+    @property
+    def fewest_steps(self) -> int:
+        """A reflection needs one step more than it pads."""
+        return self.left + 1 if self.mode == "reflect" else 1
+
+    def __call__(self, layer: nn.Module, x: Tensor, state: State) -> Tensor:
+        """See :class:`Padding`."""
         mode = "constant" if self.mode == "zeros" else self.mode
         return functional.pad(x, (self.left, self.right), mode=mode)
 
@@ -64,17 +106,18 @@ class Conv1d(nn.Module):
 
     @property
     def fewest_steps(self) -> int:
-        """A reflection needs one step more than it pads."""
-        return self.padding.left + 1 if self.padding.mode == "reflect" else 1
+        """Of its padding."""
+        return self.padding.fewest_steps
 
     def reach(self, past: int, future: int) -> Reach:
         """See :class:`tritone_build.layers.reach.Reaching`."""
         width = (self.weight.shape[2] - 1) * self.dilation
         return past * self.stride + self.padding.left, future * self.stride + width - self.padding.left
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, C, T] -> [B, C', T / stride]."""
-        return functional.conv1d(self.padding(x), self.weight, self.bias, self.stride, dilation=self.dilation)
+        x = self.padding(self, x, state)
+        return functional.conv1d(x, self.weight, self.bias, self.stride, dilation=self.dilation)
 
 
 class UpsampleConv1d(nn.Module):
@@ -98,6 +141,7 @@ class UpsampleConv1d(nn.Module):
         self.weight = nn.Parameter(torch.empty(in_channels, out_channels // groups, 2 * rate))
         self.bias = nn.Parameter(torch.empty(out_channels))
         self.rate, self.groups, self.trim = rate, groups, trim
+        self.padding: Padding = Centred(1, 1, "zeros") if trim else Causal(1)
 
     @property
     def rate_change(self) -> Fraction:
@@ -114,10 +158,10 @@ class UpsampleConv1d(nn.Module):
         taps = self.weight.reshape(self.groups, channels_in // self.groups, per_group, 2, self.rate)
         return taps.permute(0, 2, 4, 1, 3).flip(-1).reshape(-1, channels_in // self.groups, 2)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, C, T] -> [B, C', T * r]."""
         steps = x.shape[2] * self.rate
-        x = functional.pad(x, (1, 1 if self.trim else 0))
+        x = self.padding(self, x, state)
         y = functional.conv1d(x, self.kernel(), self.bias.repeat_interleave(self.rate), groups=self.groups)
         y = y.reshape(y.shape[0], -1, self.rate, y.shape[2]).transpose(2, 3).flatten(2)
         return y[..., self.trim : self.trim + steps] if self.trim else y

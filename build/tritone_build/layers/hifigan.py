@@ -11,9 +11,10 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from tritone_build.layers.conv import Conv1d, Padding, PadMode, UpsampleConv1d
+from tritone_build.layers.conv import Causal, Centred, Conv1d, Padding, PadMode, UpsampleConv1d
 from tritone_build.layers.reach import Reach, reach_of, shortest_input
 from tritone_build.layers.snake import HalfSnake, LeakyReLU
+from tritone_build.state import State
 
 __all__ = ["ACTIVATIONS", "HiFiGanConfig", "HiFiGanDecoder", "HiFiGanEncoder"]
 
@@ -40,10 +41,9 @@ class HiFiGanConfig:
 
     def conv(self, channels_in: int, channels_out: int, kernel_size: int, dilation: int = 1) -> Conv1d:
         """A convolution that keeps the rate, padded as this half pads."""
-        if self.causal:
-            padding = Padding.causal(kernel_size, dilation)
-        else:
-            padding = Padding.centred(kernel_size, self.pad_mode, dilation=dilation)
+        padding: Padding = Causal.of(kernel_size, dilation)
+        if not self.causal:
+            padding = Centred.of(kernel_size, self.pad_mode, dilation=dilation)
         return Conv1d(channels_in, channels_out, kernel_size, padding, dilation=dilation)
 
     def act(self, channels: int) -> nn.Module:
@@ -61,9 +61,10 @@ class ResidualBlock(nn.Module):
         self.skip_activation = config.act(channels)
         self.skip_conv = config.conv(channels, channels, kernel_size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, C, T] -> [B, C, T]."""
-        skipped: Tensor = self.skip_conv(self.skip_activation(self.input_conv(self.input_activation(x))))
+        y = self.input_conv(self.input_activation(x), state)
+        skipped: Tensor = self.skip_conv(self.skip_activation(y), state)
         return x + skipped
 
 
@@ -72,14 +73,15 @@ class ResidualBranch(nn.Module):
 
     def __init__(self, config: HiFiGanConfig, channels: int, kernel_size: int):
         super().__init__()
-        self.res_blocks = nn.Sequential(
-            *(ResidualBlock(config, channels, kernel_size, dilation) for dilation in config.dilations)
+        self.res_blocks = nn.ModuleList(
+            ResidualBlock(config, channels, kernel_size, dilation) for dilation in config.dilations
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, C, T] -> [B, C, T]."""
-        y: Tensor = self.res_blocks(x)
-        return y
+        for block in self.res_blocks:
+            x = block(x, state)
+        return x
 
 
 class ResidualLayer(nn.Module):
@@ -102,9 +104,9 @@ class ResidualLayer(nn.Module):
         reaches = [reach_of(chain, past, future) for chain in self._chains()]
         return max(past for past, _ in reaches), max(future for _, future in reaches)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, C, T] -> [B, C, T]."""
-        total: Tensor = sum(branch(x) for branch in self.res_blocks)
+        total: Tensor = sum(branch(x, state) for branch in self.res_blocks)
         return total / len(self.res_blocks)
 
 
@@ -120,7 +122,7 @@ class HiFiGanEncoder(nn.Module):
         for rate in config.rates:
             self.res_layers.append(ResidualLayer(config, channels))
             self.activations.append(config.act(channels))
-            padding = Padding.centred(2 * rate, config.pad_mode, stride=rate)
+            padding = Centred.of(2 * rate, config.pad_mode, stride=rate)
             self.down_sample_conv_layers.append(
                 Conv1d(channels, 2 * channels, 2 * rate, padding, stride=rate)
             )
@@ -135,12 +137,14 @@ class HiFiGanEncoder(nn.Module):
             yield from stage
         yield from (self.post_activation, self.post_conv)
 
-    def forward(self, audio: Tensor) -> Tensor:
+    def forward(self, audio: Tensor, state: State) -> Tensor:
         """[B, 1, S] -> [B, D, T]."""
-        x = audio
-        for layer in self.chain():
-            x = layer(x)
-        return x
+        x = self.pre_conv(audio, state)
+        stages = zip(self.res_layers, self.activations, self.down_sample_conv_layers, strict=True)
+        for residual, activation, down_sample in stages:
+            x = down_sample(activation(residual(x, state)), state)
+        latent: Tensor = self.post_conv(self.post_activation(x), state)
+        return latent
 
 
 class HiFiGanDecoder(nn.Module):
@@ -169,9 +173,11 @@ class HiFiGanDecoder(nn.Module):
             yield from stage
         yield from (self.post_activation, self.post_conv)
 
-    def forward(self, latent: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, state: State) -> Tensor:
         """[B, D, T] -> [B, T * hop]."""
-        x = latent
-        for layer in self.chain():
-            x = layer(x)
+        x = self.pre_conv(latent, state)
+        stages = zip(self.activations, self.up_sample_conv_layers, self.res_layers, strict=True)
+        for activation, up_sample, residual in stages:
+            x = residual(up_sample(activation(x), state), state)
+        x = self.post_conv(self.post_activation(x), state)
         return torch.tanh(x[:, 0]) if self.config.squash == "tanh" else x[:, 0].clamp(-1, 1)

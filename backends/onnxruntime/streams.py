@@ -1,0 +1,239 @@
+"""Live streams of one model: who is live, and steps of many of them in one run."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runner import BadInputError, Runner
+from slots import Slots, StateTensor
+
+__all__ = ["Counts", "FullError", "Limits", "Step", "StepError", "Streams", "state_of"]
+
+Array = NDArray[np.generic]
+_GRACE_S = 0.5
+
+
+class FullError(RuntimeError):
+    """No room for another stream."""
+
+
+class StepError(RuntimeError):
+    """The model failed on a step."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many streams may live at once, and for how long without a request."""
+
+    streams: int
+    idle_s: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request of a stream: named arrays [1, ...] and its place in the stream."""
+
+    stream: int | str
+    arrays: Mapping[str, Array]
+    start: bool
+    end: bool
+
+
+@dataclass
+class Counts:
+    """What has happened since the model was loaded; ``batches`` is steps and seconds by batch size."""
+
+    refused: int = 0
+    expired: int = 0
+    batches: dict[int, tuple[int, float]] = field(default_factory=dict)
+
+
+@dataclass
+class _Live:
+    slot: int
+    form: str
+    used_s: float
+
+
+class Streams:
+    """Steps of live streams on one stateful model.
+
+    A request that fails leaves its stream as it was, except that a stream whose first request fails
+    does not live, and one whose last request fails has ended; the message says which.
+
+    Args:
+        runner: of the model, whose metadata say what a stream keeps (``state``), what its data must
+            be (``rule``) and of how many steps it comes in multiples (``multiple``).
+        data: the input that is cut into requests, time last.
+        output: the output that answers it.
+        limits: see :class:`Limits`.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        data: str,
+        output: str,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._runner, self._data, self._output = runner, data, output
+        self._limits, self._clock = limits, clock
+        self._rule, self._multiple = runner.metadata["rule"], int(runner.metadata["multiple"])
+        self._slots = Slots(state_of(runner), limits.streams)
+        self._live: dict[int | str, _Live] = {}
+        self._lock = threading.Lock()
+        self.counts = Counts()
+
+    @property
+    def live(self) -> int:
+        """Streams now."""
+        return len(self._live)
+
+    def expire(self) -> None:
+        """End the streams that nobody has used for too long."""
+        with self._lock:
+            oldest = self._clock() - self._limits.idle_s - _GRACE_S
+            for stream in [stream for stream, live in self._live.items() if live.used_s < oldest]:
+                self._end(stream)
+                self.counts.expired += 1
+
+    def run(self, steps: Sequence[Step]) -> list[Array | Exception]:
+        """Answer each step with its output [1, ...] or its error; steps of one form run as one batch."""
+        self.expire()
+        with self._lock:
+            answers: list[Array | Exception | None] = [self._admitted(step) for step in steps]
+            for rows in self._alike(steps, [n for n, answer in enumerate(answers) if answer is None]):
+                for row, answer in zip(rows, self._run_batch([steps[n] for n in rows]), strict=True):
+                    answers[row] = answer
+            return [
+                self._settled(step, answer)
+                for step, answer in zip(steps, answers, strict=True)
+                if answer is not None
+            ]
+
+    def _admitted(self, step: Step) -> Array | Exception | None:
+        """None when the step can be run; else its answer."""
+        try:
+            self._enter(step)
+            return self._checked(step)
+        except (BadInputError, FullError) as error:
+            return error
+
+    def _enter(self, step: Step) -> None:
+        live = self._live.get(step.stream)
+        if not step.start:
+            if live is None:
+                raise BadInputError(
+                    f"stream {step.stream} is not live: it never started, has ended, or was idle for more "
+                    f"than {self._limits.idle_s:g} s; begin a new one with START"
+                )
+            return
+        if live is not None:
+            self._slots.clear(live.slot)
+            live.form = self._form(step)
+            return
+        slot = self._slots.take()
+        if slot is None:
+            self.counts.refused += 1
+            raise FullError(
+                f"the server is full: {self.live} of {self._limits.streams} streams are live; "
+                "try another server, or again later"
+            )
+        self._live[step.stream] = _Live(slot, self._form(step), self._clock())
+
+    def _checked(self, step: Step) -> Array | None:
+        steps, live = step.arrays[self._data].shape[-1], self._live[step.stream]
+        if steps == 0 and step.end:
+            return self._nothing()
+        if steps == 0 or steps % self._multiple:
+            unit = (
+                "at least 1 frame"
+                if self._multiple == 1
+                else f"a positive multiple of {self._multiple} samples"
+            )
+            raise BadInputError(f"{self._data} must have {unit}, got {steps}")
+        form = self._form(step)
+        if form != live.form:
+            raise BadInputError(
+                f"requests of a stream must be alike: it began with {live.form}, this one has {form}"
+            )
+        return None
+
+    def _form(self, step: Step) -> str:
+        """What must stay the same within a stream: the data's shape but for time, and every option."""
+        shape = list(step.arrays[self._data].shape[1:-1])
+        options = [f"{name} = {array.tolist()}" for name, array in step.arrays.items() if name != self._data]
+        return ", ".join([f"{self._data} {[*shape, 'steps']}".replace("'", ""), *options])
+
+    def _alike(self, steps: Sequence[Step], rows: Sequence[int]) -> list[list[int]]:
+        """Groups of rows that one run can take: data of equal shape, and equal options."""
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for row in rows:
+            key = (self._form(steps[row]), steps[row].arrays[self._data].shape[-1])
+            groups.setdefault(key, []).append(row)
+        return list(groups.values())
+
+    def _nothing(self) -> Array:
+        """An answer without steps."""
+        return self._runner.empty(self._output)
+
+    def _run_batch(self, steps: Sequence[Step]) -> list[Array | Exception]:
+        slots = [self._live[step.stream].slot for step in steps]
+        arrays = _batch([step.arrays for step in steps], self._data)
+        started = self._clock()
+        try:
+            names = self._runner.outputs
+            results = self._runner.run(arrays | {"slot": np.array(slots)} | self._slots.pasts, names)
+        except Exception as error:
+            return [StepError(f"the model failed: {error}")] * len(steps)
+        outputs = dict(zip(names, results, strict=True))
+        answers: list[Array | Exception] = []
+        for row, slot in enumerate(slots):
+            if outputs["valid"][row]:
+                self._slots.write(slot, row, outputs)
+                answers.append(outputs[self._output][row : row + 1])
+            else:
+                answers.append(BadInputError(self._rule))
+        count, seconds = self.counts.batches.get(len(steps), (0, 0.0))
+        self.counts.batches[len(steps)] = count + 1, seconds + self._clock() - started
+        return answers
+
+    def _settled(self, step: Step, answer: Array | Exception) -> Array | Exception:
+        """End the stream where the step ends it, and say what became of it after an error."""
+        failed, live = isinstance(answer, Exception), self._live.get(step.stream)
+        if live is not None:
+            live.used_s = self._clock()
+            if step.end or (failed and step.start):
+                self._end(step.stream)
+        if not isinstance(answer, BadInputError | StepError) or live is None:
+            return answer
+        fate = "did not start" if step.start else "has ended" if step.end else "is as it was before"
+        return type(answer)(f"{answer}; the stream {fate}")
+
+    def _end(self, stream: int | str) -> None:
+        self._slots.give_back(self._live.pop(stream).slot)
+
+
+def state_of(runner: Runner) -> list[StateTensor]:
+    """The state tensors that the model's metadata announce."""
+    return [
+        StateTensor(
+            each["name"], tuple(each["shape"]), np.dtype(each["dtype"]), each["ring_axis"], each["places"]
+        )
+        for each in json.loads(runner.metadata["state"])
+    ]
+
+
+def _batch(arrays: Sequence[Mapping[str, Array]], data: str) -> dict[str, Array]:
+    """Rows of the data together; what else there is, is the same for all."""
+    joined = dict(arrays[0])
+    joined[data] = np.concatenate([each[data] for each in arrays])
+    return joined

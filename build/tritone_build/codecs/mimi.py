@@ -1,0 +1,233 @@
+"""Kyutai's Mimi (Défossez et al. 2024, arXiv 2410.00037), in either format it is published in.
+
+After Kyutai's moshi 0.2.13 (moshi/models/{loaders,compression}.py). Both halves are causal and work
+over [B, T, C]; attention sees 250 steps of 40 ms, however long the stream.
+"""
+
+from collections.abc import Iterator, Mapping
+from math import ceil, sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tritone_build.checkpoints import Checkpoint
+from tritone_build.codecs import mimi_names
+from tritone_build.codecs.base import Codec, Geometry, Variant, check_strictly
+from tritone_build.codecs.mimi_config import PUBLISHED, MimiConfig, describes, parse
+from tritone_build.errors import UnsupportedNetworkError
+from tritone_build.layers.reach import reach_of
+from tritone_build.layers.rvq import SplitResidualQuantizer
+from tritone_build.layers.seanet import SeanetDecoder, SeanetEncoder
+from tritone_build.layers.transformer import Transformer
+from tritone_build.layers.unfolded import DepthwiseUpsample, UnfoldedConv1d
+from tritone_build.state import State
+
+__all__ = [
+    "LAYOUTS",
+    "VARIANTS",
+    "WEIGHT_NORM",
+    "in_layout",
+    "load",
+    "recognises",
+    "seeded_tensors",
+    "variant_of",
+]
+
+VARIANTS: tuple[Variant, ...] = (Variant("mimi", "kyutai/mimi", PUBLISHED),)
+LAYOUTS: tuple[str, ...] = ("safetensors", "kyutai")
+WEIGHT_NORM = False
+_DEFAULT_CODEBOOKS = 8
+_INITIALIZED = torch.ones(1)
+
+
+class MimiDecoder(nn.Module):
+    """Latent [B, D, T] -> audio [B, T * hop], not limited to -1..1."""
+
+    def __init__(self, config: MimiConfig):
+        super().__init__()
+        self.upsample = DepthwiseUpsample(config.dim, config.resample)
+        self.transformer = Transformer(config.transformer)
+        self.seanet = SeanetDecoder(config.seanet)
+
+    def chain(self) -> Iterator[nn.Module]:
+        """The layers in the order they run."""
+        yield from (self.upsample, self.transformer, *self.seanet.chain())
+
+    def forward(self, latent: Tensor, state: State) -> Tensor:
+        """See the class."""
+        x = self.upsample(latent.transpose(1, 2), state)
+        audio: Tensor = self.seanet(self.transformer(x, state), state)
+        return audio[:, :, 0]
+
+
+class MimiEncoder(nn.Module):
+    """Audio [B, 1, S], S a multiple of the hop, -> latent [B, D, T]."""
+
+    def __init__(self, config: MimiConfig):
+        super().__init__()
+        rate = config.resample
+        self.seanet = SeanetEncoder(config.seanet)
+        self.transformer = Transformer(config.transformer)
+        self.downsample = UnfoldedConv1d(config.dim, config.dim, 2 * rate, rate, bias=False, edge="replicate")
+
+    def chain(self) -> Iterator[nn.Module]:
+        """The layers in the order they run."""
+        yield from (*self.seanet.chain(), self.transformer, self.downsample)
+
+    def forward(self, audio: Tensor, state: State) -> Tensor:
+        """See the class."""
+        x = self.transformer(self.seanet(audio.transpose(1, 2), state), state)
+        latent: Tensor = self.downsample(x, state)
+        return latent.transpose(1, 2)
+
+
+class Network(nn.Module):
+    """Both halves and the quantizer."""
+
+    def __init__(self, config: MimiConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = MimiEncoder(config)
+        self.decoder = MimiDecoder(config)
+        self.quantizer = SplitResidualQuantizer(
+            config.num_codebooks, config.codebook_size, config.codebook_dim, config.dim
+        )
+
+    def published(self) -> dict[str, Tensor]:
+        """Tensors in Kyutai's layout, by name; on the meta device, their shapes."""
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self.named_parameters():
+            there = mimi_names.published_name(name, len(self.config.seanet.ratios))
+            if "{}" not in there:
+                tensors[there] = parameter
+                continue
+            for index, entry in enumerate(parameter):
+                tensors[there.format(index)] = entry
+                tensors[mimi_names.initialized_name(there).format(index)] = _INITIALIZED
+        return tensors
+
+    def assign(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the tensors of :meth:`published`."""
+        state = {}
+        for name, parameter in self.named_parameters():
+            there = mimi_names.published_name(name, len(self.config.seanet.ratios))
+            if "{}" in there:
+                state[name] = torch.stack([tensors[there.format(n)].float() for n in range(len(parameter))])
+            else:
+                state[name] = tensors[there].float()
+        self.load_state_dict(state, assign=True)
+
+
+def recognises(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint is of this family, supported or not."""
+    return describes(checkpoint.config) or mimi_names.layout_of(checkpoint.tensors) is not None
+
+
+def _config_of(checkpoint: Checkpoint) -> MimiConfig:
+    """From the checkpoint's configuration, else the published one, which the tensors must then fit."""
+    return parse(checkpoint.config if describes(checkpoint.config) else PUBLISHED)
+
+
+def variant_of(checkpoint: Checkpoint) -> str | None:
+    """Name of the published variant whose network this is."""
+    config = _config_of(checkpoint)
+    return next((v.name for v in VARIANTS if parse(v.config) == config), None)
+
+
+def load(name: str, checkpoint: Checkpoint) -> Codec:
+    """The codec with its weights, strictly: CheckpointMismatchError names every tensor that is off."""
+    config = _config_of(checkpoint)
+    with torch.device("meta"):
+        network = Network(config)
+    heads, layout = config.transformer.num_heads, mimi_names.layout_of(checkpoint.tensors)
+    if layout is None:
+        raise UnsupportedNetworkError(f"{checkpoint.source}: no tensors of Mimi's quantizer in either layout")
+    expected = network.published()
+    if layout == "safetensors":
+        expected = mimi_names.to_hugging_face(expected, heads)
+    constants = {name: tensor for name, tensor in expected.items() if tensor is _INITIALIZED}
+    shapes = {name: tensor.shape for name, tensor in expected.items()}
+    check_strictly(shapes, constants, checkpoint.tensors, checkpoint.source)
+    tensors = checkpoint.tensors
+    if layout == "safetensors":
+        tensors = mimi_names.to_kyutai(tensors, network.published(), heads)
+    network.assign(tensors)
+    network.eval().requires_grad_(False)
+    return Codec(
+        name=name,
+        geometry=_geometry(config, network),
+        quantizer=network.quantizer,
+        decoder=network.decoder,
+        encoder=network.encoder,
+        checkpoint_sha256=checkpoint.sha256,
+    )
+
+
+def _geometry(config: MimiConfig, network: Network) -> Geometry:
+    decoder, encoder, hop = network.decoder, network.encoder, config.samples_per_frame
+    return Geometry(
+        sample_rate_hz=config.sample_rate_hz,
+        samples_per_frame=hop,
+        num_codebooks=config.num_codebooks,
+        min_codebooks=1,
+        default_codebooks=min(_DEFAULT_CODEBOOKS, config.num_codebooks),
+        codebook_size=config.codebook_size,
+        latent_dim=config.dim,
+        causal=True,
+        encode_causal=True,
+        min_frames=1,
+        lookaround_frames=reach_of(decoder.chain())[0],
+        encode_lookaround_frames=ceil(reach_of(encoder.chain())[0] / hop),
+    )
+
+
+def in_layout(tensors: Mapping[str, Tensor], layout: str, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors of Kyutai's layout in another: "safetensors" is Hugging Face's."""
+    if layout != "safetensors":
+        return dict(tensors)
+    return mimi_names.to_hugging_face(tensors, parse(config).transformer.num_heads)
+
+
+def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
+    """Random weights under Kyutai's names.
+
+    Scaled so that speech gives varied tokens, and tokens give sound of the level of speech.
+    """
+    with torch.device("meta"):
+        shapes = Network(parse(config)).published()
+    return {name: _seeded(name, tensor, generator) for name, tensor in shapes.items()}
+
+
+_SPREADS = (
+    ("embedding_sum", 0.0, 0.5),
+    ("layer_scale", 0.1, 0.02),
+    ("bias", 0.0, 0.05),
+    (".norm", 1.0, 0.1),
+    ("upsample", 0.7, 0.1),
+)
+"""Mean and spread of the tensors whose name contains a word; the others are weights."""
+
+
+def _seeded(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
+    if like is _INITIALIZED:
+        return _INITIALIZED.clone()
+    if name.endswith("cluster_usage"):
+        return 1 + 4 * torch.rand(like.shape, generator=generator)
+    noise = torch.randn(like.shape, generator=generator)
+    for word, mean, spread in _SPREADS:
+        if word in name:
+            return mean + spread * noise
+    fan = 2 * like.shape[0] if "convtr" in name else like[0].numel()
+    return noise * (_gain(name, like) / sqrt(fan))
+
+
+def _gain(name: str, like: Tensor) -> float:
+    """Spread of a layer's output over its input's."""
+    if name.startswith("encoder.model.0."):
+        return 60.0
+    if name.startswith("decoder.model.0."):
+        return 0.3
+    if name.startswith("decoder.model.") and like.shape[0] == 1:
+        return 0.5
+    return 0.3 if ".block." in name else 1.05

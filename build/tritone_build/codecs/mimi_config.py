@@ -1,0 +1,126 @@
+"""Mimi's geometry, from a configuration as Hugging Face writes it (transformers, MimiConfig)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from tritone_build.errors import UnsupportedNetworkError
+from tritone_build.layers.seanet import SeanetConfig
+from tritone_build.layers.transformer import TransformerConfig
+
+__all__ = ["PUBLISHED", "MimiConfig", "describes", "parse"]
+
+PUBLISHED: Mapping[str, Any] = {
+    "model_type": "mimi",
+    "sampling_rate": 24000,
+    "frame_rate": 12.5,
+    "hidden_size": 512,
+    "num_filters": 64,
+    "upsampling_ratios": [8, 6, 5, 4],
+    "kernel_size": 7,
+    "last_kernel_size": 3,
+    "residual_kernel_size": 3,
+    "compress": 2,
+    "codebook_size": 2048,
+    "codebook_dim": 256,
+    "num_quantizers": 32,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 8,
+    "intermediate_size": 2048,
+    "sliding_window": 250,
+    "rope_theta": 10000.0,
+    "norm_eps": 1e-5,
+}
+"""What transformers assumes where a configuration is silent; the published codec."""
+
+_ONLY = {
+    "audio_channels": 1,
+    "num_residual_layers": 1,
+    "use_causal_conv": True,
+    "pad_mode": "constant",
+    "trim_right_ratio": 1.0,
+    "use_conv_shortcut": False,
+    "num_semantic_quantizers": 1,
+    "attention_bias": False,
+    "hidden_act": "gelu",
+}
+"""Options with one value that is implemented."""
+
+
+@dataclass(frozen=True)
+class MimiConfig:
+    """The network of a checkpoint; ``resample`` is the stride between its two rates of latents."""
+
+    sample_rate_hz: int
+    resample: int
+    seanet: SeanetConfig
+    transformer: TransformerConfig
+    num_codebooks: int
+    codebook_size: int
+    codebook_dim: int
+
+    @property
+    def dim(self) -> int:
+        """Of the latent."""
+        return self.seanet.dim
+
+    @property
+    def samples_per_frame(self) -> int:
+        """The hop."""
+        return self.resample * prod(self.seanet.ratios)
+
+
+def describes(config: Mapping[str, Any]) -> bool:
+    """Whether this is a configuration of Mimi."""
+    return config.get("model_type") == "mimi"
+
+
+def parse(config: Mapping[str, Any]) -> MimiConfig:
+    """Read a configuration; UnsupportedNetworkError names what is not implemented."""
+    for key, value in _only(config).items():
+        if config.get(key, value) != value:
+            raise UnsupportedNetworkError(f"{key} = {config[key]!r} is not supported; supported: {value!r}")
+    c = {**PUBLISHED, **config}
+    ratios, rate = tuple(c["upsampling_ratios"]), c["sampling_rate"]
+    resample = rate / prod(ratios) / c["frame_rate"]
+    if resample != int(resample):
+        raise UnsupportedNetworkError(
+            f"frame_rate = {c['frame_rate']} is no whole fraction of {rate} Hz / {prod(ratios)}"
+        )
+    rope = config.get("rope_parameters") or {}
+    return MimiConfig(
+        sample_rate_hz=rate,
+        resample=int(resample),
+        seanet=SeanetConfig(
+            dim=c["hidden_size"],
+            base_channels=c["num_filters"],
+            ratios=ratios,
+            kernel_size=c["kernel_size"],
+            last_kernel_size=c["last_kernel_size"],
+            residual_kernel_size=c["residual_kernel_size"],
+            compress=c["compress"],
+        ),
+        transformer=TransformerConfig(
+            dim=c["hidden_size"],
+            num_layers=c["num_hidden_layers"],
+            num_heads=c["num_attention_heads"],
+            feedforward_dim=c["intermediate_size"],
+            context=c["sliding_window"],
+            rope_theta=rope.get("rope_theta", c["rope_theta"]),
+            norm_eps=c["norm_eps"],
+        ),
+        num_codebooks=c["num_quantizers"],
+        codebook_size=c["codebook_size"],
+        codebook_dim=c["codebook_dim"],
+    )
+
+
+def _only(config: Mapping[str, Any]) -> dict[str, Any]:
+    dim, heads = (config.get(key, PUBLISHED[key]) for key in ("hidden_size", "num_attention_heads"))
+    return _ONLY | {
+        "upsample_groups": dim,
+        "num_key_value_heads": heads,
+        "head_dim": dim // heads,
+        "vector_quantization_hidden_dimension": config.get("codebook_dim", PUBLISHED["codebook_dim"]),
+    }

@@ -1,0 +1,62 @@
+"""Residual vector quantization, split into a semantic and an acoustic part, as Mimi has it.
+
+Source: moshi/quantization/{vq,core_vq}.py of Kyutai's moshi 0.2.13, SplitResidualVectorQuantizer.
+All of this stays FP32: a nearest neighbour is decided by small differences.
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ResidualQuantizer", "SplitResidualQuantizer"]
+
+_LEAST_USAGE = 1e-5
+
+
+class ResidualQuantizer(nn.Module):
+    """K codebooks of N entries, each for what the ones before left over; projections in and out."""
+
+    def __init__(self, num_codebooks: int, codebook_size: int, dim: int, latent_dim: int):
+        super().__init__()
+        self.embedding_sum = nn.Parameter(torch.empty(num_codebooks, codebook_size, dim))
+        self.cluster_usage = nn.Parameter(torch.empty(num_codebooks, codebook_size))
+        self.in_weight = nn.Parameter(torch.empty(dim, latent_dim, 1))
+        self.out_weight = nn.Parameter(torch.empty(latent_dim, dim, 1))
+
+    def codebooks(self) -> Tensor:
+        """[K, N, dim]; training kept sums and counts."""
+        return self.embedding_sum / self.cluster_usage.clamp(min=_LEAST_USAGE)[:, :, None]
+
+    def dequantize(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, K', T], each in range, K' <= K, -> latent [B, T, D]."""
+        codebooks = self.codebooks()
+        first = torch.arange(tokens.shape[1])[:, None] * codebooks.shape[1]
+        return codebooks.flatten(0, 1)[tokens + first].sum(1) @ self.out_weight[:, :, 0].T
+
+    def quantize(self, latent: Tensor) -> list[Tensor]:
+        """Latent [B, T, D] -> tokens [B, T] of each codebook."""
+        residual, tokens = latent @ self.in_weight[:, :, 0].T, []
+        for codebook in self.codebooks():
+            # |x - c|^2 less |x|^2, which is the same for all entries.
+            nearest = (codebook.square().sum(1) - 2 * (residual @ codebook.T)).argmin(2)
+            tokens.append(nearest)
+            residual = residual - codebook[nearest]
+        return tokens
+
+
+class SplitResidualQuantizer(nn.Module):
+    """One semantic codebook and the acoustic ones, both of the same latent."""
+
+    def __init__(self, num_codebooks: int, codebook_size: int, dim: int, latent_dim: int):
+        super().__init__()
+        self.semantic = ResidualQuantizer(1, codebook_size, dim, latent_dim)
+        self.acoustic = ResidualQuantizer(num_codebooks - 1, codebook_size, dim, latent_dim)
+
+    def dequantize(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, K', T], each in range, K' from 1 to K, -> latent [B, D, T]."""
+        latent = self.semantic.dequantize(tokens[:, :1]) + self.acoustic.dequantize(tokens[:, 1:])
+        return latent.transpose(1, 2)
+
+    def quantize(self, latent: Tensor) -> Tensor:
+        """Latent [B, D, T] -> tokens INT64 [B, K, T]."""
+        steps = latent.transpose(1, 2)
+        return torch.stack(self.semantic.quantize(steps) + self.acoustic.quantize(steps), 1)

@@ -1,0 +1,128 @@
+"""Causal transformers with a sliding window, whose past is bounded and never loses precision.
+
+Architecture: moshi/modules/transformer.py of Kyutai's moshi 0.2.13 (pre-norm, rotary embedding,
+layer scale, exact GELU, no biases beside the norms').
+"""
+
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tritone_build.layers.reach import Reach
+from tritone_build.state import TURN, Count, State
+
+__all__ = ["Transformer", "TransformerConfig"]
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """A step sees ``context`` steps, its own included."""
+
+    dim: int
+    num_layers: int
+    num_heads: int
+    feedforward_dim: int
+    context: int
+    rope_theta: float = 10000.0
+    norm_eps: float = 1e-5
+
+    @property
+    def head_dim(self) -> int:
+        """Of queries, keys and values."""
+        return self.dim // self.num_heads
+
+
+def rotation(before: Tensor, steps: int, config: TransformerConfig) -> tuple[Tensor, Tensor]:
+    """Cosine and sine [B, T, 1, D / 2] of the rotary embedding (Su et al. 2021, arXiv 2104.09864).
+
+    The phase p * f is kept in 2**32ths of a turn, in integers: it is exact at any position, and as
+    only differences of phases matter, rounding f once changes nothing that grows.
+    """
+    half = config.head_dim // 2
+    exponents = torch.arange(half, dtype=torch.float64) / half
+    turns = TURN * config.rope_theta**-exponents / (2 * pi)
+    position = (before + torch.arange(steps))[:, :, None, None]
+    phase = torch.remainder(position * turns.round().to(torch.int64), TURN)
+    angle = phase.to(torch.float32) * (2 * pi / TURN)
+    return angle.cos(), angle.sin()
+
+
+class Attention(nn.Module):
+    """Multi-head attention; ``in_proj_weight`` [3 D, D] with the rotary pairs of a head interleaved."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.config = config
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * config.dim, config.dim))
+        self.out_weight = nn.Parameter(torch.empty(config.dim, config.dim))
+
+    def projection(self) -> Tensor:
+        """[D, 3 D]: first of each rotary pair before all second ones, queries scaled."""
+        heads, dim = self.config.num_heads, self.config.dim
+        queries, keys, values = (self.in_proj_weight[first : first + dim] for first in (0, dim, 2 * dim))
+        pairs = (each.reshape(heads, -1, 2, dim).transpose(1, 2) for each in (queries, keys))
+        queries, keys = (each.reshape(dim, dim) for each in pairs)
+        return torch.cat([queries * self.config.head_dim**-0.5, keys, values]).T
+
+    def forward(
+        self, x: Tensor, state: State, count: Count, turned: tuple[Tensor, Tensor], scale: Tensor
+    ) -> Tensor:
+        """[B, T, D] -> [B, T, D], times the layer scale [D]."""
+        config, (cos, sin) = self.config, turned
+        heads = (x @ self.projection()).reshape(*x.shape[:2], 3 * config.num_heads, config.head_dim)
+        turning, values = torch.split(heads, [2 * config.num_heads, config.num_heads], 2)
+        first, second = turning.chunk(2, 3)
+        turning = torch.cat([first * cos - second * sin, second * cos + first * sin], 3)
+        queries, keys = turning.chunk(2, 2)
+        segments = state.window(self, keys.permute(0, 2, 3, 1), values.transpose(1, 2), count, config.context)
+        queries = queries.transpose(1, 2)
+        scores = torch.cat([queries @ segment.keys + segment.bias for segment in segments], 3)
+        weights = torch.split(scores.softmax(3), [segment.keys.shape[3] for segment in segments], 3)
+        first, *others = (w @ segment.values for w, segment in zip(weights, segments, strict=True))
+        seen = sum(others, first)
+        return seen.transpose(1, 2).flatten(2) @ (self.out_weight * scale[:, None]).T
+
+
+class TransformerLayer(nn.Module):
+    """x + scale_1 * attention(norm_1 x), then x + scale_2 * feedforward(norm_2 x)."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.dim, config.norm_eps)
+        self.norm2 = nn.LayerNorm(config.dim, config.norm_eps)
+        self.attention = Attention(config)
+        self.up_weight = nn.Parameter(torch.empty(config.feedforward_dim, config.dim))
+        self.down_weight = nn.Parameter(torch.empty(config.dim, config.feedforward_dim))
+        self.scale1 = nn.Parameter(torch.empty(config.dim))
+        self.scale2 = nn.Parameter(torch.empty(config.dim))
+
+    def forward(self, x: Tensor, state: State, count: Count, turned: tuple[Tensor, Tensor]) -> Tensor:
+        """[B, T, D] -> [B, T, D]."""
+        x = x + self.attention(self.norm1(x), state, count, turned, self.scale1)
+        hidden = functional.gelu(self.norm2(x) @ self.up_weight.T)
+        return x + hidden @ (self.down_weight * self.scale2[:, None]).T
+
+
+class Transformer(nn.Module):
+    """Layers over [B, T, D]; their steps are counted once for all."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.num_layers))
+
+    def reach(self, past: int, future: int) -> Reach:
+        """See :class:`tritone_build.layers.reach.Reaching`; every layer looks a window further."""
+        return past + self.config.num_layers * (self.config.context - 1), future
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        """[B, T, D] -> [B, T, D]."""
+        steps = x.shape[1]
+        count = state.count(self, steps, x)
+        turned = rotation(count.before, steps, self.config)
+        for layer in self.layers:
+            x = layer(x, state, count, turned)
+        return x

@@ -1,0 +1,155 @@
+"""Causal convolutions as one matrix product, over [B, T, C].
+
+In a live step there are few frames and many weights: the time goes into reading weights. As a matrix
+product over all rows and steps of a batch each weight is read once, where a convolution reads it once
+per row; strides and upsampling become reshapes, which cost nothing::
+
+    x, stride 1, kernel 3      t-2 t-1 | t      -> [C of t-2, C of t-1, C of t] @ [3 C, C']
+    stride s, kernel 2 s       block b-1 | block b  -> [s C of b-1, s C of b]   @ [2 s C, C']
+    upsampling r, kernel 2 r   t-1 | t      -> [C of t-1, C of t] @ [2 C, r C']  -> r steps of C'
+"""
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from tritone_build.layers.reach import Reach
+from tritone_build.state import Edge, State
+
+__all__ = ["DepthwiseUpsample", "UnfoldedConv1d", "UnfoldedUpsample"]
+
+
+def _neighbours(x: Tensor, steps: int, count: int) -> Tensor:
+    """[B, steps + count - 1, C] -> [B, steps, count * C]: each step with the ones after it.
+
+    One lookup: slices joined again would copy everything twice.
+    """
+    if count == 1:
+        return x
+    index = torch.arange(steps)[:, None] + torch.arange(count)
+    return x.index_select(1, index.flatten()).reshape(x.shape[0], steps, count * x.shape[2])
+
+
+def _product(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    """[B, T, C] @ [C, C'] + [C'], over rows and steps at once."""
+    flat = x.flatten(0, 1)
+    y = flat @ matrix if bias is None else torch.addmm(bias, flat, matrix)
+    return y.reshape(x.shape[0], x.shape[1], -1)
+
+
+class UnfoldedConv1d(nn.Module):
+    """Causal convolution, its kernel a multiple of its stride: [B, T, C] -> [B, T / stride, C'].
+
+    ``weight`` is [C', C, kernel], as ``nn.Conv1d`` has it.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int,
+        stride: int = 1,
+        bias: bool = True,
+        edge: Edge = "zeros",
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, kernel))
+        self.bias = nn.Parameter(torch.empty(channels_out)) if bias else None
+        self.stride, self.edge = stride, edge
+
+    @property
+    def rate_change(self) -> Fraction:
+        """Steps out per step in."""
+        return Fraction(1, self.stride)
+
+    def reach(self, past: int, future: int) -> Reach:
+        """See :class:`tritone_build.layers.reach.Reaching`."""
+        return past * self.stride + self.weight.shape[2] - self.stride, future * self.stride + self.stride - 1
+
+    def matrix(self) -> Tensor:
+        """The weight as [kernel * C, C'], earliest step first."""
+        return self.weight.permute(2, 1, 0).reshape(-1, self.weight.shape[0])
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        """[B, T, C] -> [B, T / stride, C']."""
+        kernel, blocks = self.weight.shape[2], x.shape[1] // self.stride
+        x = state.extend(self, x, kernel - self.stride, axis=1, edge=self.edge)
+        x = x.reshape(x.shape[0], -1, self.stride * x.shape[2])
+        count = kernel // self.stride
+        if count * self.weight.shape[0] < x.shape[2]:
+            return self._summed(x, blocks, count)
+        return _product(_neighbours(x, blocks, count), self.matrix(), self.bias)
+
+    def _summed(self, x: Tensor, steps: int, count: int) -> Tensor:
+        """Few channels out: multiply first, then add what the steps before contribute."""
+        size = self.weight.shape[0]
+        matrix = self.matrix().reshape(count, -1, size).transpose(0, 1).reshape(-1, count * size)
+        parts = _product(x, matrix, None)
+        first, *others = (parts.narrow(1, n, steps).narrow(2, n * size, size) for n in range(count))
+        y = sum(others, first)
+        return y if self.bias is None else y + self.bias
+
+
+class UnfoldedUpsample(nn.Module):
+    """Causal transposed convolution with kernel 2r and stride r: [B, T, C] -> [B, T * r, C'].
+
+    ``weight`` is [C, C', 2r], as ``nn.ConvTranspose1d`` has it.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, rate: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels_in, channels_out, 2 * rate))
+        self.bias = nn.Parameter(torch.empty(channels_out))
+        self.rate = rate
+
+    @property
+    def rate_change(self) -> Fraction:
+        """Steps out per step in."""
+        return Fraction(self.rate)
+
+    def reach(self, past: int, future: int) -> Reach:
+        """See :class:`tritone_build.layers.reach.Reaching`; the worst of the r phases counts."""
+        return 1 - (-past // self.rate), (self.rate - 1 + future) // self.rate
+
+    def matrix(self) -> Tensor:
+        """The weight as [2 C, r * C'], earlier frame first."""
+        channels_in, channels_out, _ = self.weight.shape
+        taps = self.weight.reshape(channels_in, channels_out, 2, self.rate).flip(2)
+        return taps.permute(2, 0, 3, 1).reshape(2 * channels_in, self.rate * channels_out)
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        """[B, T, C] -> [B, T * r, C']."""
+        steps = x.shape[1]
+        x = state.extend(self, x, 1, axis=1)
+        y = _product(_neighbours(x, steps, 2), self.matrix(), self.bias.repeat(self.rate))
+        return y.reshape(y.shape[0], -1, self.weight.shape[1])
+
+
+class DepthwiseUpsample(nn.Module):
+    """Causal transposed convolution, kernel 2r and stride r, of each channel alone, without bias.
+
+    ``weight`` is [C, 1, 2r]; [B, T, C] -> [B, T * r, C].
+    """
+
+    def __init__(self, channels: int, rate: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, 1, 2 * rate))
+        self.rate = rate
+
+    @property
+    def rate_change(self) -> Fraction:
+        """Steps out per step in."""
+        return Fraction(self.rate)
+
+    def reach(self, past: int, future: int) -> Reach:
+        """As of :class:`UnfoldedUpsample`."""
+        return 1 - (-past // self.rate), (self.rate - 1 + future) // self.rate
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        """[B, T, C] -> [B, T * r, C]."""
+        steps, taps = x.shape[1], self.weight[:, 0].T
+        now, before = taps[: self.rate], taps[self.rate :]
+        x = state.extend(self, x, 1, axis=1)
+        y = x.narrow(1, 1, steps)[:, :, None] * now + x.narrow(1, 0, steps)[:, :, None] * before
+        return y.flatten(1, 2)

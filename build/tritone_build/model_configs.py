@@ -1,0 +1,112 @@
+"""Configs of the models that Triton serves, each a protobuf message, from what the models are."""
+
+from collections.abc import Mapping
+
+from tritonclient.grpc import model_config_pb2 as pb
+
+from tritone_build.codecs.base import Codec
+from tritone_build.roles import Axes, Role
+
+__all__ = ["MAX_STREAMS", "decode_config", "model_config", "model_name"]
+
+MAX_BATCH_SIZE = 64
+MAX_STEP_BATCH_SIZE = 16
+MAX_STREAMS = 64
+IDLE_LIMIT_US = 5_000_000
+_CANDIDATES = 4096
+"""Streams that Triton lets through to the backend, which refuses those above MAX_STREAMS at once.
+Triton itself would let them wait in silence."""
+
+_LENGTHS = ("tokens_len", "latent_len", "audio_len", "num_codebooks")
+_DTYPES = {"tokens": pb.TYPE_INT64, "latent": pb.TYPE_FP32, "audio": pb.TYPE_FP32} | dict.fromkeys(
+    _LENGTHS, pb.TYPE_INT64
+)
+
+
+def model_name(codec: str, role: str) -> str:
+    """What the model of that role is called."""
+    return f"{codec}_{role}"
+
+
+def parameters(codec: Codec, role: str) -> dict[str, str]:
+    """What a client must know of a model, as the strings that Triton's ``parameters`` hold."""
+    g, encodes = codec.geometry, role.startswith("encode")
+    return {
+        "sample_rate": str(g.sample_rate_hz),
+        "samples_per_frame": str(g.samples_per_frame),
+        "num_codebooks": str(g.num_codebooks),
+        "min_codebooks": str(g.min_codebooks),
+        "default_codebooks": str(g.default_codebooks),
+        "codebook_size": str(g.codebook_size),
+        "min_frames": str(g.min_frames),
+        "min_samples": str(g.min_samples),
+        "lookaround_frames": str(g.encode_lookaround_frames if encodes else g.lookaround_frames),
+        "causal": str(g.encode_causal if encodes else g.causal).lower(),
+        "checkpoint_sha256": codec.checkpoint_sha256,
+    }
+
+
+def model_config(codec: Codec, role: Role) -> pb.ModelConfig:
+    """Config of a model that ONNX Runtime runs.
+
+    Requests to stateless models are not merged, so one cannot fail another; steps of streams are.
+    """
+    config = pb.ModelConfig(
+        name=model_name(codec.name, role.name),
+        backend="onnxruntime",
+        max_batch_size=MAX_BATCH_SIZE if role.packing is None else MAX_STEP_BATCH_SIZE,
+        instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)],
+    )
+    _add_tensors(config, role.inputs, role.outputs)
+    _add_parameters(config, parameters(codec, role.name))
+    if role.name == "dequantize":
+        # A table lookup: waking a second thread would take longer than the work.
+        _add_parameters(config, {"intra_op_thread_count": "1"})
+    if role.packing is not None:
+        _add_sequences(config)
+        limits = {"max_streams": str(MAX_STREAMS), "idle_limit_ms": str(IDLE_LIMIT_US // 1000)}
+        _add_parameters(config, limits | {"state_bytes": str(role.packing.state_bytes)})
+    return config
+
+
+def decode_config(codec: Codec, dequantize: Role, vocoder: Role) -> pb.ModelConfig:
+    """Config of the ensemble that turns tokens into audio."""
+    name = model_name(codec.name, "decode")
+    config = pb.ModelConfig(name=name, platform="ensemble", max_batch_size=MAX_BATCH_SIZE)
+    _add_tensors(config, dequantize.inputs, vocoder.outputs)
+    for role in (dequantize, vocoder):
+        config.ensemble_scheduling.step.add(
+            model_name=model_name(codec.name, role.name),
+            model_version=-1,
+            input_map={name: name for name in role.inputs},
+            output_map={name: name for name in role.outputs},
+        )
+    _add_parameters(config, parameters(codec, "decode"))
+    return config
+
+
+def _add_sequences(config: pb.ModelConfig) -> None:
+    """Requests of different streams run together, those of one stream in order."""
+    batching = config.sequence_batching
+    batching.max_sequence_idle_microseconds = IDLE_LIMIT_US
+    batching.oldest.max_candidate_sequences = _CANDIDATES
+
+
+def _add_tensors(config: pb.ModelConfig, inputs: Mapping[str, Axes], outputs: Mapping[str, Axes]) -> None:
+    """What callers see; a step's state stays between the model and the backend."""
+    for name in [name for name in inputs if name in _DTYPES]:
+        config.input.add(
+            name=name, data_type=_DTYPES[name], dims=_dims(inputs[name]), optional=name == "num_codebooks"
+        )
+    for name in [name for name in outputs if name in _DTYPES]:
+        config.output.add(name=name, data_type=_DTYPES[name], dims=_dims(outputs[name]))
+
+
+def _dims(axes: Axes) -> list[int]:
+    """Axes after the batch."""
+    return [-1 if isinstance(axis, str) else axis for axis in axes[1:]]
+
+
+def _add_parameters(config: pb.ModelConfig, values: Mapping[str, str]) -> None:
+    for key, value in values.items():
+        config.parameters[key].string_value = value

@@ -1,0 +1,212 @@
+"""Who is live, what a step may do, and what becomes of a stream after an error."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from runner import BadInputError, Runner
+from slots import Slots, StateTensor
+from streams import FullError, Limits, Step, Streams
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    """A stream that adds up its tokens: audio = total so far, by step; tokens must not be negative."""
+    state = [{"name": "total", "shape": [1], "dtype": "float32", "ring_axis": None, "places": None}]
+    nodes = [
+        helper.make_node("Cast", ["tokens"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Squeeze", ["floats", "one"], ["flat"]),
+        helper.make_node("CumSum", ["flat", "axis"], ["sums"]),
+        helper.make_node("Gather", ["past_total", "slot"], ["before"]),
+        helper.make_node("Add", ["sums", "before"], ["audio"]),
+        helper.make_node("Slice", ["audio", "minus", "huge", "one"], ["next_total"]),
+        helper.make_node("ReduceMin", ["flat", "one"], ["least"], keepdims=0),
+        helper.make_node("GreaterOrEqual", ["least", "zero"], ["valid"]),
+    ]
+    constants = {"one": [1], "minus": [-1], "huge": [1 << 40]}
+    initializers = [helper.make_tensor(n, TensorProto.INT64, [1], v) for n, v in constants.items()]
+    initializers += [
+        helper.make_tensor("axis", TensorProto.INT64, [], [1]),
+        helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sums",
+        [
+            helper.make_tensor_value_info("tokens", TensorProto.INT64, ["batch", 1, "frames"]),
+            helper.make_tensor_value_info("slot", TensorProto.INT64, ["batch"]),
+            helper.make_tensor_value_info("past_total", TensorProto.FLOAT, ["slots", 1]),
+        ],
+        [
+            helper.make_tensor_value_info("audio", TensorProto.FLOAT, ["batch", "samples"]),
+            helper.make_tensor_value_info("valid", TensorProto.BOOL, ["batch"]),
+            helper.make_tensor_value_info("next_total", TensorProto.FLOAT, ["batch", 1]),
+        ],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    helper.set_model_props(
+        model, {"state": json.dumps(state), "rule": "tokens must not be negative", "multiple": "1"}
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    return Runner(tmp_path / "model.onnx", keep_memory=True)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def streams(runner: Runner, clock: Clock) -> Streams:
+    return Streams(runner, "tokens", "audio", Limits(streams=2, idle_s=5), clock)
+
+
+def step(stream: int, tokens: list[int], start: bool = False, end: bool = False) -> Step:
+    return Step(stream, {"tokens": np.array([[tokens]], np.int64).reshape(1, 1, -1)}, start, end)
+
+
+def sums(answers: list[Any]) -> list[Any]:
+    return [str(a) if isinstance(a, Exception) else a[0].tolist() for a in answers]
+
+
+def test_streams_in_one_batch_keep_their_own_past(streams: Streams) -> None:
+    assert sums(streams.run([step(1, [1, 2], start=True)])) == [[1, 3]]
+    assert sums(streams.run([step(2, [5, 5], start=True), step(1, [1, 1])])) == [[5, 10], [4, 5]]
+    assert sums(streams.run([step(1, [7]), step(2, [1])])) == [[12], [11]]
+    assert streams.counts.batches[2][0] == 2
+    assert streams.live == 2
+
+
+def test_requests_of_different_length_are_answered_in_order(streams: Streams) -> None:
+    answers = streams.run([step(1, [1, 2, 3], start=True), step(2, [4], start=True)])
+    assert sums(answers) == [[1, 3, 6], [4]]
+
+
+def test_a_stream_ends_with_end_and_its_room_is_zero_again(streams: Streams) -> None:
+    streams.run([step(1, [9], start=True), step(2, [9], start=True)])
+    assert sums(streams.run([step(1, [1], end=True)])) == [[10]]
+    assert streams.live == 1
+    assert sums(streams.run([step(3, [1], start=True)])) == [[1]]
+    assert sums(streams.run([step(2, [], end=True)])) == [[]], "END may come without data"
+    assert streams.live == 1
+
+
+def test_a_start_on_a_live_stream_begins_afresh(streams: Streams) -> None:
+    streams.run([step(1, [9], start=True)])
+    assert sums(streams.run([step(1, [1], start=True)])) == [[1]]
+    assert streams.live == 1
+
+
+def test_a_full_server_refuses_at_once_and_counts_it(streams: Streams) -> None:
+    streams.run([step(1, [1], start=True), step(2, [1], start=True)])
+    refused, good = streams.run([step(3, [1], start=True), step(1, [1])])
+    assert isinstance(refused, FullError)
+    assert "full: 2 of 2 streams are live" in str(refused)
+    assert sums([good]) == [[2]]
+    assert streams.counts.refused == 1
+    (unknown,) = streams.run([step(3, [1])])
+    assert isinstance(unknown, BadInputError)
+
+
+def test_idle_streams_expire_and_leave_room(streams: Streams, clock: Clock) -> None:
+    streams.run([step(1, [1], start=True), step(2, [1], start=True)])
+    clock.now = 4
+    streams.run([step(2, [1])])
+    clock.now = 6
+    streams.expire()
+    assert (streams.live, streams.counts.expired) == (1, 1)
+    (late,) = streams.run([step(1, [1])])
+    assert "stream 1 is not live" in str(late)
+    assert sums(streams.run([step(3, [1], start=True), step(2, [1])])) == [[1], [3]]
+
+
+def test_a_bad_step_leaves_its_stream_as_it_was_and_says_so(streams: Streams) -> None:
+    streams.run([step(1, [4], start=True), step(2, [4], start=True)])
+    bad, good = streams.run([step(1, [-1]), step(2, [1])])
+    assert str(bad) == "tokens must not be negative; the stream is as it was before"
+    assert sums([good]) == [[5]]
+    assert sums(streams.run([step(1, [1])])) == [[5]]
+    assert sums(streams.run([step(1, [])])) == [
+        "tokens must have at least 1 frame, got 0; the stream is as it was before"
+    ]
+    assert sums(streams.run([step(1, [-1], end=True)])) == [
+        "tokens must not be negative; the stream has ended"
+    ]
+    assert sums(streams.run([step(3, [-1], start=True)])) == [
+        "tokens must not be negative; the stream did not start"
+    ]
+    assert streams.live == 1
+
+
+def test_the_form_of_a_stream_is_fixed_by_its_first_request(streams: Streams) -> None:
+    streams.run([step(1, [1], start=True)])
+    two_books = Step(1, {"tokens": np.zeros((1, 2, 1), np.int64)}, start=False, end=False)
+    (refused,) = streams.run([two_books])
+    assert "it began with tokens [1, steps], this one has tokens [2, steps]" in str(refused)
+    assert sums(streams.run([step(1, [1])])) == [[2]]
+
+
+def test_a_model_that_fails_says_what_became_of_the_stream(streams: Streams) -> None:
+    streams.run([step(1, [1], start=True)])
+    wrong = Step(1, {"tokens": np.zeros((1, 1, 1), np.float32)}, start=False, end=False)
+    (failed,) = streams.run([wrong])
+    assert "the model failed" in str(failed)
+    assert "is as it was before" in str(failed)
+    assert sums(streams.run([step(1, [1])])) == [[2]]
+
+
+def ring(count: int = 2) -> Slots:
+    return Slots([StateTensor("keys", (2, 4), np.dtype(np.float32), ring_axis=1, places="at_0")], count)
+
+
+def written(slots: Slots, slot: int, first: int, steps: int) -> NDArray[Any]:
+    values = np.arange(first, first + steps, dtype=np.float32)
+    outputs: dict[str, NDArray[Any]] = {
+        "next_keys": np.stack([values, -values])[None],
+        "at_0": (np.arange(first, first + steps) % 4)[None],
+    }
+    slots.write(slot, 0, outputs)
+    kept: NDArray[Any] = slots.pasts["past_keys"][slot]
+    return kept
+
+
+def test_a_ring_keeps_the_last_steps_at_their_places() -> None:
+    slots = ring()
+    slot = slots.take()
+    assert slot is not None
+    assert written(slots, slot, 0, 3)[0].tolist() == [0, 1, 2, 0]
+    assert written(slots, slot, 3, 2)[0].tolist() == [4, 1, 2, 3]
+    assert written(slots, slot, 5, 11)[1].tolist() == [-12, -13, -14, -15], "more steps than the ring holds"
+
+
+def test_cleared_rows_are_zero_and_their_neighbours_stay() -> None:
+    slots = Slots([StateTensor("tails", (3000,), np.dtype(np.float32))], 3)
+    rows = slots.pasts["past_tails"]
+    rows[:] = 1
+    slots.clear(1)
+    assert not rows[1].any()
+    assert rows[0].all()
+    assert rows[2].all()
+
+
+def test_slots_run_out_and_come_back() -> None:
+    slots = ring(1)
+    slot = slots.take()
+    assert slots.take() is None
+    assert slot is not None
+    slots.give_back(slot)
+    assert slots.take() == slot
