@@ -13,7 +13,7 @@ SOURCES := build/tritone_build client/tritone_client scripts backends/onnxruntim
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models serve fidelity bench clean
+.PHONY: help demo test lint format models serve fidelity bench load clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -55,6 +55,9 @@ fidelity: $(READY) ## compare every codec, through Triton, with its reference; r
 
 bench: $(READY) ## time every codec beside its peers; reports/bench.json
 	@PYTHONPATH=backends/onnxruntime $(BIN)/python scripts/bench.py
+
+load: $(READY) ## drive live streams at real-time pace with perf_analyzer; reports/load.json
+	@$(BIN)/python scripts/load.py
 
 clean: ## remove what the commands made, .venv and the caches included
 	rm -rf .venv .cache artifacts reports .mypy_cache .ruff_cache .pytest_cache .hypothesis

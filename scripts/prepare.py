@@ -22,26 +22,26 @@ class PrepareError(RuntimeError):
 
 def seeded_checkpoint(codec: str) -> str:
     """Path of a checkpoint with random weights in the published format, written on the first call."""
-    path = _SEEDED / f"{codec}-seed0.nemo"
+    path = _SEEDED / f"{codec}-seed0"
     if not path.exists():
         write_fixture(variant(codec).config, path)
     return str(path)
 
 
-def build_models(checkpoints: Sequence[tuple[str, str]]) -> None:
+def build_models(checkpoints: Sequence[tuple[str, str]], repository: Path = REPOSITORY) -> None:
     """Export (codec, checkpoint) pairs that are not up to date, two at once, each in its own process.
 
     Raises:
         PrepareError: one of them failed.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        failed = [codec for codec, code in pool.map(_build, checkpoints) if code]
+        built = pool.map(lambda pair: _build(pair[0], pair[1], repository), checkpoints)
+        failed = [codec for (codec, _), code in zip(checkpoints, built, strict=True) if code]
     if failed:
         raise PrepareError(f"could not build {', '.join(failed)}")
 
 
-def _build(pair: tuple[str, str]) -> tuple[str, int]:
-    codec, checkpoint = pair
+def _build(codec: str, checkpoint: str, repository: Path) -> int:
     builder = Path(sys.executable).with_name("tritone-build")
-    command = [str(builder), "models", codec, "--checkpoint", checkpoint, "--repository", str(REPOSITORY)]
-    return codec, subprocess.run(command, check=False).returncode
+    command = [str(builder), "models", codec, "--checkpoint", checkpoint, "--repository", str(repository)]
+    return subprocess.run(command, check=False).returncode

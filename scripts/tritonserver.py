@@ -99,7 +99,9 @@ class TritonServer:
                 for path in needed:
                     if not path.exists():
                         raise ServerError(f"{path} is missing; build it with 'make models CODEC={codec}'")
-        return [f"{codec}_{role}" for codec in self.codecs for role in ("decode", "encode")]
+        roles = ("decode", "encode", "decode_stream", "encode_stream")
+        named = [f"{codec}_{role}" for codec in self.codecs for role in roles]
+        return [name for name in named if (self.repository / name).exists()]
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """The command line and the environment it needs."""

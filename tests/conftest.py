@@ -12,18 +12,35 @@ import pytest
 import torch
 
 from peers import Reference, reference_of
+from prepare import build_models
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
 from tritone_build.codecs import VARIANTS, load_codec
 from tritone_build.codecs.base import Codec
 from tritone_build.fixtures import write_fixture
-from tritone_build.repository import write_repository
 from tritonserver import TritonServer, serving
 
 torch.set_num_threads(2)
 
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with the first two upsampling stages and few channels."""
+    """The configuration with the first two upsampling stages, few channels and short windows."""
+    return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
+
+
+def _small_mimi(config: Mapping[str, Any]) -> dict[str, Any]:
+    ratios = config["upsampling_ratios"][:2]
+    sizes = {"hidden_size": 64, "upsample_groups": 64, "num_filters": 4, "intermediate_size": 96}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16}
+    books = {"codebook_size": 128, "codebook_dim": 32, "vector_quantization_hidden_dimension": 32}
+    rate = {
+        "sampling_rate": 1200,
+        "frame_rate": 1200 / (2 * ratios[0] * ratios[1]),
+        "upsampling_ratios": ratios,
+    }
+    return {**config, **sizes, **heads, **books, **rate, "num_hidden_layers": 2, "sliding_window": 20}
+
+
+def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
     reduced = copy.deepcopy(dict(config))
     rates = reduced["audio_decoder"]["up_sample_rates"][:2]
     reduced["audio_decoder"] |= {"up_sample_rates": rates, "base_channels": 16}
@@ -34,14 +51,14 @@ def small(config: Mapping[str, Any]) -> dict[str, Any]:
 
 SMALL = {f"small_{name}": small(variant.config) for name, variant in VARIANTS.items()}
 CAUSAL = [name for name in SMALL if name != "small_lfsc"]
+NEMO = [name for name in SMALL if name != "small_mimi"]
 
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
     folder = tmp_path_factory.mktemp("checkpoints")
     return {
-        name: open_checkpoint(str(write_fixture(config, folder / f"{name}.nemo")))
-        for name, config in SMALL.items()
+        name: open_checkpoint(str(write_fixture(config, folder / name))) for name, config in SMALL.items()
     }
 
 
@@ -56,10 +73,9 @@ def references(checkpoints: dict[str, Checkpoint]) -> dict[str, Reference]:
 
 
 @pytest.fixture(scope="session")
-def repository(codecs: dict[str, Codec], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(checkpoints: dict[str, Checkpoint], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model_repository")
-    for codec in codecs.values():
-        write_repository(codec, folder, progress=lambda model: None)
+    build_models([(name, checkpoint.source) for name, checkpoint in checkpoints.items()], folder)
     return folder
 
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from peers.nemo import NemoCodec
+from peers import moshi, nemo, transformers_mimi
 from tritone_build.checkpoints import Checkpoint
 
 __all__ = ["Reference", "reference_of"]
@@ -13,8 +13,8 @@ __all__ = ["Reference", "reference_of"]
 class Reference(Protocol):
     """A codec's own authors' implementation."""
 
-    def encode(self, audio: Tensor) -> Tensor:
-        """Audio FP32 [B, S] -> tokens [B, K, T]."""
+    def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
+        """Audio FP32 [B, S] -> tokens [B, K, T]; K is the implementation's choice unless told."""
         ...
 
     def decode(self, tokens: Tensor) -> Tensor:
@@ -25,11 +25,25 @@ class Reference(Protocol):
         """Decoder network alone: latent FP32 [B, D, T] -> audio FP32 [B, T * hop]."""
         ...
 
-    def rounding_margin(self, audio: Tensor) -> Tensor:
-        """Distance to the nearest rounding edge that decides each token; FP32 [B, K, T]."""
+    def rounding_margin(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
+        """How clearly each token was decided, FP32 [B, K, T]; zero is a tie.
+
+        Scalar quantizers give the distance to the nearest rounding edge, in levels; residual ones
+        the gap between the two nearest codes, relative to the second's squared distance.
+        """
         ...
 
 
 def reference_of(checkpoint: Checkpoint) -> Reference:
-    """The authors' network with these weights."""
-    return NemoCodec(checkpoint.config, checkpoint.tensors)
+    """The authors' network with these weights; its wheel is fetched on first use.
+
+    Raises:
+        LookupError: no peer knows these tensors.
+    """
+    for peer in (nemo, moshi, transformers_mimi):
+        if peer.recognises(checkpoint):
+            made: Reference = peer.reference(checkpoint)
+            return made
+    raise LookupError(
+        f"no peer implements {checkpoint.source}; its tensors start {sorted(checkpoint.tensors)[:3]}"
+    )

@@ -10,7 +10,6 @@ import logging
 import sys
 import warnings
 from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,9 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from peers.packages import replaced
+from tritone_build.checkpoints import Checkpoint
 from wheels import Wheel
 
-__all__ = ["NemoCodec"]
+__all__ = ["NemoCodec", "recognises", "reference"]
 
 _WHEEL = Wheel(
     "nemo-toolkit==3.0.0",
@@ -39,6 +40,16 @@ _ELEMENTS = (
     "TokenIndex",
     "VoidType",
 )
+
+
+def recognises(checkpoint: Checkpoint) -> bool:
+    """Whether the configuration names NeMo's classes."""
+    return "audio_encoder" in checkpoint.config
+
+
+def reference(checkpoint: Checkpoint) -> "NemoCodec":
+    """NeMo's network with these weights."""
+    return NemoCodec(checkpoint.config, checkpoint.tensors)
 
 
 class _Anything:
@@ -75,20 +86,6 @@ def _stand_ins() -> dict[str, ModuleType]:
     return modules
 
 
-@contextmanager
-def _replaced(modules: Mapping[str, ModuleType]) -> Any:
-    before = {name: sys.modules.get(name) for name in [*modules, _UTILS]}
-    sys.modules.update(modules)
-    try:
-        yield
-    finally:
-        for name, module in before.items():
-            if module is None:
-                sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
-
-
 def _source(name: str, root: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, root / (name.replace(".", "/") + ".py"))
     assert spec is not None
@@ -101,7 +98,7 @@ def _source(name: str, root: Path) -> ModuleType:
 
 def _classes() -> ModuleType:
     root = _WHEEL.unpacked()
-    with _replaced(_stand_ins()), warnings.catch_warnings():
+    with replaced({**_stand_ins(), _UTILS: ModuleType(_UTILS)}), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _source(_UTILS, root)
         module = _source(_MODULES, root)
@@ -137,8 +134,9 @@ class NemoCodec(nn.Module):
         self.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def encode(self, audio: Tensor) -> Tensor:
-        """Audio [B, S] -> tokens INT32 [B, K, T]."""
+    def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
+        """Audio [B, S] -> tokens INT32 [B, K, T]; always all codebooks."""
+        assert num_codebooks is None, "its codebooks do not refine each other"
         encoded, length = self._encoded(audio)
         tokens: Tensor = self.vector_quantizer.encode(inputs=encoded, input_len=length)
         return tokens.transpose(0, 1)
@@ -158,8 +156,9 @@ class NemoCodec(nn.Module):
         return audio
 
     @torch.no_grad()
-    def rounding_margin(self, audio: Tensor) -> Tensor:
+    def rounding_margin(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
         """Audio [B, S] -> distance to the nearest rounding edge behind each token, [B, K, T]."""
+        assert num_codebooks is None, "its codebooks do not refine each other"
         encoded, length = self._encoded(audio)
         groups = zip(
             encoded.chunk(len(self.vector_quantizer.fsqs), dim=1), self.vector_quantizer.fsqs, strict=True

@@ -1,0 +1,112 @@
+"""Mimi in Hugging Face transformers 5.23.0, offline."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from peers.packages import imported, stand_in
+from peers.residual import residual_margin
+from tritone_build.checkpoints import Checkpoint
+from wheels import Wheel
+
+__all__ = ["TransformersMimi", "recognises", "reference"]
+
+_WHEEL = Wheel(
+    "transformers==5.23.0",
+    "018e82fd07490ad5bb58414f65e31576033dc7f36bed10c574843f69b90991bf",
+    ("transformers/",),
+)
+_MARK = "quantizer.semantic_residual_vector_quantizer.input_proj.weight"
+_SERVED_CODEBOOKS = 8
+
+
+def recognises(checkpoint: Checkpoint) -> bool:
+    """Whether the tensors have the names of the files on the hub."""
+    return _MARK in checkpoint.tensors
+
+
+def reference(checkpoint: Checkpoint) -> "TransformersMimi":
+    """Hugging Face's network with these weights."""
+    return TransformersMimi(checkpoint.config, checkpoint.tensors)
+
+
+class TransformersMimi:
+    """transformers' MimiModel on the CPU.
+
+    Args:
+        config: a config.json; what is left out is as published.
+        tensors: by the names of the files on the hub, every one used.
+    """
+
+    def __init__(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]):
+        package = _package()
+        self._model, report = package.MimiModel.from_pretrained(
+            None,
+            config=package.MimiConfig(**config),
+            state_dict=dict(tensors),
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+        wrong = {what: names for what, names in report.items() if names}
+        if wrong:
+            raise ValueError(f"tensors do not fit transformers' MimiModel: {wrong}")
+        self._model.eval().requires_grad_(False)
+        self._hop = int(self._model.config.frame_size)
+
+    @torch.no_grad()
+    def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
+        """Audio [B, S] -> tokens INT64 [B, K, T]; 8 codebooks unless told."""
+        tokens: Tensor = self._model.encode(
+            self._whole(audio), num_quantizers=self._chosen(num_codebooks)
+        ).audio_codes
+        return tokens
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, K, T] -> audio [B, T * hop]."""
+        audio: Tensor = self._model.decode(tokens.long()).audio_values
+        return audio[:, 0]
+
+    @torch.no_grad()
+    def latent(self, audio: Tensor) -> Tensor:
+        """Audio [B, S] -> latent before quantization, [B, D, T]."""
+        latent: Tensor = self._model.encoder(self._whole(audio)).latents
+        return latent
+
+    @torch.no_grad()
+    def network(self, latent: Tensor) -> Tensor:
+        """Dequantized latent [B, D, T] -> audio [B, T * hop]."""
+        audio: Tensor = self._model.decoder(latent).audio_values
+        return audio[:, 0]
+
+    @torch.no_grad()
+    def rounding_margin(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
+        """Audio [B, S] -> relative gap between the two nearest codes at each token, [B, K, T]."""
+        latent, quantizer = self.latent(audio), self._model.quantizer
+        semantic = quantizer.num_semantic_quantizers
+        parts = [(quantizer.semantic_residual_vector_quantizer, semantic)]
+        if acoustic := self._chosen(num_codebooks) - semantic:
+            parts.append((quantizer.acoustic_residual_vector_quantizer, acoustic))
+        margins = [
+            residual_margin(part.input_proj(latent), (layer.codebook.embed for layer in part.layers[:count]))
+            for part, count in parts
+        ]
+        return torch.cat(margins, dim=1)
+
+    def _whole(self, audio: Tensor) -> Tensor:
+        """Zeros to a whole frame, as moshi adds them; MimiModel pads activations instead, layer by layer."""
+        return torch.nn.functional.pad(audio, (0, -audio.shape[1] % self._hop))[:, None]
+
+    def _chosen(self, num_codebooks: int | None) -> int:
+        served = min(_SERVED_CODEBOOKS, int(self._model.config.num_quantizers))
+        return served if num_codebooks is None else num_codebooks
+
+
+def _package() -> Any:
+    unchecked = stand_in("transformers.dependency_versions_check", dep_version_check=lambda *_: None)
+    absent = {unchecked.__name__: unchecked, "regex": re}
+    imported(_WHEEL, "transformers.utils.logging", **absent).disable_progress_bar()
+    return imported(_WHEEL, "transformers.models.mimi.modeling_mimi", **absent)
