@@ -5,25 +5,37 @@
 ...     audio = codec.decode(tokens)
 """
 
+from tritone_client.aio import AsyncCodec, AsyncStream
 from tritone_client.codec import Codec, served_codecs
 from tritone_client.errors import (
     AudioError,
     MissingExtraError,
+    ServerFullError,
     ServerRefusedError,
     ServerUnavailableError,
+    StreamClosedError,
+    StreamLostError,
     TokensError,
     TritoneError,
     UnknownCodecError,
 )
-from tritone_client.info import CodecInfo
+from tritone_client.info import CodecInfo, StreamInfo
+from tritone_client.stream import Stream
 
 __all__ = [
+    "AsyncCodec",
+    "AsyncStream",
     "AudioError",
     "Codec",
     "CodecInfo",
     "MissingExtraError",
+    "ServerFullError",
     "ServerRefusedError",
     "ServerUnavailableError",
+    "Stream",
+    "StreamClosedError",
+    "StreamInfo",
+    "StreamLostError",
     "TokensError",
     "TritoneError",
     "UnknownCodecError",

@@ -1,5 +1,6 @@
 """Audio files and sample rates; needs the ``audio`` extra."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from tritone_client.errors import AudioError, MissingExtraError
 
-__all__ = ["read_audio", "resampled", "write_audio"]
+__all__ = ["read_audio", "resampled", "resampling", "write_audio"]
 
 
 def resampled(audio: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
@@ -51,3 +52,13 @@ def write_audio(path: Path, audio: NDArray[np.float32], sample_rate_hz: int) -> 
         soundfile.write(path, audio, sample_rate_hz)
     except (soundfile.LibsndfileError, ValueError, TypeError) as error:
         raise AudioError(f"{path} cannot be written: {error}; use an ending such as .wav or .flac") from error
+
+
+def resampling(from_hz: int, to_hz: int) -> Callable[[NDArray[np.float32], bool], NDArray[np.float32]]:
+    """A converter that remembers: give it chunks, the last one with True; MissingExtraError without soxr."""
+    try:
+        import soxr
+    except ImportError as error:
+        raise MissingExtraError(f"converting {from_hz} Hz to {to_hz} Hz") from error
+    stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
+    return lambda chunk, last: stream.resample_chunk(chunk, last=last)

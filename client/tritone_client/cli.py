@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tritone_client import stream_cli
 from tritone_client.audio import read_audio, write_audio
 from tritone_client.codec import Codec, served_codecs
 from tritone_client.errors import MissingExtraError, TokensError, TritoneError
@@ -21,6 +22,8 @@ examples:
   tritone encode speech.flac tokens.npy         any rate, any number of channels
   tritone decode tokens.npy speech.wav
   tritone encode a.wav b.wav c.wav tokens/      many files into a folder
+  tritone stream tokens.npy speech.wav          frame by frame, with the time each took
+  arecord -f S16_LE -r 24000 -t raw | tritone stream - - --codec mimi | aplay -f S16_LE -r 24000 -t raw
 """
 
 
@@ -32,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TritoneError, OSError) as error:
         print(f"tritone: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -47,11 +52,15 @@ def _parser() -> argparse.ArgumentParser:
     decode = commands.add_parser("decode", help="token files to audio files")
     decode.set_defaults(run=_decode)
     decode.add_argument("--format", default="wav", help="ending of files written into a folder (%(default)s)")
+    stream = commands.add_parser("stream", help="live: tokens, or sound on standard input, as it comes")
+    stream_cli.add_arguments(stream)
+    stream.set_defaults(run=_stream)
     for command in (encode, decode):
         command.add_argument("source", nargs="+", type=Path, help="one or more files")
         command.add_argument("target", type=Path, help="a file, or a folder for several sources")
+    for command in (encode, decode, stream):
         command.add_argument("--codec", help="which codec; needless where only one is served")
-    for command in (listing, encode, decode):
+    for command in (listing, encode, decode, stream):
         command.add_argument(
             "--url",
             default=os.environ.get("TRITONE_URL", "127.0.0.1:8001"),
@@ -89,6 +98,14 @@ def _decode(options: argparse.Namespace) -> None:
             write_audio(target, codec.decode(_read_tokens(source)), codec.info.sample_rate_hz)
 
         _convert_all(options, options.format, convert)
+
+
+def _stream(options: argparse.Namespace) -> None:
+    with _opened(options) as codec:
+        if options.source == "-":
+            stream_cli.sound_there_and_back(codec, options)
+        else:
+            stream_cli.tokens_to_sound(codec, _read_tokens(Path(options.source)), options)
 
 
 @contextmanager

@@ -1,20 +1,18 @@
 """A codec on a Triton server: tokens to sound and sound to tokens."""
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
-from itertools import islice
+from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.audio import resampled
-from tritone_client.checks import checked_audio, checked_tokens
-from tritone_client.errors import ServerRefusedError, UnknownCodecError
-from tritone_client.info import CodecInfo
-from tritone_client.transport import Call, Transport
-from tritone_client.windows import Window, windows
+from tritone_client.info import StreamInfo
+from tritone_client.offline import decoded, encoded
+from tritone_client.served import DECODE, Served, codecs_among
+from tritone_client.steps import run
+from tritone_client.stream import Stream
+from tritone_client.transport import Transport
 
 __all__ = ["Codec", "served_codecs"]
 
@@ -43,11 +41,17 @@ class Codec:
 
     def __init__(self, name: str, url: str = "127.0.0.1:8001", timeout_s: float = 120.0):
         self.name, self._transport = name, Transport(url, timeout_s)
+        self._served = Served(name, self._transport)
         try:
-            self.info = self._read_info("decode")
+            self.info = run(self._served.info(DECODE))
         except BaseException:
             self.close()
             raise
+
+    @property
+    def stream_info(self) -> StreamInfo | None:
+        """Limits of the server's live decoding streams; None where it has windows only."""
+        return run(self._served.stream_info(DECODE))
 
     def close(self) -> None:
         """Close the connection."""
@@ -79,98 +83,76 @@ class Codec:
             ServerRefusedError, ServerUnavailableError: what the server did with it.
         """
         many = [tokens] if isinstance(tokens, np.ndarray) else tokens
-        checked = [checked_tokens(each, self.info) for each in many]
-        plans = [self._windows(each.shape[1], self.info) for each in checked]
-        calls = [
-            self._decode_call(each[:, window.send_start : window.send_stop])
-            for each, plan in zip(checked, plans, strict=True)
-            for window in plan
-        ]
-        hop = self.info.samples_per_frame
-        pieces = self._transport.results(calls, "audio")
-        joined: list[Audio] = [_joined(pieces, plan, hop) for plan in plans]
-        return joined[0] if isinstance(tokens, np.ndarray) else joined
+        audio = run(decoded(self._served, many, _LONGEST_REQUEST_S))
+        return audio[0] if isinstance(tokens, np.ndarray) else audio
 
     @overload
-    def encode(self, audio: NDArray[Any], sample_rate_hz: int) -> Tokens: ...
+    def encode(
+        self, audio: NDArray[Any], sample_rate_hz: int, num_codebooks: int | None = None
+    ) -> Tokens: ...
 
     @overload
-    def encode(self, audio: Sequence[NDArray[Any]], sample_rate_hz: int) -> list[Tokens]: ...
+    def encode(
+        self, audio: Sequence[NDArray[Any]], sample_rate_hz: int, num_codebooks: int | None = None
+    ) -> list[Tokens]: ...
 
     def encode(
-        self, audio: NDArray[Any] | Sequence[NDArray[Any]], sample_rate_hz: int
+        self,
+        audio: NDArray[Any] | Sequence[NDArray[Any]],
+        sample_rate_hz: int,
+        num_codebooks: int | None = None,
     ) -> Tokens | list[Tokens]:
         """Turn audio into tokens; a last frame that is not full is filled up with silence.
 
         Args:
             audio: floats [S] within -1..1, one channel, or a list of such, of any lengths.
             sample_rate_hz: of the audio; another than the codec's is converted (audio extra).
+            num_codebooks: how many rows of tokens, for codecs that leave a choice.
 
         Returns:
             Tokens INT64 [K, T], T = ceil(S / samples_per_frame), or a list of such.
 
         Raises:
             AudioError: wrong shape or type, too short, or not finite; nothing was sent.
+            TokensError: a number of codebooks that the codec does not have; nothing was sent.
             MissingExtraError: another sample rate without the audio extra.
             ServerRefusedError, ServerUnavailableError: what the server did with it.
         """
-        info = self._encode_info
         many = [audio] if isinstance(audio, np.ndarray) else audio
-        checked = [checked_audio(each, sample_rate_hz, info, resampled) for each in many]
-        hop = info.samples_per_frame
-        plans = [self._windows(-(-len(each) // hop), info) for each in checked]
-        calls = [
-            self._encode_call(each[window.send_start * hop : window.send_stop * hop])
-            for each, plan in zip(checked, plans, strict=True)
-            for window in plan
-        ]
-        pieces = self._transport.results(calls, "tokens")
-        joined: list[Tokens] = [_joined(pieces, plan, 1) for plan in plans]
-        return joined[0] if isinstance(audio, np.ndarray) else joined
+        tokens = run(encoded(self._served, many, sample_rate_hz, num_codebooks, _LONGEST_REQUEST_S))
+        return tokens[0] if isinstance(audio, np.ndarray) else tokens
 
-    @cached_property
-    def _encode_info(self) -> CodecInfo:
-        return self._read_info("encode")
+    def decode_stream(self) -> Stream[np.float32]:
+        """Start an utterance: push tokens [K, T] of any T, or [K] for a frame, and get audio [S].
 
-    def _read_info(self, role: str) -> CodecInfo:
-        model = f"{self.name}_{role}"
-        try:
-            parameters = self._transport.parameters(model)
-        except ServerRefusedError as error:
-            served = _codecs_among(self._transport.ready_models())
-            raise UnknownCodecError(self.name, self._transport.url, served) from error
-        return CodecInfo.from_parameters(self.name, model, parameters)
+        Where the decoder looks ahead, audio comes ``info.lookaround_frames`` late, the rest at the end.
+        """
+        return Stream(self._served.decode_stream(_LONGEST_REQUEST_S))
 
-    def _windows(self, frames: int, info: CodecInfo) -> list[Window]:
-        longest = max(1, int(_LONGEST_REQUEST_S * info.frame_rate_hz))
-        return windows(frames, longest, info.lookaround_frames, info.causal)
+    def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None = None) -> Stream[np.int64]:
+        """Start an utterance: push audio [S] of any length and get tokens [K, T], T perhaps 0.
 
-    def _decode_call(self, tokens: Tokens) -> Call:
-        length = np.array([[tokens.shape[1]]], dtype=np.int64)
-        return f"{self.name}_decode", {"tokens": tokens[None], "tokens_len": length}
+        At the end a last frame that is not full is filled up with silence. Encoders that look ahead
+        give their tokens late.
+        """
+        return Stream(self._served.encode_stream(sample_rate_hz, num_codebooks, _LONGEST_REQUEST_S))
 
-    def _encode_call(self, audio: Audio) -> Call:
-        length = np.array([[len(audio)]], dtype=np.int64)
-        return f"{self.name}_encode", {"audio": audio[None], "audio_len": length}
+    def stream(self, tokens: Iterable[NDArray[Any]]) -> Generator[Audio, None, None]:
+        """Audio, piece by piece, of tokens that come piece by piece; closing the iterator ends both."""
+        with self.decode_stream() as stream:
+            for piece in tokens:
+                audio = stream.push(piece)
+                if len(audio):
+                    yield audio
+            rest = stream.close()
+            if len(rest):
+                yield rest
 
 
 def served_codecs(url: str = "127.0.0.1:8001", timeout_s: float = 10.0) -> list[str]:
     """Names of the codecs that the server decodes; ServerUnavailableError when nobody answers."""
     transport = Transport(url, timeout_s)
     try:
-        return _codecs_among(transport.ready_models())
+        return codecs_among(transport.ready_models())
     finally:
         transport.close()
-
-
-def _codecs_among(models: Sequence[str]) -> list[str]:
-    return sorted(name.removesuffix("_decode") for name in models if name.endswith("_decode"))
-
-
-def _joined(pieces: Iterator[NDArray[Any]], plan: Sequence[Window], steps: int) -> NDArray[Any]:
-    """Kept parts of the next ``len(plan)`` answers, joined; ``steps`` is output steps per frame."""
-    kept = []
-    for window, piece in zip(plan, islice(pieces, len(plan)), strict=True):
-        start, stop = window.kept
-        kept.append(piece[0, ..., start * steps : stop * steps])
-    return np.concatenate(kept, axis=-1)

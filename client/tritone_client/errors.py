@@ -5,8 +5,11 @@ from collections.abc import Sequence
 __all__ = [
     "AudioError",
     "MissingExtraError",
+    "ServerFullError",
     "ServerRefusedError",
     "ServerUnavailableError",
+    "StreamClosedError",
+    "StreamLostError",
     "TokensError",
     "TritoneError",
     "UnknownCodecError",
@@ -39,6 +42,18 @@ class ServerRefusedError(TritoneError, RuntimeError):
 
 class ServerUnavailableError(TritoneError, ConnectionError):
     """No server answers, or the connection broke, or the answer did not come in time."""
+
+
+class ServerFullError(ServerUnavailableError):
+    """The server has as many live streams as it takes; one may be free a moment later."""
+
+
+class StreamLostError(ServerUnavailableError):
+    """The server no longer knows the stream: it was idle for too long, or the server was restarted."""
+
+
+class StreamClosedError(TritoneError, ValueError):
+    """The stream was closed, or left in the middle of a request; open another one."""
 
 
 class MissingExtraError(TritoneError, ImportError):

@@ -1,12 +1,13 @@
 """What a server says about a codec it serves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import log2
 
 from tritone_client.errors import ServerRefusedError
 
-__all__ = ["CodecInfo"]
+__all__ = ["CodecInfo", "StreamInfo"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class CodecInfo:
     """Facts of one model of a codec, read from the ``parameters`` of its configuration.
 
     ``lookaround_frames`` is how far the model looks to either side of a frame; a ``causal`` one
-    looks to the past only. ``min_frames`` and ``min_samples`` are the least it takes.
+    looks to the past only. ``min_frames`` and ``min_samples`` are the least it takes. Tokens have
+    ``min_codebooks`` to ``num_codebooks`` rows; encoding gives ``default_codebooks`` unless told.
     """
 
     name: str
@@ -27,11 +29,13 @@ class CodecInfo:
     lookaround_frames: int
     causal: bool
     checkpoint_sha256: str
+    min_codebooks: int
+    default_codebooks: int
 
     @classmethod
     def from_parameters(cls, name: str, model: str, parameters: Mapping[str, str]) -> "CodecInfo":
         """Read the strings that Triton keeps; ServerRefusedError names one that is missing."""
-        try:
+        with _missing_is_told(model):
             return cls(
                 name=name,
                 sample_rate_hz=int(parameters["sample_rate"]),
@@ -43,11 +47,9 @@ class CodecInfo:
                 lookaround_frames=int(parameters["lookaround_frames"]),
                 causal=parameters["causal"] == "true",
                 checkpoint_sha256=parameters["checkpoint_sha256"],
+                min_codebooks=int(parameters.get("min_codebooks", parameters["num_codebooks"])),
+                default_codebooks=int(parameters.get("default_codebooks", parameters["num_codebooks"])),
             )
-        except KeyError as error:
-            raise ServerRefusedError(
-                f"model {model} has no parameter {error}; it was not built by tritone-build"
-            ) from error
 
     @property
     def frame_rate_hz(self) -> float:
@@ -58,3 +60,36 @@ class CodecInfo:
     def bitrate_bps(self) -> float:
         """Bits per second of evenly used codebooks, which is the rate that codecs advertise."""
         return self.num_codebooks * log2(self.codebook_size) * self.frame_rate_hz
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """What a server says about the live streams of one model.
+
+    It takes ``max_streams`` at a time, each of which costs it ``state_bytes``, and ends one that was
+    silent for ``idle_limit_ms``.
+    """
+
+    max_streams: int
+    state_bytes: int
+    idle_limit_ms: int
+
+    @classmethod
+    def from_parameters(cls, model: str, parameters: Mapping[str, str]) -> "StreamInfo":
+        """Read the strings that Triton keeps; ServerRefusedError names one that is missing."""
+        with _missing_is_told(model):
+            return cls(
+                max_streams=int(parameters["max_streams"]),
+                state_bytes=int(parameters["state_bytes"]),
+                idle_limit_ms=int(parameters["idle_limit_ms"]),
+            )
+
+
+@contextmanager
+def _missing_is_told(model: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise ServerRefusedError(
+            f"model {model} has no parameter {error}; it was not built by tritone-build"
+        ) from error

@@ -1,25 +1,24 @@
 """Requests to Triton over gRPC, with errors told apart by kind."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tritone_client.errors import ServerRefusedError, ServerUnavailableError, TritoneError
+from tritone_client.connection import Connection
+from tritone_client.errors import TritoneError
+from tritone_client.served import Call
+from tritone_client.wire import CHANNEL_OPTIONS, Arrays, StatusError, typed
 
-__all__ = ["Arrays", "Call", "Transport"]
+__all__ = ["IN_FLIGHT", "Transport", "inputs_of", "translated"]
 
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
-Call: TypeAlias = tuple[str, Arrays]
-"""A model and its inputs, batch axis first."""
-
-_IN_FLIGHT = 4
-_CONNECTION_LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
+IN_FLIGHT = 4
+"""Requests of one call that wait for their answers at the same time."""
 
 
 class Transport:
@@ -27,7 +26,7 @@ class Transport:
 
     def __init__(self, url: str, timeout_s: float):
         self.url, self.timeout_s = url, timeout_s
-        self._client = triton.InferenceServerClient(url)
+        self._client = triton.InferenceServerClient(url, channel_args=CHANNEL_OPTIONS)
 
     def close(self) -> None:
         """Close the connection."""
@@ -37,6 +36,14 @@ class Transport:
         """Names of the models that are loaded."""
         index = self._ask(lambda: self._client.get_model_repository_index(client_timeout=self.timeout_s))
         return [model.name for model in index.models if model.state == "READY"]
+
+    def connection(self) -> Connection:
+        """Another connection to the same server, for a stream."""
+        return Connection(self.url, self.timeout_s)
+
+    def ready(self, model: str) -> bool:
+        """Whether the model is loaded."""
+        return bool(self._ask(lambda: self._client.is_model_ready(model, client_timeout=self.timeout_s)))
 
     def parameters(self, model: str) -> dict[str, str]:
         """The ``parameters`` of a loaded model's configuration."""
@@ -48,13 +55,13 @@ class Transport:
         if len(calls) == 1:  # waiting in this thread saves handing the answer over from another
             model, arrays = calls[0]
             yield self._array(
-                lambda: self._client.infer(model, _inputs(arrays), **self._options(output)), output
+                lambda: self._client.infer(model, inputs_of(arrays), **self._options(output)), output
             )
             return
         pending: deque[Future[triton.InferResult]] = deque()
         for model, arrays in calls:
             pending.append(self._sent(model, arrays, output))
-            if len(pending) == _IN_FLIGHT:
+            if len(pending) == IN_FLIGHT:
                 yield self._array(pending.popleft().result, output)
         while pending:
             yield self._array(pending.popleft().result, output)
@@ -71,7 +78,7 @@ class Transport:
             else:
                 future.set_exception(error)
 
-        self._client.async_infer(model, _inputs(arrays), done, **self._options(output))
+        self._client.async_infer(model, inputs_of(arrays), done, **self._options(output))
         return future
 
     def _array(self, wait: Callable[[], Any], output: str) -> NDArray[Any]:
@@ -82,21 +89,18 @@ class Transport:
         try:
             return question()
         except InferenceServerException as error:
-            raise self._translated(error) from error
-
-    def _translated(self, error: InferenceServerException) -> TritoneError:
-        status = str(error.status()).removeprefix("StatusCode.")
-        if status == "DEADLINE_EXCEEDED":
-            return ServerUnavailableError(f"no answer from {self.url} within {self.timeout_s:g} s")
-        if status in _CONNECTION_LOST:
-            return ServerUnavailableError(
-                f"no Triton server answers at {self.url} ({error.message()}); start one with 'make serve', "
-                "or give its address"
-            )
-        return ServerRefusedError(f"the server at {self.url} refused: {error.message()} ({status})")
+            raise translated(error, self.url, self.timeout_s) from error
 
 
-def _inputs(arrays: Arrays) -> list[triton.InferInput]:
+def translated(error: InferenceServerException, url: str, timeout_s: float) -> TritoneError:
+    """What tritonclient raised, as an error of this package."""
+    return typed(
+        StatusError(str(error.status()).removeprefix("StatusCode."), error.message()), url, timeout_s
+    )
+
+
+def inputs_of(arrays: Arrays) -> list[triton.InferInput]:
+    """Arrays as tritonclient takes them."""
     inputs = []
     for name, array in arrays.items():
         tensor = triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))

@@ -1,15 +1,23 @@
 """What is wrong with an input is said before anything is sent."""
 
 import sys
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tritone_client import AudioError, CodecInfo, MissingExtraError, TokensError
+from tritone_client import (
+    AudioError,
+    CodecInfo,
+    MissingExtraError,
+    ServerRefusedError,
+    StreamInfo,
+    TokensError,
+)
 from tritone_client.audio import resampled
-from tritone_client.checks import checked_audio, checked_tokens
+from tritone_client.checks import checked_audio, checked_codebooks, checked_tokens
 
 INFO = CodecInfo(
     name="toy",
@@ -22,7 +30,31 @@ INFO = CodecInfo(
     lookaround_frames=28,
     causal=True,
     checkpoint_sha256="0" * 64,
+    min_codebooks=4,
+    default_codebooks=4,
 )
+
+
+CHOICE = replace(INFO, num_codebooks=32, min_codebooks=1, default_codebooks=8)
+
+
+def test_what_a_server_says_is_read() -> None:
+    said = {name: str(value).lower() for name, value in asdict(INFO).items()}
+    said["sample_rate"] = said.pop("sample_rate_hz")
+    assert CodecInfo.from_parameters("toy", "toy_decode", said) == INFO
+    limits = {"max_streams": "64", "state_bytes": "10880", "idle_limit_ms": "5000"}
+    assert StreamInfo.from_parameters("toy_decode_stream", limits) == StreamInfo(64, 10880, 5000)
+    with pytest.raises(ServerRefusedError, match="toy_decode_stream has no parameter 'max_streams'"):
+        StreamInfo.from_parameters("toy_decode_stream", said)
+
+
+def test_some_codecs_leave_a_choice_of_codebooks() -> None:
+    assert [checked_codebooks(number, CHOICE) for number in (None, 1, 32)] == [8, 1, 32]
+    with pytest.raises(TokensError, match=r"encodes into 1\.\.32 codebooks, got 33"):
+        checked_codebooks(33, CHOICE)
+    assert checked_tokens(np.zeros((8, 2), int), CHOICE).shape == (8, 2)
+    with pytest.raises(TokensError, match=r"takes tokens \[1\.\.32, T\], got \[33, 2\]"):
+        checked_tokens(np.zeros((33, 2), int), CHOICE)
 
 
 def test_derived_facts() -> None:

@@ -8,8 +8,9 @@ import torch
 from conftest import SMALL
 
 from peers import Reference
+from tritone_build.codecs import base as codecs_module
 from tritone_build.fidelity import snr_db
-from tritone_client import Codec, served_codecs
+from tritone_client import Codec, TokensError, served_codecs
 from tritone_client import codec as codec_module
 from tritonserver import TritonServer
 
@@ -25,16 +26,16 @@ def speech(codec: Codec, frames: float, seed: int = 0) -> "np.ndarray[tuple[int]
     return (0.3 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
-def test_encoding_and_decoding_equal_nemo(codec: Codec, references: dict[str, Reference]) -> None:
+def test_encoding_and_decoding_equal_the_reference(codec: Codec, references: dict[str, Reference]) -> None:
     reference, audio = references[codec.name], speech(codec, 150.5)
     tokens = codec.encode(audio, codec.info.sample_rate_hz)
     expected = reference.encode(torch.tensor(audio)[None])[0].numpy()
     assert tokens.dtype == np.int64
     assert np.array_equal(tokens, expected)
-    assert len(np.unique(tokens)) > 50, "varied tokens, or this compares little"
+    assert len(np.unique(tokens)) > 30, "varied tokens, or this compares little"
     decoded = codec.decode(tokens)
     assert decoded.dtype == np.float32
-    assert snr_db(reference.decode(torch.tensor(tokens)[None])[0].numpy(), decoded) > 120
+    assert snr_db(reference.decode(torch.tensor(tokens)[None])[0].numpy(), decoded) > 115
 
 
 def test_other_tokens_give_other_sound(codec: Codec) -> None:
@@ -72,12 +73,29 @@ def test_results_belong_to_the_caller(codec: Codec) -> None:
     audio *= 0.5
 
 
-def test_the_client_learns_everything_from_the_server(codec: Codec) -> None:
-    config = SMALL[codec.name]
-    assert codec.info.sample_rate_hz == config["sample_rate"]
-    assert codec.info.samples_per_frame == config["samples_per_frame"]
-    assert codec.info.num_codebooks == config["vector_quantizer"]["num_groups"]
-    assert codec.info.codebook_size == np.prod(config["vector_quantizer"]["num_levels_per_group"])
+def test_the_client_learns_everything_from_the_server(
+    codec: Codec, codecs: dict[str, codecs_module.Codec]
+) -> None:
+    geometry = codecs[codec.name].geometry
+    for fact in ("sample_rate_hz", "samples_per_frame", "num_codebooks", "min_codebooks", "codebook_size"):
+        assert getattr(codec.info, fact) == getattr(geometry, fact)
+
+
+@pytest.mark.parametrize("books", [1, 8, 32])
+def test_the_caller_chooses_the_number_of_codebooks(
+    books: int, server: TritonServer, references: dict[str, Reference]
+) -> None:
+    with Codec("small_mimi", server.url) as codec:
+        audio = speech(codec, 40.5)
+        tokens = codec.encode(audio, codec.info.sample_rate_hz, books)
+        expected = references[codec.name].encode(torch.tensor(audio)[None], books)[0].numpy()
+        assert np.array_equal(tokens, expected)
+        assert (
+            snr_db(references[codec.name].decode(torch.tensor(tokens)[None])[0].numpy(), codec.decode(tokens))
+            > 110
+        )
+        with pytest.raises(TokensError):
+            codec.decode(np.zeros((33, 4), np.int64))
 
 
 def test_the_server_lists_its_codecs(server: TritonServer) -> None:

@@ -1,0 +1,137 @@
+"""Requests to Triton over gRPC for asyncio."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import InferenceServerException
+
+from tritone_client.served import Call
+from tritone_client.transport import IN_FLIGHT, inputs_of, translated
+from tritone_client.wire import CHANNEL_OPTIONS, StatusError
+
+__all__ = ["AsyncConnection", "AsyncTransport"]
+
+_PARTING_S = 1.0
+
+
+class AsyncTransport:
+    """One connection, of the event loop that runs when it is made."""
+
+    def __init__(self, url: str, timeout_s: float):
+        self.url, self.timeout_s = url, timeout_s
+        self._client = triton_aio.InferenceServerClient(url, channel_args=CHANNEL_OPTIONS)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._client.close()
+
+    def connection(self) -> "AsyncConnection":
+        """Another connection to the same server, for a stream."""
+        return AsyncConnection(self.url, self.timeout_s)
+
+    async def ready(self, model: str) -> bool:
+        """Whether the model is loaded."""
+        return bool(await self._ask(self._client.is_model_ready(model, client_timeout=self.timeout_s)))
+
+    async def ready_models(self) -> list[str]:
+        """Names of the models that are loaded."""
+        index = await self._ask(self._client.get_model_repository_index(client_timeout=self.timeout_s))
+        return [model.name for model in index.models if model.state == "READY"]
+
+    async def parameters(self, model: str) -> dict[str, str]:
+        """The ``parameters`` of a loaded model's configuration."""
+        answer = await self._ask(self._client.get_model_config(model, client_timeout=self.timeout_s))
+        return {key: value.string_value for key, value in answer.config.parameters.items()}
+
+    async def results(self, calls: Sequence[Call], output: str) -> list[NDArray[Any]]:
+        """Send the calls, a few at a time; one output of each in order."""
+        places = asyncio.Semaphore(IN_FLIGHT)
+
+        async def result(call: Call) -> NDArray[Any]:
+            async with places:
+                return await self._result(call, output)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(result(call)) for call in calls]
+        return [task.result() for task in tasks]
+
+    async def _result(self, call: Call, output: str) -> NDArray[Any]:
+        model, arrays = call
+        wanted = [triton.InferRequestedOutput(output)]
+        answer = self._client.infer(model, inputs_of(arrays), outputs=wanted, client_timeout=self.timeout_s)
+        array: NDArray[Any] = (await self._ask(answer)).as_numpy(output)
+        return array
+
+    async def _ask(self, question: Awaitable[Any]) -> Any:
+        try:
+            return await question
+        except InferenceServerException as error:
+            raise translated(error, self.url, self.timeout_s) from error
+
+
+class AsyncConnection:
+    """:class:`tritone_client.connection.Connection` for asyncio."""
+
+    def __init__(self, url: str, timeout_s: float):
+        self.url, self.timeout_s = url, timeout_s
+        self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._call: Any = None
+        self._waiting = False
+
+    async def exchange(self, request: Any, timeout_s: float | None = None) -> Any:
+        """Send on the gRPC stream, and wait for the answer there."""
+        if self._call is None:
+            self._call = self._stub.ModelStreamInfer()
+        self._waiting = True
+        try:
+            async with asyncio.timeout(timeout_s or self.timeout_s):
+                message = await self._written_and_read(request)
+        except TimeoutError:
+            raise StatusError("DEADLINE_EXCEEDED", "no answer") from None
+        except grpc.RpcError as error:
+            raise StatusError.of(error) from error
+        if message is grpc.aio.EOF:
+            raise StatusError("UNAVAILABLE", "the server ended the stream")
+        self._waiting = False
+        if message.error_message:
+            raise StatusError(None, message.error_message)
+        return message.infer_response
+
+    async def _written_and_read(self, request: Any) -> Any:
+        try:
+            await self._call.write(request)
+        except asyncio.InvalidStateError:  # the call has ended; reading says how
+            return await self._call.read()
+        return await self._call.read()
+
+    async def ask(self, request: Any, timeout_s: float | None = None) -> Any:
+        """Send beside the gRPC stream."""
+        try:
+            return await self._stub.ModelInfer(request, timeout=timeout_s or self.timeout_s)
+        except grpc.RpcError as error:
+            raise StatusError.of(error) from error
+
+    async def ready(self, model: str) -> bool:
+        """Whether the server has the model and takes requests for it."""
+        try:
+            request = service_pb2.ModelReadyRequest(name=model)
+            return bool((await self._stub.ModelReady(request, timeout=self.timeout_s)).ready)
+        except grpc.RpcError as error:
+            raise StatusError.of(error) from error
+
+    async def close(self) -> None:
+        """Hang up; where nothing is under way, by ending the gRPC stream rather than breaking it."""
+        if self._call is not None and not self._waiting:
+            with suppress(TimeoutError, grpc.RpcError, asyncio.InvalidStateError):
+                async with asyncio.timeout(_PARTING_S):
+                    await self._call.done_writing()
+                    await self._call.read()
+        await self._channel.close()

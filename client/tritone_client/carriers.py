@@ -1,0 +1,197 @@
+"""How the pieces of a stream reach the server: in one sequence that it remembers, or one by one."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from tritone_client.errors import (
+    ServerFullError,
+    ServerRefusedError,
+    StreamLostError,
+    TritoneError,
+)
+from tritone_client.info import StreamInfo
+from tritone_client.steps import Steps
+from tritone_client.wire import Arrays, Place, StatusError, answer_of, request_of, typed
+
+__all__ = ["Carrier", "Link", "Sequenced", "Single"]
+
+_FREEING_S = 1.0
+"""Longest wait for a server to give back the slot of a stream that failed; its idle limit does it too."""
+
+
+class Link(Protocol):
+    """A connection; its methods give answers, or awaitables of them, and raise StatusError."""
+
+    url: str
+    timeout_s: float
+
+    def exchange(self, request: Any, timeout_s: float | None = None) -> Any:
+        """Answer on the gRPC stream."""
+
+    def ask(self, request: Any, timeout_s: float | None = None) -> Any:
+        """Answer beside it."""
+
+    def ready(self, model: str) -> Any:
+        """Whether the server takes requests for the model."""
+
+    def close(self) -> Any:
+        """Hang up."""
+
+
+class Carrier(Protocol):
+    """The three things that happen to a stream."""
+
+    def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
+        """The model's answer to a piece; a TritoneError ends the stream."""
+
+    def finish(self) -> Steps[None]:
+        """Tell the server that nothing follows."""
+
+    def drop(self) -> Steps[None]:
+        """Give back all that is held, whatever happened; never raises."""
+
+
+class Single:
+    """Each piece in a request of its own, to a model without memory."""
+
+    def __init__(self, link: Link, model: str, output: str, arrays: Callable[[NDArray[Any]], Arrays]):
+        self._link, self._model, self._output, self._arrays = link, model, output, arrays
+
+    def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
+        """The answer to one request."""
+        request = request_of(self._model, self._arrays(data), self._output)
+        try:
+            response = yield lambda: self._link.ask(request)
+        except StatusError as refusal:
+            raise typed(refusal, self._link.url, self._link.timeout_s) from refusal
+        return answer_of(response)
+
+    def finish(self) -> Steps[None]:
+        """Nothing: the server remembers nothing."""
+        yield from ()
+
+    def drop(self) -> Steps[None]:
+        """Hang up."""
+        yield self._link.close
+
+
+class Sequenced:
+    """All pieces in one sequence of a model that remembers.
+
+    Args:
+        link: of this stream alone.
+        model: its name.
+        output: what it answers with.
+        arrays: inputs for a piece.
+        info: what the server says about its streams.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        model: str,
+        output: str,
+        arrays: Callable[[NDArray[Any]], Arrays],
+        info: StreamInfo,
+    ):
+        self._link, self._model, self._output, self._arrays = link, model, output, arrays
+        self._nothing: NDArray[Any] | None = None
+        self._id = 1 + secrets.randbelow(2**63 - 1)  # a guessed id would let others into the stream
+        # A start that waits for a slot beyond the idle limit is answered and its sequence ended at once.
+        self._timeout_us = int(500 * min(info.idle_limit_ms, 2000 * link.timeout_s))
+        self._held, self._in_step = False, True
+
+    def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
+        """The answer to the next request of the sequence, which the first one starts."""
+        first, self._held, self._nothing = self._nothing is None, True, data[..., :0]
+        place = Place(self._id, start=first, timeout_us=self._timeout_us if first else None)
+        request = self._request(data, place)
+        try:
+            return answer_of((yield from self._exchanged(request)))
+        except StatusError as refusal:
+            if first and refusal.status is None:
+                raise (yield from self._why_not_started(request)) from refusal
+            raise (yield from self._why_not_continued(refusal)) from refusal
+
+    def finish(self) -> Steps[None]:
+        """End the sequence."""
+        if not self._held:
+            return
+        try:
+            yield from self._exchanged(self._ending())
+        except StatusError as refusal:
+            raise (yield from self._why_not_continued(refusal)) from refusal
+        self._held = False
+
+    def drop(self) -> Steps[None]:
+        """End the sequence if that is still to do, and hang up."""
+        if self._held:
+            yield from self._freed()
+        yield self._link.close
+
+    def _request(self, data: NDArray[Any], place: Place) -> Any:
+        return request_of(self._model, self._arrays(data), self._output, place)
+
+    def _ending(self) -> Any:
+        assert self._nothing is not None, "a request came before"
+        return self._request(self._nothing, Place(self._id, end=True))
+
+    def _exchanged(self, request: Any, timeout_s: float | None = None) -> Steps[Any]:
+        try:
+            response = yield lambda: self._link.exchange(request, timeout_s)
+        except StatusError as refusal:
+            self._in_step = refusal.status is None
+            raise
+        except BaseException:  # the wait was interrupted, and an answer is still to come
+            self._in_step = False
+            raise
+        return response
+
+    def _why_not_started(self, request: Any) -> Steps[TritoneError]:
+        """Over a stream a refusal is only a text, which is for people; asked beside it, it has a status."""
+        url, timeout_s = self._link.url, self._link.timeout_s
+        try:
+            yield lambda: self._link.ask(request)
+        except StatusError as refusal:
+            yield from self._freed()
+            if refusal.status != "UNAVAILABLE" or not (yield from self._ready()):
+                return typed(refusal, url, timeout_s)
+        else:  # refused just now and accepted a moment later
+            yield from self._freed()
+        return ServerFullError(
+            f"the server at {url} takes no more streams now; wait for one to end, or use another server"
+        )
+
+    def _why_not_continued(self, refusal: StatusError) -> Steps[TritoneError]:
+        """A stream that can still be ended was there: then the request was wrong."""
+        url = self._link.url
+        if refusal.status is not None:
+            return typed(refusal, url, self._link.timeout_s)
+        if (yield from self._freed()):
+            return ServerRefusedError(f"the server at {url} refused: {refusal.message}")
+        return StreamLostError(
+            f"the server at {url} no longer knows the stream ({refusal.message}); it was idle for too "
+            "long or the server was restarted: open another one"
+        )
+
+    def _ready(self) -> Steps[bool]:
+        try:
+            return bool((yield lambda: self._link.ready(self._model)))
+        except StatusError:
+            return False
+
+    def _freed(self) -> Steps[bool]:
+        """End the sequence, beside the gRPC stream where that is broken; whether there was one."""
+        self._held = False
+        request, timeout_s = self._ending(), min(_FREEING_S, self._link.timeout_s)
+        try:
+            if self._in_step:
+                yield from self._exchanged(request, timeout_s)
+            else:
+                yield lambda: self._link.ask(request, timeout_s)
+        except StatusError:
+            return False
+        return True

@@ -1,0 +1,104 @@
+"""Whole inputs, as steps: cut where they are long, sent, and joined to exactly the whole."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_client.audio import resampled
+from tritone_client.checks import checked_audio, checked_codebooks, checked_tokens
+from tritone_client.info import CodecInfo
+from tritone_client.live import Live
+from tritone_client.served import DECODE, ENCODE, Role, Served, choice, longest_frames, whole
+from tritone_client.steps import Steps
+from tritone_client.windows import Window, windows
+from tritone_client.wire import Arrays
+
+__all__ = ["decoded", "encoded"]
+
+Results = list[NDArray[Any]]
+
+
+def decoded(served: Served, many: Sequence[NDArray[Any]], longest_s: float) -> Steps[Results]:
+    """Audio [S] of each tokens [K, T]."""
+    info = yield from served.info(DECODE)
+    checked = [checked_tokens(each, info) for each in many]
+    if (yield from _better_as_streams(served, DECODE, checked, longest_s)):
+        return (yield from _as_streams(checked, lambda: served.decode_stream(longest_s)))
+    return (yield from _in_windows(served, DECODE, checked, {}, longest_s))
+
+
+def encoded(
+    served: Served,
+    many: Sequence[NDArray[Any]],
+    sample_rate_hz: int,
+    num_codebooks: int | None,
+    longest_s: float,
+) -> Steps[Results]:
+    """Tokens [K, T] of each audio [S]."""
+    info = yield from served.info(ENCODE)
+    checked_codebooks(num_codebooks, info)
+    checked = [checked_audio(each, sample_rate_hz, info, resampled) for each in many]
+    if (yield from _better_as_streams(served, ENCODE, checked, longest_s)):
+        rate_hz = info.sample_rate_hz
+        return (
+            yield from _as_streams(checked, lambda: served.encode_stream(rate_hz, num_codebooks, longest_s))
+        )
+    return (yield from _in_windows(served, ENCODE, checked, choice(num_codebooks, info), longest_s))
+
+
+def _better_as_streams(served: Served, role: Role, checked: Results, longest_s: float) -> Steps[bool]:
+    """Whether some are so long that windows would send more context than new frames."""
+    info = yield from served.info(role)
+    longest = longest_frames(longest_s, info)
+    if not info.causal or info.lookaround_frames <= longest:
+        return False
+    if all(role.frames(each, info) <= longest for each in checked):
+        return False
+    return (yield from served.stream_info(role)) is not None
+
+
+def _as_streams(checked: Results, opening: Callable[[], Steps[Live]]) -> Steps[Results]:
+    results = []
+    for each in checked:
+        results.append((yield from _through(opening(), each)))
+    return results
+
+
+def _through(opening: Steps[Live], data: NDArray[Any]) -> Steps[NDArray[Any]]:
+    stream = yield from opening
+    try:
+        first = yield from stream.push(data)
+        return np.concatenate([first, (yield from stream.close())], axis=-1)
+    finally:
+        yield from stream.drop()
+
+
+def _in_windows(
+    served: Served, role: Role, checked: Results, more: Arrays, longest_s: float
+) -> Steps[Results]:
+    info = yield from served.info(role)
+    plans = [_windows(role.frames(each, info), info, longest_s) for each in checked]
+    steps, model = role.steps(role.input, info), f"{served.name}_{role.name}"
+    calls = [
+        (model, whole(role, each[..., window.send_start * steps : window.send_stop * steps], more))
+        for each, plan in zip(checked, plans, strict=True)
+        for window in plan
+    ]
+    pieces = iter((yield lambda: served.transport.results(calls, role.output)))
+    return [_joined(pieces, plan, role.steps(role.output, info)) for plan in plans]
+
+
+def _windows(frames: int, info: CodecInfo, longest_s: float) -> list[Window]:
+    return windows(frames, longest_frames(longest_s, info), info.lookaround_frames, info.causal)
+
+
+def _joined(pieces: Iterator[NDArray[Any]], plan: Sequence[Window], steps: int) -> NDArray[Any]:
+    """Kept parts of the next ``len(plan)`` answers, joined; ``steps`` is output steps per frame."""
+    kept = []
+    for window, piece in zip(plan, islice(pieces, len(plan)), strict=True):
+        start, stop = window.kept
+        kept.append(piece[0, ..., start * steps : stop * steps])
+    return np.concatenate(kept, axis=-1)

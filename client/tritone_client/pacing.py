@@ -1,0 +1,62 @@
+"""How soon sound came, and how long each request took."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+
+__all__ = ["Report", "paced"]
+
+T = TypeVar("T")
+
+
+class Report:
+    """Times requests; ``period_s`` is the sound in one, which is what it may take in real time."""
+
+    def __init__(self, period_s: float):
+        self._period_s, self._begun = period_s, time.perf_counter()
+        self._first_s: float | None = None
+        self._taken_s: list[float] = []
+        self._late = 0
+
+    def timed(self, ask: Callable[[], T]) -> T:
+        """The answer of ``ask``, having timed it."""
+        begun = time.perf_counter()
+        answer = ask()
+        self._taken_s.append(time.perf_counter() - begun)
+        return answer
+
+    def heard(self, seconds: float) -> None:
+        """So much sound came out; late if a listener who keeps one request in reserve ran dry before."""
+        now = time.perf_counter()
+        if not seconds:
+            return
+        if self._first_s is None:
+            self._first_s, self._played_until = now - self._begun, now
+        self._late += now > self._played_until + self._period_s
+        self._played_until += seconds
+
+    def show(self, real_time: bool) -> None:
+        """Print to standard error."""
+        first = "none" if self._first_s is None else f"{1000 * self._first_s:.1f} ms"
+        print(f"first audio    {first}", file=sys.stderr)
+        if self._taken_s:
+            milliseconds = 1000 * np.array(self._taken_s)
+            median, late, longest = np.percentile(milliseconds, [50, 95, 100])
+            print(
+                f"per request    median {median:.2f} ms, p95 {late:.2f} ms, max {longest:.2f} ms, "
+                f"{len(milliseconds)} of {1000 * self._period_s:.1f} ms each",
+                file=sys.stderr,
+            )
+        if real_time:
+            print(f"late           {self._late} of {len(self._taken_s)}", file=sys.stderr)
+
+
+def paced(items: Iterable[T], period_s: float) -> Iterator[T]:
+    """The items, one each ``period_s``, as a model that generates in real time gives them."""
+    begun = time.perf_counter()
+    for index, item in enumerate(items):
+        time.sleep(max(0.0, begun + index * period_s - time.perf_counter()))
+        yield item

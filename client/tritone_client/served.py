@@ -1,0 +1,179 @@
+"""What a server has for a codec, and how its models are called; the codec's name is all that is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_client.carriers import Carrier, Link, Sequenced, Single
+from tritone_client.checks import checked_codebooks
+from tritone_client.cutting import Cutter, FrameCutter, WindowCutter
+from tritone_client.errors import ServerRefusedError, UnknownCodecError
+from tritone_client.info import CodecInfo, StreamInfo
+from tritone_client.live import AudioIntake, Intake, Live, TokenIntake
+from tritone_client.steps import Steps
+from tritone_client.wire import Arrays
+
+__all__ = [
+    "DECODE",
+    "ENCODE",
+    "Call",
+    "Role",
+    "Served",
+    "Transport",
+    "choice",
+    "codecs_among",
+    "longest_frames",
+    "whole",
+]
+
+Call: TypeAlias = tuple[str, Arrays]
+"""A model and its inputs, batch axis first."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """One direction of a codec, by the names of its models and tensors."""
+
+    name: str
+    input: str
+    output: str
+
+    def steps(self, tensor: str, info: CodecInfo) -> int:
+        """Time steps of a tensor in one frame."""
+        return info.samples_per_frame if tensor == "audio" else 1
+
+    def frames(self, data: NDArray[Any], info: CodecInfo) -> int:
+        """How many frames an input is, the last one perhaps not full."""
+        return -(-int(data.shape[-1]) // self.steps(self.input, info))
+
+
+DECODE, ENCODE = Role("decode", "tokens", "audio"), Role("encode", "audio", "tokens")
+
+
+class Transport(Protocol):
+    """Questions to a server; its methods give answers, or awaitables of them."""
+
+    url: str
+    timeout_s: float
+
+    def parameters(self, model: str) -> Any:
+        """Of a loaded model's configuration."""
+
+    def ready(self, model: str) -> Any:
+        """Whether the model is loaded."""
+
+    def ready_models(self) -> Any:
+        """Those that are."""
+
+    def results(self, calls: Sequence[Call], output: str) -> Any:
+        """One output of each call, in order."""
+
+    def connection(self) -> Link:
+        """Another connection to the same server."""
+
+
+class Served:
+    """One codec of a server; everything is asked once and remembered.
+
+    Args:
+        name: of the codec.
+        transport: to its server.
+    """
+
+    def __init__(self, name: str, transport: Transport):
+        self.name, self.transport = name, transport
+        self._infos: dict[str, CodecInfo] = {}
+        self._stream_infos: dict[str, StreamInfo | None] = {}
+
+    def info(self, role: Role) -> Steps[CodecInfo]:
+        """Of its model; UnknownCodecError lists what the server has instead."""
+        if role.name not in self._infos:
+            model = f"{self.name}_{role.name}"
+            try:
+                parameters = yield lambda: self.transport.parameters(model)
+            except ServerRefusedError as error:
+                served = codecs_among((yield self.transport.ready_models))
+                raise UnknownCodecError(self.name, self.transport.url, served) from error
+            self._infos[role.name] = CodecInfo.from_parameters(self.name, model, parameters)
+        return self._infos[role.name]
+
+    def stream_info(self, role: Role) -> Steps[StreamInfo | None]:
+        """Of the model that keeps streams, or None where the server has none."""
+        if role.name not in self._stream_infos:
+            model = f"{self.name}_{role.name}_stream"
+            parameters: Mapping[str, str] | None = None
+            if (yield lambda: self.transport.ready(model)):
+                parameters = yield lambda: self.transport.parameters(model)
+            found = None if parameters is None else StreamInfo.from_parameters(model, parameters)
+            self._stream_infos[role.name] = found
+        return self._stream_infos[role.name]
+
+    def decode_stream(self, longest_s: float) -> Steps[Live]:
+        """A stream from tokens to audio."""
+        info = yield from self.info(DECODE)
+        return (yield from self._live(DECODE, TokenIntake(info), np.zeros(0, np.float32), {}, longest_s))
+
+    def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None, longest_s: float) -> Steps[Live]:
+        """A stream from audio to tokens."""
+        info = yield from self.info(ENCODE)
+        nothing = np.zeros((checked_codebooks(num_codebooks, info), 0), np.int64)
+        intake = AudioIntake(info, sample_rate_hz)
+        return (yield from self._live(ENCODE, intake, nothing, choice(num_codebooks, info), longest_s))
+
+    def _live(
+        self, role: Role, intake: Intake, nothing: NDArray[Any], more: Arrays, longest_s: float
+    ) -> Steps[Live]:
+        info = yield from self.info(role)
+        stream = yield from self.stream_info(role)
+        link, steps, longest = (
+            self.transport.connection(),
+            role.steps(role.input, info),
+            longest_frames(longest_s, info),
+        )
+        cutter: Cutter
+        carrier: Carrier
+        if stream is not None:
+            cutter = FrameCutter(steps, longest)
+            carrier = Sequenced(
+                link,
+                f"{self.name}_{role.name}_stream",
+                role.output,
+                lambda data: {role.input: data[None], **more},
+                stream,
+            )
+        else:
+            after, least = (
+                (0 if info.causal else info.lookaround_frames),
+                max(info.min_frames * steps, info.min_samples if role is ENCODE else 0),
+            )
+            cutter = WindowCutter(steps, longest, info.lookaround_frames, after, least)
+            carrier = Single(
+                link, f"{self.name}_{role.name}", role.output, lambda data: whole(role, data, more)
+            )
+        return Live(intake, cutter, carrier, role.steps(role.output, info), nothing)
+
+
+def whole(role: Role, data: NDArray[Any], more: Arrays) -> Arrays:
+    """Inputs of a model without memory."""
+    length = np.array([[data.shape[-1]]], dtype=np.int64)
+    return {role.input: data[None], f"{role.input}_len": length, **more}
+
+
+def choice(num_codebooks: int | None, info: CodecInfo) -> Arrays:
+    """The input that chooses how many codebooks; models of codecs without a choice do not have it."""
+    if num_codebooks is None or info.min_codebooks == info.num_codebooks:
+        return {}
+    return {"num_codebooks": np.array([[num_codebooks]], dtype=np.int64)}
+
+
+def longest_frames(longest_s: float, info: CodecInfo) -> int:
+    """Frames of one request at most."""
+    return max(1, int(longest_s * info.frame_rate_hz))
+
+
+def codecs_among(models: Sequence[str]) -> list[str]:
+    """Codecs, by the models of a server."""
+    return sorted(name.removesuffix("_decode") for name in models if name.endswith("_decode"))
