@@ -9,6 +9,7 @@ NumPy 2 they take every element size for zero, so inputs repeat their first elem
 """
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,8 +125,8 @@ def _response(names: list[str], arrays: list[Any]) -> Any:
 
 def _exported(array: Any) -> Any:
     if array.size == 0:
-        # NumPy strides an empty array by zero, which the server takes for not contiguous.
-        strides = [array.itemsize] * array.ndim
+        # NumPy has strides of its own for empty arrays, which the server takes for not contiguous.
+        strides = [array.itemsize * prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
         array = np.lib.stride_tricks.as_strided(np.zeros(1, array.dtype), array.shape, strides)
     return array.__dlpack__()
 

@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 import onnxscript
 import torch
+from onnx_ir.passes import common
 from onnxscript import optimizer
 
 from tritone_build.roles import Role
@@ -64,9 +65,7 @@ def onnx_from_module(role: Role) -> onnx.ModelProto:
         )
     assert exported is not None
     model = exported.model
-    optimizer.optimize_ir(
-        model, input_size_limit=_FOLD_LIMIT_ELEMENTS, output_size_limit=_FOLD_LIMIT_ELEMENTS
-    )
+    _simplify(model)
     _expand_guards(model)
     _name_axes(model, role)
     _add_defaults(model, role)
@@ -74,6 +73,20 @@ def onnx_from_module(role: Role) -> onnx.ModelProto:
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto)
     return proto
+
+
+def _simplify(model: ir.Model) -> None:
+    """Fold constants, and merge what the exporter says again and again.
+
+    The optimizer's rewriting rules are left out: they take minutes on these graphs, and ONNX Runtime
+    and TensorRT have their own.
+    """
+    optimizer.fold_constants(
+        model, input_size_limit=_FOLD_LIMIT_ELEMENTS, output_size_limit=_FOLD_LIMIT_ELEMENTS
+    )
+    common.IdentityEliminationPass()(model)
+    common.CommonSubexpressionEliminationPass()(model)
+    common.RemoveUnusedNodesPass()(model)
 
 
 def write_onnx(proto: onnx.ModelProto, path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["TURN", "Count", "Edge", "Entry", "Ring", "Segment", "State", "ring_capacity", "whole"]
+__all__ = ["TURN", "Count", "Edge", "Entry", "Ring", "Segment", "State", "Window", "ring_capacity", "whole"]
 
 Edge: TypeAlias = Literal["zeros", "replicate"]
 
@@ -68,6 +68,15 @@ class Segment:
     keys: Tensor
     values: Tensor
     bias: Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which steps can be seen: one bias [B or 1, 1, T, N] for the ring, unless fresh, one for this call."""
+
+    count: Count
+    capacity: int
+    biases: tuple[Tensor, ...]
 
 
 class State:
@@ -133,31 +142,42 @@ class State:
         self._leave(layer, "count", torch.where(after >= TURN + _ALWAYS, after - TURN, after))
         return Count(self._name(layer, "count"), before)
 
-    def window(
-        self, layer: nn.Module, keys: Tensor, values: Tensor, count: Count, context: int
-    ) -> list[Segment]:
-        """Keys and values that the steps of this call may see: at most ``context`` each, its own included.
+    def window(self, layer: nn.Module, steps: int, context: int, like: Tensor) -> Window:
+        """What the steps of this call may see: at most ``context`` steps each, their own included.
+
+        Args:
+            layer: that asks, on behalf of all attention under it.
+            steps: of this call.
+            context: steps a step can see.
+            like: any tensor [B, ...] of this call.
+        """
+        count, capacity, step = self.count(layer, steps, like), ring_capacity(context), torch.arange(steps)
+        self.places[count.name, capacity] = torch.remainder(count.before + step, capacity)
+        age = step[:, None] - step
+        biases = [_bias((age >= 0) & (age < context))[None, None]]
+        if self._past is not None:
+            # The step in place n of the ring is this many before the first of this call.
+            age = torch.remainder(count.before - 1 - torch.arange(capacity), capacity) + 1
+            seen = (age <= count.before)[:, None, None] & (step[:, None] + age[:, None, None] < context)
+            biases.insert(0, _bias(seen))
+        return Window(count, capacity, tuple(biases))
+
+    def look_back(self, layer: nn.Module, keys: Tensor, values: Tensor, window: Window) -> list[Segment]:
+        """Keys and values of the steps in the window, those of this call last.
 
         Args:
             layer: that asks.
             keys: [B, H, D, T] of this call.
             values: [B, H, T, D] of this call.
-            count: of the steps before this call.
-            context: steps a step can see.
+            window: of :meth:`window`.
         """
-        before, capacity, step = count.before, ring_capacity(context), torch.arange(keys.shape[3])
-        self.places.setdefault((count.name, capacity), torch.remainder(before + step, capacity))
-        self._leave(layer, "keys", keys, Ring(2, capacity, count.name))
-        self._leave(layer, "values", values, Ring(1, capacity, count.name))
-        age = step[:, None] - step
-        segments = [Segment(keys, values, _bias((age >= 0) & (age < context)).expand(1, 1, -1, -1))]
+        self._leave(layer, "keys", keys, Ring(2, window.capacity, window.count.name))
+        self._leave(layer, "values", values, Ring(1, window.capacity, window.count.name))
+        pairs = [(keys, values)]
         if self._past is not None:
-            # The step in place n of the ring is this many before the first of this call.
-            age = torch.remainder(before - 1 - torch.arange(capacity), capacity) + 1
-            seen = (age <= before)[:, None, None] & (step[:, None] + age[:, None, None] < context)
             past_keys, past_values = (self._past[self._name(layer, kind)] for kind in ("keys", "values"))
-            segments.insert(0, Segment(past_keys, past_values, _bias(seen)))
-        return segments
+            pairs.insert(0, (past_keys, past_values))
+        return [Segment(*pair, bias) for pair, bias in zip(pairs, window.biases, strict=True)]
 
     def _name(self, layer: nn.Module, kind: str) -> str:
         return f"{self._names[layer]}.{kind}"

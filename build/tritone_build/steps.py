@@ -56,10 +56,12 @@ class Part:
     def rows(self, past: Tensor, slot: Tensor) -> Iterator[tuple[str, Tensor]]:
         """The entries of the streams in ``slot``."""
         if self.ring is not None:
+            rings, first = past.flatten(0, 1), slot * len(self.entries)
             for layer, entry in enumerate(self.entries):
-                yield entry.name, past[slot, torch.full_like(slot, layer)]
+                yield entry.name, rings.index_select(0, first + layer)
             return
-        pieces = torch.split(past[slot], [prod(entry.shape) for entry in self.entries], dim=1)
+        rows = past.index_select(0, slot)
+        pieces = torch.split(rows, [prod(entry.shape) for entry in self.entries], dim=1)
         for entry, piece in zip(self.entries, pieces, strict=True):
             yield entry.name, piece.reshape(-1, *entry.shape)
 

@@ -34,7 +34,7 @@ class HalfSnake(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, T] -> [B, C, T]."""
-        snaked = x[:, : self.alpha.shape[1]]
-        rest = x[:, self.alpha.shape[1] :]
+        snakes = self.alpha.shape[1]
+        snaked, rest = torch.split(x, [snakes, x.shape[1] - snakes], 1)
         snaked = snaked + (self.alpha + _EPSILON).reciprocal() * torch.sin(self.alpha * snaked).square()
         return torch.cat([snaked, functional.leaky_relu(rest, _SLOPE)], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tritone_build.layers.reach import Reach
-from tritone_build.state import TURN, Count, State
+from tritone_build.state import TURN, State, Window
 
 __all__ = ["Transformer", "TransformerConfig"]
 
@@ -68,16 +68,16 @@ class Attention(nn.Module):
         return torch.cat([queries * self.config.head_dim**-0.5, keys, values]).T
 
     def forward(
-        self, x: Tensor, state: State, count: Count, turned: tuple[Tensor, Tensor], scale: Tensor
+        self, x: Tensor, state: State, window: Window, turned: tuple[Tensor, Tensor], scale: Tensor
     ) -> Tensor:
         """[B, T, D] -> [B, T, D], times the layer scale [D]."""
         config, (cos, sin) = self.config, turned
         heads = (x @ self.projection()).reshape(*x.shape[:2], 3 * config.num_heads, config.head_dim)
         turning, values = torch.split(heads, [2 * config.num_heads, config.num_heads], 2)
-        first, second = turning.chunk(2, 3)
+        first, second = torch.split(turning, [config.head_dim // 2] * 2, 3)
         turning = torch.cat([first * cos - second * sin, second * cos + first * sin], 3)
-        queries, keys = turning.chunk(2, 2)
-        segments = state.window(self, keys.permute(0, 2, 3, 1), values.transpose(1, 2), count, config.context)
+        queries, keys = torch.split(turning, [config.num_heads] * 2, 2)
+        segments = state.look_back(self, keys.permute(0, 2, 3, 1), values.transpose(1, 2), window)
         queries = queries.transpose(1, 2)
         scores = torch.cat([queries @ segment.keys + segment.bias for segment in segments], 3)
         weights = torch.split(scores.softmax(3), [segment.keys.shape[3] for segment in segments], 3)
@@ -99,9 +99,9 @@ class TransformerLayer(nn.Module):
         self.scale1 = nn.Parameter(torch.empty(config.dim))
         self.scale2 = nn.Parameter(torch.empty(config.dim))
 
-    def forward(self, x: Tensor, state: State, count: Count, turned: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, state: State, window: Window, turned: tuple[Tensor, Tensor]) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        x = x + self.attention(self.norm1(x), state, count, turned, self.scale1)
+        x = x + self.attention(self.norm1(x), state, window, turned, self.scale1)
         hidden = functional.gelu(self.norm2(x) @ self.up_weight.T)
         return x + hidden @ (self.down_weight * self.scale2[:, None]).T
 
@@ -121,8 +121,8 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
         steps = x.shape[1]
-        count = state.count(self, steps, x)
-        turned = rotation(count.before, steps, self.config)
+        window = state.window(self, steps, self.config.context, x)
+        turned = rotation(window.count.before, steps, self.config)
         for layer in self.layers:
-            x = layer(x, state, count, turned)
+            x = layer(x, state, window, turned)
         return x
