@@ -30,7 +30,9 @@ class ResidualQuantizer(nn.Module):
         """Tokens [B, K', T], each in range, K' <= K, -> latent [B, T, D]."""
         codebooks = self.codebooks()
         first = torch.arange(tokens.shape[1])[:, None] * codebooks.shape[1]
-        return codebooks.flatten(0, 1)[tokens + first].sum(1) @ self.out_weight[:, :, 0].T
+        entries = codebooks.flatten(0, 1).index_select(0, (tokens + first).flatten())
+        summed = entries.reshape(*tokens.shape, -1).sum(1)
+        return summed @ self.out_weight[:, :, 0].T
 
     def quantize(self, latent: Tensor) -> list[Tensor]:
         """Latent [B, T, D] -> tokens [B, T] of each codebook."""
@@ -39,7 +41,8 @@ class ResidualQuantizer(nn.Module):
             # |x - c|^2 less |x|^2, which is the same for all entries.
             nearest = (codebook.square().sum(1) - 2 * (residual @ codebook.T)).argmin(2)
             tokens.append(nearest)
-            residual = residual - codebook[nearest]
+            entries = codebook.index_select(0, nearest.flatten())
+            residual = residual - entries.reshape(residual.shape)
         return tokens
 
 

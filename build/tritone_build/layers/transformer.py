@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tritone_build.layers.reach import Reach
-from tritone_build.state import TURN, State, Window
+from tritone_build.state import TURN, Segment, State, Window
 
 __all__ = ["Transformer", "TransformerConfig"]
 
@@ -80,10 +80,18 @@ class Attention(nn.Module):
         segments = state.look_back(self, keys.permute(0, 2, 3, 1), values.transpose(1, 2), window)
         queries = queries.transpose(1, 2)
         scores = torch.cat([queries @ segment.keys + segment.bias for segment in segments], 3)
-        weights = torch.split(scores.softmax(3), [segment.keys.shape[3] for segment in segments], 3)
-        first, *others = (w @ segment.values for w, segment in zip(weights, segments, strict=True))
-        seen = sum(others, first)
+        seen = _weighted(scores.softmax(3), segments)
         return seen.transpose(1, 2).flatten(2) @ (self.out_weight * scale[:, None]).T
+
+
+def _weighted(weights: Tensor, segments: list[Segment]) -> Tensor:
+    """Weights [B, H, T, N of all segments] by the values they belong to: [B, H, T, D]."""
+    first, *others = segments
+    past = first.keys.shape[3]
+    seen = weights.narrow(3, 0, past) @ first.values
+    for segment in others:
+        seen = seen + weights.narrow(3, past, segment.keys.shape[3]) @ segment.values
+    return seen
 
 
 class TransformerLayer(nn.Module):
