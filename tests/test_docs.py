@@ -23,7 +23,8 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def served_small(code: str, url: str) -> str:
     """The example on the small codec and the server of the tests."""
-    return code.replace("127.0.0.1:8001", url).replace('"nanocodec"', '"small_nanocodec"')
+    small = re.sub(r'"(nanocodec|mimi)"', r'"small_\1"', code)
+    return small.replace("127.0.0.1:8001", url).replace("24000", "1200")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -50,9 +51,8 @@ def test_commands_run(page: Path, server: TritonServer, tmp_path: Path) -> None:
             assert (ROOT / words[2].partition("[")[0] / "pyproject.toml").exists()
         else:
             assert words[0] in ("tritone", "tritone-build"), f"nobody runs {line!r}"
-            words = [
-                word if word != "nanocodec" or words[0] != "tritone" else "small_nanocodec" for word in words
-            ]
+            if words[0] == "tritone":
+                words = [f"small_{word}" if word in ("nanocodec", "mimi") else word for word in words]
             subprocess.run(words, cwd=tmp_path, env=environment, check=True, capture_output=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tritone_build.codecs import VARIANTS, load_codec, open_published, variant
+from tritone_build.codecs import FAMILIES, VARIANTS, load_codec, open_published, variant
 from tritone_build.errors import CheckpointError, TritoneBuildError
 from tritone_build.fixtures import write_fixture
 from tritone_build.repository import is_current, model_names, write_repository
@@ -24,6 +24,7 @@ examples:
   tritone-build models --checkpoint my-finetune.nemo       the codec is recognised by its geometry
   tritone-build inspect my-finetune.nemo                   what a checkpoint holds
   tritone-build fixture nanocodec noise.nemo --seed 1      random weights in the published format
+  tritone-build fixture mimi noise.safetensors --layout kyutai
 """
 _SPELLINGS = {
     "parametrizations": Spelling.PARAMETRIZED,
@@ -74,10 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     fixture = commands.add_parser("fixture", help="write seeded random weights in a published format")
     fixture.set_defaults(run=_fixture)
     fixture.add_argument("codec", help="a published codec, whose geometry is used")
-    fixture.add_argument("output", type=Path, help="file to write, or folder for safetensors")
+    fixture.add_argument("output", type=Path, help="file to write; a folder for safetensors")
     fixture.add_argument("--seed", type=int, default=0, help="%(default)s")
+    layouts = {layout: None for family in FAMILIES for layout in family.LAYOUTS}
     fixture.add_argument(
-        "--layout", choices=("nemo", "nemo.gz", "safetensors"), default="nemo", help="%(default)s"
+        "--layout", choices=tuple(layouts), help="default: the first that the codec is published in"
     )
     fixture.add_argument(
         "--weight-norm",
