@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
         decoded, decode_s = _timed(lambda: codec.decode(tokens))
         shortest = tokens[:, : info.min_frames]
         latencies = [_timed(lambda: codec.decode(shortest))[1] for _ in range(20)]
+        live = _live(codec, tokens)
     _OUTPUT.mkdir(parents=True, exist_ok=True)
     wav, png = _OUTPUT / f"{options.codec}.wav", _OUTPUT / f"{options.codec}.png"
     write_audio(wav, decoded, info.sample_rate_hz)
@@ -90,6 +92,8 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
     table.add_row("encode", f"{1000 * encode_s:.0f} ms, real-time factor {encode_s / seconds:.3f}")
     table.add_row("decode", f"{1000 * decode_s:.0f} ms, real-time factor {decode_s / seconds:.3f}")
     table.add_row("latency", f"{1000 * np.median(latencies):.1f} ms for {info.min_frames} frame(s)")
+    if live is not None:
+        table.add_row("live stream", live)
     table.add_row("tokens against the reference", f"{100 * differing:.3f} % differ")
     table.add_row("audio against the reference", f"{snr:.1f} dB, {len(decoded)} samples")
     console.print(table)
@@ -99,6 +103,17 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
 def _timed(action: Callable[[], NDArray[Any]]) -> tuple[NDArray[Any], float]:
     started = time.perf_counter()
     return action(), time.perf_counter() - started
+
+
+def _live(codec: Codec, tokens: NDArray[np.int64]) -> str | None:
+    """The same tokens as a live stream, frame by frame, where the server has one."""
+    if codec.stream_info is None:
+        return None
+    with codec.decode_stream() as stream:
+        pushes = [_timed(partial(stream.push, frame)) for frame in tokens.T]
+    times = [1000 * seconds for _, seconds in pushes]
+    alike = snr_db(codec.decode(tokens), np.concatenate([audio for audio, _ in pushes]))
+    return f"first sound in {times[0]:.0f} ms, {np.median(times):.1f} ms a frame; {alike:.0f} dB of the whole"
 
 
 def _against_reference(

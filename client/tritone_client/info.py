@@ -58,8 +58,8 @@ class CodecInfo:
 
     @property
     def bitrate_bps(self) -> float:
-        """Bits per second of evenly used codebooks, which is the rate that codecs advertise."""
-        return self.num_codebooks * log2(self.codebook_size) * self.frame_rate_hz
+        """Bits per second of evenly used codebooks, as many as encoding gives by default."""
+        return self.default_codebooks * log2(self.codebook_size) * self.frame_rate_hz
 
 
 @dataclass(frozen=True)
