@@ -59,6 +59,15 @@ def test_computed_reach_is_the_measured_reach(chain: list[nn.Module]) -> None:
     assert (past, future) == reach_of(layers)
 
 
+@pytest.mark.parametrize("dilation", [1, 5])
+def test_a_layer_of_many_weights_is_the_same_convolution(dilation: int) -> None:
+    layer = filled(Conv1d(260, 250, 7, Causal.of(7, dilation), dilation=dilation))
+    x = torch.randn(3, 260, 11, dtype=torch.double)
+    padded = nn.functional.pad(x, (6 * dilation, 0))
+    expected = nn.functional.conv1d(padded, layer.weight, layer.bias, dilation=dilation)
+    torch.testing.assert_close(whole(layer, x), expected, rtol=0, atol=1e-10)
+
+
 def test_a_reflecting_layer_needs_one_step_more_than_it_pads() -> None:
     layer = filled(Conv1d(1, 1, 7, Centred.of(7, "reflect")))
     assert shortest_input([layer]) == 4

@@ -13,6 +13,9 @@ from tritone_build.state import State
 
 __all__ = ["Causal", "Centred", "Conv1d", "PadMode", "Padding", "UpsampleConv1d"]
 
+_MANY_WEIGHTS = 400_000
+"""From here on a live step spends its time reading a layer's weights."""
+
 PadMode: TypeAlias = Literal["zeros", "replicate", "reflect"]
 
 
@@ -116,8 +119,19 @@ class Conv1d(nn.Module):
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, C, T] -> [B, C', T / stride]."""
+        steps = x.shape[2] // self.stride
         x = self.padding(self, x, state)
-        return functional.conv1d(x, self.weight, self.bias, self.stride, dilation=self.dilation)
+        if self.weight.numel() < _MANY_WEIGHTS or self.stride > 1:
+            return functional.conv1d(x, self.weight, self.bias, self.stride, dilation=self.dilation)
+        return self._product(x, steps)
+
+    def _product(self, x: Tensor, steps: int) -> Tensor:
+        """As one matrix product over all rows of a batch, which reads each weight once, not once per row."""
+        channels_out, channels_in, kernel = self.weight.shape
+        taps = torch.arange(steps)[:, None] + self.dilation * torch.arange(kernel)
+        columns = x.transpose(1, 2).index_select(1, taps.flatten()).reshape(-1, kernel * channels_in)
+        y = torch.addmm(self.bias, columns, self.weight.permute(2, 1, 0).reshape(-1, channels_out))
+        return y.reshape(x.shape[0], steps, channels_out).transpose(1, 2)
 
 
 class UpsampleConv1d(nn.Module):
