@@ -5,15 +5,13 @@ sides alternate; the figures are medians of the pairs.
 
 Examples:
   make bench
-  .venv/bin/python scripts/bench.py --codec nanocodec --threads 1
+  PYTHONPATH=backends/onnxruntime .venv/bin/python scripts/bench.py --codec mimi --steps
 """
 
 import argparse
 import os
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +19,18 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
+from bench_machine import machine_rows
+from bench_pairs import alternating, median_ratio
+from bench_sessions import BareSession
+from bench_steps import Sound, step_rows
 from memory import PeakMemory
-from peers import Reference, reference_of
+from peers import Reference, references_of
 from prepare import REPOSITORY, build_models, seeded_checkpoint
 from report import Row, step, write_report
-from runner import Runner
 from tritone_build.checkpoints import open_checkpoint
 from tritone_build.codecs import VARIANTS
 from tritone_client import Codec
-from tritone_client.audio import read_audio
+from tritone_client.audio import read_audio, resampled
 from tritonserver import TritonServer, serving
 
 _FRAMES = (1, 10, 50, 200)
@@ -40,6 +41,28 @@ _MEMORY_MB, _MEMORY_S = 1000, 60
 
 def main() -> int:
     """Entry point; 1 when a row falls short."""
+    options, console = _options(), Console()
+    os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # read by rustymimi
+    torch.set_num_threads(options.threads)
+    build_models([(codec, seeded_checkpoint(codec)) for codec in options.codec])
+    with step(console, "timing the machine"):
+        rows = machine_rows(options.threads)
+    for name in options.codec:
+        with (
+            step(console, f"timing {name}"),
+            serving(REPOSITORY, [name]) as server,
+            Codec(name, server.url) as codec,
+        ):
+            sound = _sound(codec)
+            if not options.steps:
+                rows += _served_rows(codec, server, sound, options.threads)
+        with step(console, f"timing steps of {name}"):
+            rows += step_rows(name, options.threads, sound)
+    write_report("bench", rows, console)
+    return 0 if all(row.ok for row in rows) else 1
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -47,62 +70,43 @@ def main() -> int:
         "--codec", choices=list(VARIANTS), nargs="+", default=list(VARIANTS), help="default: all"
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of either side (%(default)s)")
-    options, console = parser.parse_args(), Console()
-    build_models([(codec, seeded_checkpoint(codec)) for codec in options.codec])
-    rows: list[Row] = []
-    torch.set_num_threads(options.threads)
-    for name in options.codec:
-        with step(console, f"timing {name}"), serving(REPOSITORY, [name]) as server:
-            rows += _rows(name, server, options.threads)
-    write_report("bench", rows, console)
-    return 0 if all(row.ok for row in rows) else 1
+    parser.add_argument("--steps", action="store_true", help="steps of live streams only")
+    return parser.parse_args()
 
 
-def _rows(name: str, server: TritonServer, threads: int) -> list[Row]:
-    speech, rate_hz = read_audio(Path("samples/speech.wav"))
-    session = _BareSession(name, threads)
-    reference = reference_of(open_checkpoint(seeded_checkpoint(name)))
+def _sound(codec: Codec) -> Sound:
+    audio, rate_hz = read_audio(Path("samples/speech.wav"))
+    own_hz = codec.info.sample_rate_hz
+    audio = audio if rate_hz == own_hz else resampled(audio, rate_hz, own_hz)
+    return Sound(codec.info, audio, codec.encode(audio, own_hz))
+
+
+def _served_rows(codec: Codec, server: TritonServer, sound: Sound, threads: int) -> list[Row]:
+    session, tokens = BareSession(codec.name, threads), np.tile(sound.tokens, (1, 2))
+    references = references_of(open_checkpoint(seeded_checkpoint(codec.name)))
+    peer, reference = next(iter(references.items()))
     rows = []
-    with Codec(name, server.url) as codec:
-        tokens = np.tile(codec.encode(speech, rate_hz), (1, 2))
-        for frames in [count for count in _FRAMES if count >= codec.info.min_frames]:
-            piece = tokens[:, :frames]
-            rows.append(_overhead_row(codec, session, piece))
-            if frames > 1:
-                rows.append(_network_row(name, session, reference, piece))
-        rows.append(_memory_row(codec, server, speech))
+    for frames in [count for count in _FRAMES if count >= codec.info.min_frames]:
+        piece = tokens[:, :frames]
+        rows.append(_overhead_row(codec, session, piece))
+        if frames > 1:
+            rows.append(_network_row(codec.name, session, peer, reference, piece))
+    rows.append(_memory_row(codec, server, sound.audio))
     return rows
 
 
-class _BareSession:
-    """The served models on ONNX Runtime in this process, set up as the server sets them up."""
-
-    def __init__(self, codec: str, threads: int):
-        self.dequantize, self.vocoder = (
-            Runner(REPOSITORY / f"{codec}_{role}" / "1" / "model.onnx", threads)
-            for role in ("dequantize", "vocoder")
-        )
-
-    def latent(self, tokens: NDArray[np.int64]) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-        length = np.array([[tokens.shape[1]]])
-        latent, length_out = self.dequantize.run({"tokens": tokens[None], "tokens_len": length})
-        return latent, length_out
-
-    def decode(self, tokens: NDArray[np.int64]) -> None:
-        latent, length = self.latent(tokens)
-        self.vocoder.run({"latent": latent, "latent_len": length})
-
-
-def _overhead_row(codec: Codec, session: _BareSession, tokens: NDArray[np.int64]) -> Row:
+def _overhead_row(codec: Codec, session: BareSession, tokens: NDArray[np.int64]) -> Row:
     frames = tokens.shape[1]
-    served, bare = _alternating(lambda: codec.decode(tokens), lambda: session.decode(tokens), _PAIRS[frames])
+    served, bare = alternating([lambda: codec.decode(tokens), lambda: session.decode(tokens)], _PAIRS[frames])
     value = statistics.median(a - b for a, b in zip(served, bare, strict=True))
     limit = _OVERHEAD_MS + _OVERHEAD_SHARE * statistics.median(bare)
     how = f"{frames} frames, {statistics.median(served):.1f} against {statistics.median(bare):.1f} ms"
     return Row(codec.name, "triton_overhead", value, "ms", f"<= {limit:.2f}", value <= limit, how)
 
 
-def _network_row(name: str, session: "_BareSession", reference: Reference, tokens: NDArray[np.int64]) -> Row:
+def _network_row(
+    name: str, session: BareSession, peer: str, reference: Reference, tokens: NDArray[np.int64]
+) -> Row:
     """The decoder network alone, on ONNX Runtime and in the authors' PyTorch."""
     frames = tokens.shape[1]
     latent, length = session.latent(tokens)
@@ -111,24 +115,10 @@ def _network_row(name: str, session: "_BareSession", reference: Reference, token
     def ours() -> None:
         session.vocoder.run({"latent": latent, "latent_len": length})
 
-    mine, other = _alternating(ours, lambda: reference.network(theirs), _PAIRS[frames])
-    value = statistics.median(a / b for a, b in zip(mine, other, strict=True))
-    how = f"{frames} frames, {statistics.median(mine):.1f} against {statistics.median(other):.1f} ms"
+    mine, other = alternating([ours, lambda: reference.network(theirs)], _PAIRS[frames])
+    value = median_ratio(mine, other)
+    how = f"{peer}, {frames} frames, {statistics.median(mine):.1f} against {statistics.median(other):.1f} ms"
     return Row(name, "ort_vs_torch", value, "ratio", "<= 1.0", value <= 1, how)
-
-
-def _alternating(
-    first: Callable[[], object], second: Callable[[], object], pairs: int
-) -> tuple[Sequence[float], Sequence[float]]:
-    """Milliseconds of either side, after one run of each to warm up."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for index in range(pairs + 1):
-        for side, action in zip(times, (first, second), strict=True):
-            started = time.perf_counter()
-            action()
-            if index:
-                side.append(1000 * (time.perf_counter() - started))
-    return times
 
 
 def _memory_row(codec: Codec, server: TritonServer, speech: NDArray[np.float32]) -> Row:

@@ -37,6 +37,13 @@ def step(console: Console, doing: str) -> Iterator[None]:
         yield
 
 
+def _finite(value: float) -> float:
+    """JSON has no infinity: equal signals are reported at 999 dB, broken ones at -999."""
+    if math.isfinite(value):
+        return value
+    return 999.0 if value > 0 else -999.0
+
+
 def write_report(name: str, rows: list[Row], console: Console) -> Path:
     """Print the rows, write them to ``reports/<name>.json`` and return that path."""
     table = Table("codec", "check", "value", "unit", "target", "", "how", title=name)
@@ -46,8 +53,7 @@ def write_report(name: str, rows: list[Row], console: Console) -> Path:
     (console if console.is_terminal else Console(width=_FILE_WIDTH)).print(table)
     path = Path("reports") / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    # JSON has no infinity: equal signals are reported at 999 dB.
-    finite = [asdict(row) | {"value": row.value if math.isfinite(row.value) else 999.0} for row in rows]
+    finite = [asdict(row) | {"value": _finite(row.value)} for row in rows]
     path.write_text(json.dumps(finite, indent=2) + "\n")
     console.print(f"written to {path}")
     return path

@@ -5,9 +5,12 @@ from typing import Protocol
 from torch import Tensor
 
 from peers import moshi, nemo, transformers_mimi
+from peers.layouts import in_every_layout
 from tritone_build.checkpoints import Checkpoint
 
-__all__ = ["Reference", "reference_of"]
+__all__ = ["Reference", "reference_of", "references_of"]
+
+_PEERS = {"nemo": nemo, "moshi": moshi, "transformers": transformers_mimi}
 
 
 class Reference(Protocol):
@@ -40,10 +43,18 @@ def reference_of(checkpoint: Checkpoint) -> Reference:
     Raises:
         LookupError: no peer knows these tensors.
     """
-    for peer in (nemo, moshi, transformers_mimi):
+    for peer in _PEERS.values():
         if peer.recognises(checkpoint):
             made: Reference = peer.reference(checkpoint)
             return made
     raise LookupError(
         f"no peer implements {checkpoint.source}; its tensors start {sorted(checkpoint.tensors)[:3]}"
     )
+
+
+def references_of(checkpoint: Checkpoint) -> dict[str, Reference]:
+    """Every implementation of this network, by package, with weights in the layout that it reads."""
+    made: dict[str, Reference] = {}
+    for each in in_every_layout(checkpoint):
+        made |= {name: peer.reference(each) for name, peer in _PEERS.items() if peer.recognises(each)}
+    return {name: made[name] for name in _PEERS if name in made}

@@ -1,0 +1,75 @@
+"""The served models on ONNX Runtime in this process, run as the backend runs them."""
+
+from pathlib import Path
+
+import numpy as np
+from google.protobuf import text_format
+from numpy.typing import NDArray
+from tritonclient.grpc import model_config_pb2 as pb
+
+from prepare import REPOSITORY
+from runner import Runner
+from streams import Limits, Step, Streams
+
+__all__ = ["BareSession", "BareStreams", "has_streams"]
+
+Array = NDArray[np.generic]
+_FOR_GOOD_S = 1e6
+
+
+class BareSession:
+    """The two models of an ensemble that decodes, without memory."""
+
+    def __init__(self, codec: str, threads: int):
+        self.dequantize, self.vocoder = (
+            Runner(_model(codec, role), threads) for role in ("dequantize", "vocoder")
+        )
+
+    def latent(self, tokens: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Tokens [K, T] -> latent [1, D, T] and its length."""
+        length = np.array([[tokens.shape[1]]])
+        latent, length_out = self.dequantize.run({"tokens": tokens[None], "tokens_len": length})
+        return latent, length_out
+
+    def decode(self, tokens: NDArray[np.int64]) -> None:
+        """Tokens [K, T]."""
+        latent, length = self.latent(tokens)
+        self.vocoder.run({"latent": latent, "latent_len": length})
+
+
+class BareStreams:
+    """Some live streams that advance together, their state kept and written as on the server.
+
+    Args:
+        codec: whose.
+        role: ``decode_stream`` or ``encode_stream``.
+        threads: of a step.
+    """
+
+    def __init__(self, codec: str, role: str, threads: int):
+        config = text_format.Parse(
+            (REPOSITORY / f"{codec}_{role}" / "config.pbtxt").read_text(), pb.ModelConfig()
+        )
+        self._input = config.input[0].name
+        count = int(config.parameters["max_streams"].string_value)
+        runner = Runner(_model(codec, role), threads)
+        self._streams = Streams(runner, self._input, config.output[0].name, Limits(count, _FOR_GOOD_S))
+        self._started = False
+
+    def step(self, data: Array) -> None:
+        """One row [B, ...] for each stream; raises what a stream was answered."""
+        rows = [{self._input: data[n : n + 1]} for n in range(len(data))]
+        steps = [Step(n, row, start=not self._started, end=False) for n, row in enumerate(rows)]
+        for answer in self._streams.run(steps):
+            if isinstance(answer, Exception):
+                raise answer
+        self._started = True
+
+
+def has_streams(codec: str, role: str) -> bool:
+    """Whether the server keeps streams of this codec."""
+    return _model(codec, role).exists()
+
+
+def _model(codec: str, role: str) -> Path:
+    return REPOSITORY / f"{codec}_{role}" / "1" / "model.onnx"

@@ -1,0 +1,29 @@
+"""One checkpoint in every layout that its codec is published in: peers read one each."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from tritone_build.checkpoints import Checkpoint
+from tritone_build.codecs import mimi, mimi_names
+from tritone_build.codecs.mimi_config import PUBLISHED, parse
+
+__all__ = ["in_every_layout"]
+
+
+def in_every_layout(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
+    """The checkpoint as it is, then, for Mimi, with its tensors in the other layout."""
+    yield checkpoint
+    layout = mimi_names.layout_of(checkpoint.tensors)
+    if layout is None:
+        return
+    config = parse(checkpoint.config or PUBLISHED)
+    heads = config.transformer.num_heads
+    if layout == "kyutai":
+        other = mimi_names.to_hugging_face(checkpoint.tensors, heads)
+    else:
+        with torch.device("meta"):
+            names = mimi.Network(config).published()
+        other = mimi_names.to_kyutai(checkpoint.tensors, names, heads)
+    yield replace(checkpoint, tensors=other)

@@ -1,0 +1,78 @@
+"""The comparisons themselves: what falls short must be seen to."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL
+
+from bench_pairs import alternating, median_ratio
+from fidelity_case import Case, Direction
+from fidelity_streams import cuts
+from peers import references_of
+from peers.live import live_peers
+from tritone_build.checkpoints import open_checkpoint
+from tritone_build.fidelity import snr_db
+from tritone_build.fixtures import write_fixture
+
+
+def direction(role: str, kept: bool) -> Direction:
+    made = Direction.__new__(Direction)
+    made.case, made.role, made.back, made.kept = cast(Case, SimpleNamespace(name="some")), role, 7, kept  # type: ignore[assignment]
+    made.step, made.made = (1, 10) if role == "decode" else (10, 1)
+    return made
+
+
+@pytest.mark.parametrize("role", ["decode", "encode"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_every_way_to_cut_covers_the_input(role: str, kept: bool) -> None:
+    for told, sizes in cuts(direction(role, kept), 1000):
+        assert sizes.sum() >= 1000, told
+        assert sizes.min() > 0, told
+
+
+def test_lost_samples_fall_short() -> None:
+    row = direction("decode", True).row("check", [(np.ones(20), np.ones(19))], "how")
+    assert not row.ok
+    assert row.how == "19 time steps instead of 20; how"
+
+
+def test_one_differing_token_falls_short() -> None:
+    tokens = np.zeros((2, 5), np.int64)
+    row = direction("encode", True).row(
+        "check", [(tokens, tokens), (tokens, tokens + np.eye(2, 5, dtype=int))], ""
+    )
+    assert (row.check, row.value, row.ok) == ("encode_check", 0.2, False)
+
+
+def test_equal_sound_falls_short_where_nothing_was_proven() -> None:
+    sound = np.ones(20)
+    assert direction("decode", True).row("check", [(sound, sound)], "").ok
+    assert not direction("decode", True).row("check", [(sound, sound)], "", proven=False).ok
+
+
+def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
+    seen: list[str] = []
+    times = alternating([lambda: seen.append("a"), lambda: seen.append("b")], 2)
+    assert seen == ["a", "b"] * 3
+    assert [len(side) for side in times] == [2, 2]
+
+
+def test_the_ratio_is_the_median_of_the_rounds() -> None:
+    assert median_ratio([1, 9, 4], [2, 3, 4]) == 1
+
+
+@pytest.mark.parametrize("layout", ["safetensors", "kyutai"])
+def test_every_implementation_gets_the_layout_it_reads(layout: str, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(
+        str(write_fixture(SMALL["small_mimi"], tmp_path / "mimi.safetensors", layout=layout))
+    )
+    references = references_of(checkpoint)
+    assert list(references) == ["moshi", "transformers"]
+    tokens: Any = torch.arange(64).reshape(1, 8, 8)
+    ours, theirs = (reference.decode(tokens).numpy() for reference in references.values())
+    assert snr_db(ours, theirs) > 110
+    assert list(live_peers(checkpoint, 8)) == ["moshi", "rustymimi"]
