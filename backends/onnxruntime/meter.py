@@ -1,5 +1,6 @@
 """Prometheus metrics of live streams, and the clock by which idle ones end."""
 
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -48,7 +49,10 @@ class Meter:
         self._thread.join()
 
     def _watch(self) -> None:
+        server = os.getppid()
         while not self._done.wait(_INTERVAL_S):
+            if os.getppid() != server:
+                return  # it crashed: telling it anything would wait for ever, and keep this process alive
             self._streams.expire()
             self._publish()
 

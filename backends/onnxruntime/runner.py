@@ -23,10 +23,9 @@ class Runner:
     Args:
         path: of the ONNX file.
         intra_op_threads: 0 for one per core.
-        keep_memory: hold on to working memory between runs, for short runs of the same shape.
     """
 
-    def __init__(self, path: Path, intra_op_threads: int = 0, keep_memory: bool = False):
+    def __init__(self, path: Path, intra_op_threads: int = 0):
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; build it with 'make models'")
         options = onnxruntime.SessionOptions()
@@ -37,10 +36,9 @@ class Runner:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         # Lengths differ from request to request: planned buffers and kept ones would pile up
         # (20 s of nanocodec: 850 MB at the peak and after it, against 460 MB and 70 MB).
-        options.enable_mem_pattern = keep_memory
-        self._run_options = onnxruntime.RunOptions()
-        if not keep_memory:
-            self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        options.enable_mem_pattern = False
+        self._keeping, self._returning = onnxruntime.RunOptions(), onnxruntime.RunOptions()
+        self._returning.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._shapes = {output.name: output.shape for output in self._session.get_outputs()}
         self.outputs: Sequence[str] = list(self._shapes)
@@ -52,16 +50,24 @@ class Runner:
         return np.zeros((1, *shape), np.int64 if output == "tokens" else np.float32)
 
     def run(
-        self, inputs: Mapping[str, NDArray[np.generic]], outputs: Sequence[str] = ()
+        self,
+        inputs: Mapping[str, NDArray[np.generic]],
+        outputs: Sequence[str] = (),
+        keep_memory: bool = False,
     ) -> list[NDArray[np.generic]]:
         """Run once and return the outputs of these names, or all in the model's order.
+
+        Args:
+            inputs: by name, the model's defaults for those left out.
+            outputs: wanted.
+            keep_memory: hold on to working memory, for short runs that follow each other.
 
         Raises:
             BadInputError: with the rule that the input breaks.
         """
         try:
             results: list[NDArray[np.generic]] = self._session.run(
-                outputs or self.outputs, dict(inputs), self._run_options
+                outputs or self.outputs, dict(inputs), self._keeping if keep_memory else self._returning
             )
         except Exception as error:
             broken = _RULE.search(str(error))

@@ -17,6 +17,8 @@ __all__ = ["Counts", "FullError", "Limits", "Step", "StepError", "Streams", "sta
 
 Array = NDArray[np.generic]
 _GRACE_S = 0.5
+_SHORT_FRAMES = 8
+"""Steps up to here keep their working memory for the next one; longer ones would hold on to too much."""
 
 
 class FullError(RuntimeError):
@@ -188,10 +190,12 @@ class Streams:
     def _run_batch(self, steps: Sequence[Step]) -> list[Array | Exception]:
         slots = [self._live[step.stream].slot for step in steps]
         arrays = _batch([step.arrays for step in steps], self._data)
+        frames = arrays[self._data].shape[-1] // self._multiple
         started = self._clock()
         try:
             names = self._runner.outputs
-            results = self._runner.run(arrays | {"slot": np.array(slots)} | self._slots.pasts, names)
+            given = arrays | {"slot": np.array(slots)} | self._slots.pasts
+            results = self._runner.run(given, names, keep_memory=frames <= _SHORT_FRAMES)
         except Exception as error:
             return [StepError(f"the model failed: {error}")] * len(steps)
         outputs = dict(zip(names, results, strict=True))

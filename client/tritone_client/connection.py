@@ -1,6 +1,7 @@
 """The connection of one codec stream: a gRPC stream of its own, so that its requests stay together."""
 
 import threading
+import weakref
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -25,6 +26,8 @@ class Connection:
         self._answers: SimpleQueue[Any] = SimpleQueue()
         self._reader: threading.Thread | None = None
         self._waiting = False
+        # Not __del__: at the end of a program gRPC's threads are gone by then, and closing waits for them.
+        self._leaving = weakref.finalize(self, _hang_up, self._requests, self._channel)
 
     def exchange(self, request: Any, timeout_s: float | None = None) -> Any:
         """Send on the gRPC stream, and wait for the answer there."""
@@ -63,11 +66,12 @@ class Connection:
         self._requests.put(None)
         if self._reader is not None and not self._waiting:
             self._reader.join(_PARTING_S)
-        self._channel.close()
+        self._leaving()
 
-    def __del__(self) -> None:
-        self._requests.put(None)
-        self._channel.close()
+
+def _hang_up(requests: "SimpleQueue[Any]", channel: grpc.Channel) -> None:
+    requests.put(None)
+    channel.close()
 
 
 def _read(call: Any, answers: "SimpleQueue[Any]") -> None:

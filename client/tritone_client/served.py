@@ -33,6 +33,10 @@ Call: TypeAlias = tuple[str, Arrays]
 """A model and its inputs, batch axis first."""
 
 
+_LONGEST_STEP_S = 2.0
+"""Longer pushes go in several steps: the other streams of the server wait for one, not for all."""
+
+
 @dataclass(frozen=True)
 class Role:
     """One direction of a codec, by the names of its models and tensors."""
@@ -136,7 +140,7 @@ class Served:
         cutter: Cutter
         carrier: Carrier
         if stream is not None:
-            cutter = FrameCutter(steps, longest)
+            cutter = FrameCutter(steps, min(longest, longest_frames(_LONGEST_STEP_S, info)))
             carrier = Sequenced(
                 link,
                 f"{self.name}_{role.name}_stream",

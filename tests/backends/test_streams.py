@@ -55,7 +55,7 @@ def runner(tmp_path: Path) -> Runner:
         model, {"state": json.dumps(state), "rule": "tokens must not be negative", "multiple": "1"}
     )
     onnx.save(model, tmp_path / "model.onnx")
-    return Runner(tmp_path / "model.onnx", keep_memory=True)
+    return Runner(tmp_path / "model.onnx")
 
 
 class Clock:

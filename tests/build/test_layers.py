@@ -64,7 +64,8 @@ def test_a_layer_of_many_weights_is_the_same_convolution(dilation: int) -> None:
     layer = filled(Conv1d(260, 250, 7, Causal.of(7, dilation), dilation=dilation))
     x = torch.randn(3, 260, 11, dtype=torch.double)
     padded = nn.functional.pad(x, (6 * dilation, 0))
-    expected = nn.functional.conv1d(padded, layer.weight, layer.bias, dilation=dilation)
+    weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+    expected = nn.functional.conv1d(padded, weight, bias, dilation=dilation)
     torch.testing.assert_close(whole(layer, x), expected, rtol=0, atol=1e-10)
 
 
