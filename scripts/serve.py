@@ -1,46 +1,73 @@
-"""Serve codecs on Triton until interrupted.
+"""Serve codecs on Triton until interrupted; before that, try every model on a second of noise.
+
+A model that cannot encode, decode or go on with a stream is named with the server's own message; then
+the server is stopped and the exit status is 1.
 
 Examples:
   make serve CODEC=nanocodec
   .venv/bin/python scripts/serve.py nanocodec lfsc --grpc-port 9001 --host 0.0.0.0
+  .venv/bin/python scripts/serve.py mimi --no-smoke     # ready a few seconds sooner, untried
+  .venv/bin/python scripts/serve.py --dry-run           # only show how the server would be run
 """
 
 import argparse
 import signal
 import sys
+import time
 from pathlib import Path
-from types import FrameType
 
+from smoke import SmokeError, smoke
 from tritonserver import Ports, ServerError, TritonServer
 from wheels import WheelError
 
 
 def main() -> int:
-    """Entry point; the server's exit status, or 1 with the reason it could not start."""
+    """Entry point; the server's exit status, or 1 with the reason why it does not serve."""
     options = _options()
-    ports = Ports(options.http_port, options.grpc_port, options.metrics_port)
     try:
-        codecs = options.codec or _built(options.repository)
-        server = TritonServer(options.repository, codecs, options.host, ports)
+        server = _server(options)
         if options.dry_run:
             print(" ".join(server.command()[0]))
             return 0
-        server.start()
+        # A signal must raise: stopping the server within a handler would wait for a lock of its waiting.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return _serve(server, try_models=not options.no_smoke)
     except (ServerError, WheelError) as error:
         print(f"serve: {error}", file=sys.stderr)
         return 1
-    print(
-        f"serving {', '.join(codecs)}: gRPC {server.url}, HTTP port {ports.http}, "
-        f"metrics port {ports.metrics}"
-    )
-    print(f"log: {server.log}; stop with Ctrl-C", flush=True)
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+
+def _server(options: argparse.Namespace) -> TritonServer:
+    ports = Ports(options.http_port, options.grpc_port, options.metrics_port)
+    return TritonServer(options.repository, options.codec or _built(options.repository), options.host, ports)
+
+
+def _serve(server: TritonServer, try_models: bool) -> int:
+    try:
+        server.start()
+        if try_models:
+            _try_models(server)
+        print(
+            f"serving {', '.join(server.codecs)}: gRPC {server.url}, HTTP port {server.ports.http}, "
+            f"metrics port {server.ports.metrics}"
+        )
+        print(f"log: {server.log}; stop with Ctrl-C", flush=True)
+        return server.wait()
+    except KeyboardInterrupt:
+        print("stopping; live streams have a few seconds to end", flush=True)
         server.stop()
+        return 0
+    except SmokeError as error:
+        server.stop()
+        print(f"serve: {error} (log: {server.log})", file=sys.stderr)
+        return 1
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    return server.wait()
+
+def _try_models(server: TritonServer) -> None:
+    begun = time.monotonic()
+    print("trying every model (--no-smoke skips this)", flush=True)
+    smoke(server.url, server.models(), lambda line: print(line, flush=True))
+    print(f"all work; tried in {time.monotonic() - begun:.1f} s")
 
 
 def _options() -> argparse.Namespace:
@@ -55,6 +82,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--grpc-port", type=int, default=8001, help="%(default)s")
     parser.add_argument("--http-port", type=int, default=8000, help="%(default)s")
     parser.add_argument("--metrics-port", type=int, default=8002, help="%(default)s")
+    parser.add_argument("--no-smoke", action="store_true", help="serve without trying the models first")
     parser.add_argument("--dry-run", action="store_true", help="print the server's command line only")
     return parser.parse_args()
 

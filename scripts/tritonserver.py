@@ -29,8 +29,11 @@ _PYTRITON = Wheel(
     ("pytriton/tritonserver/", "nvidia_pytriton.libs/"),
 )
 _CONTAINER = Path("/opt/tritonserver")
+_PARTS, _WHOLE, _STREAMS = ("dequantize", "vocoder"), ("decode", "encode"), ("decode_stream", "encode_stream")
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
-_START_TIMEOUT_S, _STOP_TIMEOUT_S = 120, 15
+_START_TIMEOUT_S = 120
+_EXIT_TIMEOUT_S, _STOP_TIMEOUT_S = 10, 12
+"""How long the server waits for live streams to end, and how long we wait for the server."""
 
 
 class ServerError(RuntimeError):
@@ -91,17 +94,18 @@ class TritonServer:
 
     def models(self) -> list[str]:
         """Models to load; ServerError names those whose files are missing."""
-        for codec in self.codecs:
-            for role in ("dequantize", "vocoder", "decode", "encode"):
-                folder = self.repository / f"{codec}_{role}"
-                needed = [folder / "config.pbtxt"]
-                needed += [] if role == "decode" else [folder / "1" / "model.onnx"]
-                for path in needed:
-                    if not path.exists():
-                        raise ServerError(f"{path} is missing; build it with 'make models CODEC={codec}'")
-        roles = ("decode", "encode", "decode_stream", "encode_stream")
-        named = [f"{codec}_{role}" for codec in self.codecs for role in roles]
-        return [name for name in named if (self.repository / name).exists()]
+        return [name for codec in self.codecs for name in self._models_of(codec)]
+
+    def _models_of(self, codec: str) -> list[str]:
+        streams = [role for role in _STREAMS if (self.repository / f"{codec}_{role}").exists()]
+        for role in (*_PARTS, *_WHOLE, *streams):
+            folder = self.repository / f"{codec}_{role}"
+            needed = [folder / "config.pbtxt"]
+            needed += [] if role == "decode" else [folder / "1" / "model.onnx"]
+            for path in needed:
+                if not path.exists():
+                    raise ServerError(f"{path} is missing; build it with 'make models CODEC={codec}'")
+        return [f"{codec}_{role}" for role in (*_WHOLE, *streams)]
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """The command line and the environment it needs."""
@@ -117,6 +121,7 @@ class TritonServer:
             "metrics-address": self.host,
             "metrics-port": self.ports.metrics,
             "log-verbose": 0,
+            "exit-timeout-secs": _EXIT_TIMEOUT_S,
         }
         flags = [f"--{name}={value}" for name, value in options.items()]
         return [str(executable), *flags, *(f"--load-model={name}" for name in self.models())], environment
@@ -130,24 +135,30 @@ class TritonServer:
             self._process = subprocess.Popen(
                 command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while not self._ready():
-            if self._process.poll() is not None:
-                raise ServerError(f"the server ended while starting: {self._reason()} (log: {self.log})")
-            if time.monotonic() > deadline:
-                self.stop()
-                raise ServerError(f"the server was not ready within {_START_TIMEOUT_S} s (log: {self.log})")
-            time.sleep(0.1)
+        try:
+            self._wait_until_ready(self._process)
+        except BaseException:  # an interrupt too: in its own session, the server does not get it
+            self.stop()
+            raise
         return self
 
+    def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._ready():
+            if process.poll() is not None:
+                raise ServerError(f"the server ended while starting: {self._reason()} (log: {self.log})")
+            if time.monotonic() > deadline:
+                raise ServerError(f"the server was not ready within {_START_TIMEOUT_S} s (log: {self.log})")
+            time.sleep(0.1)
+
     def stop(self) -> None:
-        """Let requests in flight end, then stop; killed if that takes too long."""
+        """Let requests in flight end, then stop; killed if that takes too long, or at an interrupt."""
         if self._process is None or self._process.poll() is not None:
             return
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 

@@ -158,11 +158,14 @@ def test_mistakes_of_the_operator_are_told_before_starting(
         TritonServer(repository, [NAME], ports=Ports(grpc=server.ports.grpc)).start()
     with pytest.raises(ServerError, match=r"nope_dequantize/config.pbtxt is missing; build it"):
         TritonServer(repository, ["nope"], ports=Ports.free()).start()
-    model = repository / f"{NAME}_vocoder" / "1" / "model.onnx"
+    for role in ("decode_stream", "vocoder"):
+        model = repository / f"{NAME}_{role}" / "1" / "model.onnx"
+        aside = model.rename(tmp_path / "model.onnx")
+        with pytest.raises(ServerError, match=rf"_{role}/1/model.onnx is missing; build it"):
+            TritonServer(repository, [NAME], ports=Ports.free()).start()
+        aside.rename(model)
     aside = model.rename(tmp_path / "model.onnx")
     try:
-        with pytest.raises(ServerError, match=r"_vocoder/1/model.onnx is missing; build it"):
-            TritonServer(repository, [NAME], ports=Ports.free()).start()
         model.write_bytes(b"not a model")
         with pytest.raises(ServerError, match=f"ended while starting: .*{NAME}"):
             TritonServer(repository, [NAME], ports=Ports.free()).start()

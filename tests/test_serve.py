@@ -1,0 +1,142 @@
+"""``make serve``: it serves what works, and says what does not."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import helper
+
+from smoke import SmokeError, smoke
+from tritonserver import Ports, TritonServer
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME, STREAM = "small_nanocodec", "small_nanocodec_decode_stream"
+
+
+@pytest.fixture
+def own_repository(repository: Path, tmp_path: Path) -> Path:
+    """A copy, to be spoilt."""
+    for folder in repository.glob(f"{NAME}_*"):
+        shutil.copytree(folder, tmp_path / "models" / folder.name)
+    return tmp_path / "models"
+
+
+def command(repository: Path, *options: str) -> list[str]:
+    ports = [f"--{name}-port={port}" for name, port in vars(Ports.free()).items()]
+    return [sys.executable, "scripts/serve.py", NAME, "--repository", str(repository), *ports, *options]
+
+
+def served(repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """For commands that end by themselves."""
+    return subprocess.run(
+        command(repository, *options), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_every_model_is_tried_and_then_served_until_a_signal_comes(own_repository: Path) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with subprocess.Popen(
+            command(own_repository), cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            assert process.stdout is not None
+            lines: list[str] = []
+            while not lines or not lines[-1].startswith("log: "):
+                lines.append(process.stdout.readline())
+            process.send_signal(number)
+            begun = time.monotonic()
+            assert process.wait(20) == 0
+            assert time.monotonic() - begun < 10
+        said = "".join(lines)
+        for role in ("encode", "decode", "decode_stream"):
+            assert re.search(rf"{NAME}_{role} +ok +[\d.]+ ms", said)
+        assert f"serving {NAME}: gRPC 127.0.0.1:" in said
+
+
+def test_a_dry_run_only_shows_the_command(own_repository: Path) -> None:
+    done = served(own_repository, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    loaded = re.findall(r"--load-model=(\S+)", done.stdout)
+    assert loaded == [f"{NAME}_decode", f"{NAME}_encode", STREAM]
+
+
+def wrong_state_shape(model: Path) -> None:
+    proto = onnx.load(model)
+    (state,) = [each for each in proto.metadata_props if each.key == "state"]
+    tensors = json.loads(state.value)
+    tensors[0]["shape"][-1] += 1
+    state.value = json.dumps(tensors)
+    onnx.save(proto, model)
+
+
+def forgetful(model: Path) -> None:
+    """Every past is taken for nothing."""
+    proto = onnx.load(model)
+    pasts = [tensor.name for tensor in proto.graph.input if tensor.name.startswith("past_")]
+    for node in proto.graph.node:
+        node.input[:] = [f"no_{name}" if name in pasts else name for name in node.input]
+    for past in pasts:
+        proto.graph.node.insert(0, helper.make_node("Sub", [past, past], [f"no_{past}"]))
+    onnx.save(proto, model)
+
+
+def of_another_codec(model: Path) -> None:
+    shutil.copy2(model.parents[2] / f"{NAME}_encode" / "1" / "model.onnx", model)
+
+
+SPOILT: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    NAME: ("decode_stream", wrong_state_shape, r"start a stream of 4 codebooks: .* the model failed: "),
+    f"{NAME}_1780bps": ("decode_stream", forgetful, r"decode a stream of \d+ codebooks: it is \S+ dB from "),
+    f"{NAME}_1890bps": ("encode", of_another_codec, r"encode noise into \d+ codebooks: expected \["),
+}
+
+
+def test_a_model_that_fails_is_named_with_what_it_cannot_do(own_repository: Path) -> None:
+    for name, (role, spoil, _) in SPOILT.items():
+        spoil(own_repository / f"{name}_{role}" / "1" / "model.onnx")
+    with TritonServer(own_repository, list(SPOILT), ports=Ports.free()) as server:
+        for name, (role, _, said) in SPOILT.items():
+            tried: list[str] = []
+            with pytest.raises(SmokeError, match=f"^{name}_{role} cannot {said}"):
+                smoke(server.url, TritonServer(own_repository, [name]).models(), tried.append)
+            assert not [line for line in tried if f"{name}_{role} " in line]
+
+
+def test_where_a_model_fails_nothing_is_served(own_repository: Path) -> None:
+    wrong_state_shape(own_repository / STREAM / "1" / "model.onnx")
+    done = served(own_repository)
+    assert done.returncode == 1
+    assert re.match(rf"serve: {STREAM} cannot start .* \(log: \S+\)$", done.stderr, re.DOTALL), done.stderr
+    assert "Traceback" not in done.stderr
+    assert f"{NAME}_decode " in done.stdout
+    assert "serving" not in done.stdout
+
+
+def test_untried_models_are_served_on_request(own_repository: Path) -> None:
+    wrong_state_shape(own_repository / STREAM / "1" / "model.onnx")
+    with subprocess.Popen(
+        command(own_repository, "--no-smoke"), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"serving {NAME}: ")
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_a_server_that_does_not_answer_is_told_after_the_timeout(own_repository: Path) -> None:
+    with TritonServer(own_repository, [NAME], ports=Ports.free()) as server:
+        os.kill(server.pid, signal.SIGSTOP)
+        begun = time.monotonic()
+        with pytest.raises(SmokeError, match=r"cannot be opened: .*within 1 s"):
+            smoke(server.url, server.models(), print, timeout_s=1)
+        assert time.monotonic() - begun < 5
+        os.kill(server.pid, signal.SIGCONT)
