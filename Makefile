@@ -54,7 +54,7 @@ fidelity: $(READY) ## compare every codec, through Triton, with its reference; r
 	@$(BIN)/python scripts/fidelity.py
 
 bench: $(READY) ## time every codec beside its peers; reports/bench.json
-	@PYTHONPATH=backends/onnxruntime $(BIN)/python scripts/bench.py
+	@PYTHONPATH=backends/onnxruntime GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python scripts/bench.py
 
 load: $(READY) ## drive live streams at real-time pace with perf_analyzer; reports/load.json
 	@$(BIN)/python scripts/load.py
