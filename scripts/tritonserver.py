@@ -11,7 +11,7 @@ import sysconfig
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -153,14 +153,14 @@ class TritonServer:
 
     def stop(self) -> None:
         """Let requests in flight end, then stop; killed if that takes too long, or at an interrupt."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None:
             return
-        self._process.send_signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            self._process.terminate()
             self._process.wait(_STOP_TIMEOUT_S)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        with suppress(ProcessLookupError):  # the backends of a server that was killed live on without it
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
 
     def wait(self) -> int:
         """Exit status, once the server ends by itself."""
