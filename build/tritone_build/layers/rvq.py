@@ -31,7 +31,7 @@ class ResidualQuantizer(nn.Module):
         codebooks = self.codebooks()
         first = torch.arange(tokens.shape[1])[:, None] * codebooks.shape[1]
         entries = codebooks.flatten(0, 1).index_select(0, (tokens + first).flatten())
-        summed = entries.reshape(*tokens.shape, -1).sum(1)
+        summed = entries.reshape(*tokens.shape, codebooks.shape[2]).sum(1)  # of no codebooks: 0
         return summed @ self.out_weight[:, :, 0].T
 
     def quantize(self, latent: Tensor) -> list[Tensor]:
