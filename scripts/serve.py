@@ -30,7 +30,9 @@ def main() -> int:
             print(" ".join(server.command()[0]))
             return 0
         # A signal must raise: stopping the server within a handler would wait for a lock of its waiting.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # A shell that starts us in the background has us ignore SIGINT, unless we say otherwise.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         return _serve(server, try_models=not options.no_smoke)
     except (ServerError, WheelError) as error:
         print(f"serve: {error}", file=sys.stderr)

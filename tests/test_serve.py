@@ -53,7 +53,10 @@ def test_every_model_is_tried_and_then_served_until_a_signal_comes(own_repositor
                 lines.append(process.stdout.readline())
             process.send_signal(number)
             begun = time.monotonic()
-            assert process.wait(20) == 0
+            try:
+                assert process.wait(20) == 0
+            finally:
+                process.kill()
             assert time.monotonic() - begun < 10
         said = "".join(lines)
         for role in ("encode", "decode", "decode_stream"):
