@@ -31,7 +31,7 @@ _PYTRITON = Wheel(
 _CONTAINER = Path("/opt/tritonserver")
 _PARTS, _WHOLE, _STREAMS = ("dequantize", "vocoder"), ("decode", "encode"), ("decode_stream", "encode_stream")
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
-_START_TIMEOUT_S = 120
+_START_TIMEOUT_S, _POLL_S = 120, 0.2
 _EXIT_TIMEOUT_S, _STOP_TIMEOUT_S = 10, 12
 """How long the server waits for live streams to end, and how long we wait for the server."""
 
@@ -165,7 +165,9 @@ class TritonServer:
     def wait(self) -> int:
         """Exit status, once the server ends by itself."""
         assert self._process is not None, "started"
-        return self._process.wait()
+        while self._process.poll() is None:
+            time.sleep(_POLL_S)  # in a blocking wait a signal that another thread takes would go unheard
+        return self._process.returncode
 
     def __enter__(self) -> "TritonServer":
         return self.start()
