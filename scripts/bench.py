@@ -77,7 +77,7 @@ def _options() -> argparse.Namespace:
 def _sound(codec: Codec) -> Sound:
     audio, rate_hz = read_audio(Path("samples/speech.wav"))
     own_hz = codec.info.sample_rate_hz
-    audio = audio if rate_hz == own_hz else resampled(audio, rate_hz, own_hz)
+    audio = resampled(audio, rate_hz, own_hz)
     return Sound(codec.info, audio, codec.encode(audio, own_hz))
 
 

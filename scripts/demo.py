@@ -76,9 +76,7 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
     _OUTPUT.mkdir(parents=True, exist_ok=True)
     wav, png = _OUTPUT / f"{options.codec}.wav", _OUTPUT / f"{options.codec}.png"
     write_audio(wav, decoded, info.sample_rate_hz)
-    at_codec_rate = (
-        audio if rate_hz == info.sample_rate_hz else resampled(audio, rate_hz, info.sample_rate_hz)
-    )
+    at_codec_rate = resampled(audio, rate_hz, info.sample_rate_hz)
     draw(png, info, at_codec_rate, tokens, decoded)
     console.print("[bold]4/4[/] the authors' implementation, with the same weights")
     differing, snr = _against_reference(source, options.codec, at_codec_rate, tokens, decoded)

@@ -61,8 +61,7 @@ class Case:
     def speech(self) -> NDArray[np.float32]:
         """The repository's sample at the codec's rate."""
         audio, rate_hz = read_audio(_SPEECH)
-        own_hz = self.codec.info.sample_rate_hz
-        return audio if rate_hz == own_hz else resampled(audio, rate_hz, own_hz)
+        return resampled(audio, rate_hz, self.codec.info.sample_rate_hz)
 
     @cached_property
     def tokens(self) -> NDArray[np.int64]:

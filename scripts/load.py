@@ -158,7 +158,7 @@ def _frames(codec: str, direction: str, server: TritonServer) -> tuple[str, NDAr
         if direction == "decode":
             return "tokens", client.encode(audio, rate_hz).T[:, :, None]
         own_hz, hop = client.info.sample_rate_hz, client.info.samples_per_frame
-    audio = audio if rate_hz == own_hz else resampled(audio, rate_hz, own_hz)
+    audio = resampled(audio, rate_hz, own_hz)
     return "audio", audio[: len(audio) // hop * hop].reshape(-1, hop)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+import tritone_client
 from peers import Reference, reference_of
 from prepare import build_models
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
@@ -83,3 +84,17 @@ def repository(checkpoints: dict[str, Checkpoint], tmp_path_factory: pytest.Temp
 def server(repository: Path) -> Iterator[TritonServer]:
     with serving(repository, list(SMALL)) as running:
         yield running
+
+
+@pytest.fixture(params=list(SMALL))
+def codec(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[tritone_client.Codec]:
+    """Every codec of the server in turn."""
+    with tritone_client.Codec(str(request.param), server.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def causal(server: TritonServer) -> Iterator[tritone_client.Codec]:
+    """One that the server streams."""
+    with tritone_client.Codec("small_nanocodec", server.url) as opened:
+        yield opened

@@ -24,7 +24,7 @@ class Meter:
     """
 
     def __init__(self, triton: Any, model: str, streams: Streams):
-        self._triton, self._model, self._streams = triton, model, streams
+        self._model, self._streams = model, streams
         gauge, counter = triton.MetricFamily.GAUGE, triton.MetricFamily.COUNTER
         self._families = {
             name: triton.MetricFamily(name=f"tritone_{name}", description=description, kind=kind)

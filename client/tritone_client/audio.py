@@ -12,7 +12,9 @@ __all__ = ["read_audio", "resampled", "resampling", "write_audio"]
 
 
 def resampled(audio: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
-    """Audio [S] at another rate; MissingExtraError without soxr."""
+    """Audio [S] at another rate, if it is another; MissingExtraError without soxr."""
+    if from_hz == to_hz:
+        return audio
     try:
         import soxr
     except ImportError as error:

@@ -76,7 +76,7 @@ class Codec:
             tokens: integers [K, T], or a list of such, of any lengths.
 
         Returns:
-            Audio FP32 [T * samples_per_frame] within -1..1, or a list of such.
+            Audio FP32 [T * samples_per_frame], or a list of such; a codec may go a little beyond -1..1.
 
         Raises:
             TokensError: wrong shape or type, no frames, or a token out of range; nothing was sent.

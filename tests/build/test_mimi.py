@@ -1,5 +1,6 @@
 """Mimi: ours against Kyutai's moshi and Hugging Face's transformers, in either published format."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,6 @@ def test_the_window_bounds_what_a_frame_sees(codec: Codec) -> None:
 
 
 def load_codec_double(codec: Codec) -> Any:
-    import copy
-
     return copy.deepcopy(codec.decoder).double()
 
 

@@ -1,7 +1,5 @@
 """Codecs through the real server: the client gives what NeMo gives."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -13,12 +11,6 @@ from tritone_build.fidelity import snr_db
 from tritone_client import Codec, TokensError, served_codecs
 from tritone_client import codec as codec_module
 from tritonserver import TritonServer
-
-
-@pytest.fixture(params=list(SMALL))
-def codec(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Codec]:
-    with Codec(str(request.param), server.url) as opened:
-        yield opened
 
 
 def speech(codec: Codec, frames: float, seed: int = 0) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL
 from serving.raw import comes_true
 from serving.signals import sound, tokens_of
 
@@ -34,18 +33,6 @@ from tritone_client import (
 from tritonserver import Ports, TritonServer
 
 NAME = "small_nanocodec"
-
-
-@pytest.fixture(params=list(SMALL))
-def codec(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Codec]:
-    with Codec(str(request.param), server.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def causal(server: TritonServer) -> Iterator[Codec]:
-    with Codec(NAME, server.url) as opened:
-        yield opened
 
 
 @pytest.fixture

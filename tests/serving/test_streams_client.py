@@ -1,13 +1,12 @@
 """Live streams through the real server: however they are cut, they give what the whole gives."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import CAUSAL, SMALL
+from conftest import CAUSAL
 from numpy.typing import NDArray
 from serving.signals import sound, tokens_of
 
@@ -24,18 +23,6 @@ CUTS = {
     "one piece": [],
     "nearly everything first": [59],
 }
-
-
-@pytest.fixture(params=list(SMALL))
-def codec(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Codec]:
-    with Codec(str(request.param), server.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def causal(server: TritonServer) -> Iterator[Codec]:
-    with Codec(NAME, server.url) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("cuts", CUTS.values(), ids=CUTS)

@@ -143,15 +143,14 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
     heads, layout = config.transformer.num_heads, mimi_names.layout_of(checkpoint.tensors)
     if layout is None:
         raise UnsupportedNetworkError(f"{checkpoint.source}: no tensors of Mimi's quantizer in either layout")
-    expected = network.published()
-    if layout == "safetensors":
-        expected = mimi_names.to_hugging_face(expected, heads)
+    published = network.published()
+    expected = mimi_names.to_hugging_face(published, heads) if layout == "safetensors" else published
     constants = {name: tensor for name, tensor in expected.items() if tensor is _INITIALIZED}
     shapes = {name: tensor.shape for name, tensor in expected.items()}
     check_strictly(shapes, constants, checkpoint.tensors, checkpoint.source)
     tensors = checkpoint.tensors
     if layout == "safetensors":
-        tensors = mimi_names.to_kyutai(tensors, network.published(), heads)
+        tensors = mimi_names.to_kyutai(tensors, published, heads)
     network.assign(tensors)
     network.eval().requires_grad_(False)
     return Codec(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tritone_build.layers.reach import Reach
+from tritone_build.layers.unfolded import neighbours, product
 from tritone_build.state import State
 
 __all__ = ["Causal", "Centred", "Conv1d", "PadMode", "Padding", "UpsampleConv1d"]
@@ -127,11 +128,10 @@ class Conv1d(nn.Module):
 
     def _product(self, x: Tensor, steps: int) -> Tensor:
         """As one matrix product over all rows of a batch, which reads each weight once, not once per row."""
-        channels_out, channels_in, kernel = self.weight.shape
-        taps = torch.arange(steps)[:, None] + self.dilation * torch.arange(kernel)
-        columns = x.transpose(1, 2).index_select(1, taps.flatten()).reshape(-1, kernel * channels_in)
-        y = torch.addmm(self.bias, columns, self.weight.permute(2, 1, 0).reshape(-1, channels_out))
-        return y.reshape(x.shape[0], steps, channels_out).transpose(1, 2)
+        channels_out, _, kernel = self.weight.shape
+        columns = neighbours(x.transpose(1, 2), steps, kernel, self.dilation)
+        y = product(columns, self.weight.permute(2, 1, 0).reshape(-1, channels_out), self.bias)
+        return y.transpose(1, 2)
 
 
 class UpsampleConv1d(nn.Module):

@@ -17,21 +17,21 @@ from torch import Tensor, nn
 from tritone_build.layers.reach import Reach
 from tritone_build.state import Edge, State
 
-__all__ = ["DepthwiseUpsample", "UnfoldedConv1d", "UnfoldedUpsample"]
+__all__ = ["DepthwiseUpsample", "UnfoldedConv1d", "UnfoldedUpsample", "neighbours", "product"]
 
 
-def _neighbours(x: Tensor, steps: int, count: int) -> Tensor:
-    """[B, steps + count - 1, C] -> [B, steps, count * C]: each step with the ones after it.
+def neighbours(x: Tensor, steps: int, count: int, dilation: int = 1) -> Tensor:
+    """[B, steps + (count - 1) * dilation, C] -> [B, steps, count * C]: each step with some after it.
 
     One lookup: slices joined again would copy everything twice.
     """
     if count == 1:
         return x
-    index = torch.arange(steps)[:, None] + torch.arange(count)
+    index = torch.arange(steps)[:, None] + dilation * torch.arange(count)
     return x.index_select(1, index.flatten()).reshape(x.shape[0], steps, count * x.shape[2])
 
 
-def _product(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+def product(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """[B, T, C] @ [C, C'] + [C'], over rows and steps at once."""
     flat = x.flatten(0, 1)
     y = flat @ matrix if bias is None else torch.addmm(bias, flat, matrix)
@@ -79,28 +79,23 @@ class UnfoldedConv1d(nn.Module):
         count = kernel // self.stride
         if count * self.weight.shape[0] < x.shape[2]:
             return self._summed(x, blocks, count)
-        return _product(_neighbours(x, blocks, count), self.matrix(), self.bias)
+        return product(neighbours(x, blocks, count), self.matrix(), self.bias)
 
     def _summed(self, x: Tensor, steps: int, count: int) -> Tensor:
         """Few channels out: multiply first, then add what the steps before contribute."""
         size = self.weight.shape[0]
         matrix = self.matrix().reshape(count, -1, size).transpose(0, 1).reshape(-1, count * size)
-        parts = _product(x, matrix, None)
+        parts = product(x, matrix, None)
         first, *others = (parts.narrow(1, n, steps).narrow(2, n * size, size) for n in range(count))
         y = sum(others, first)
         return y if self.bias is None else y + self.bias
 
 
-class UnfoldedUpsample(nn.Module):
-    """Causal transposed convolution with kernel 2r and stride r: [B, T, C] -> [B, T * r, C'].
+class _Upsample(nn.Module):
+    """Causal, kernel 2r and stride r."""
 
-    ``weight`` is [C, C', 2r], as ``nn.ConvTranspose1d`` has it.
-    """
-
-    def __init__(self, channels_in: int, channels_out: int, rate: int):
+    def __init__(self, rate: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels_in, channels_out, 2 * rate))
-        self.bias = nn.Parameter(torch.empty(channels_out))
         self.rate = rate
 
     @property
@@ -112,6 +107,18 @@ class UnfoldedUpsample(nn.Module):
         """See :class:`tritone_build.layers.reach.Reaching`; the worst of the r phases counts."""
         return 1 - (-past // self.rate), (self.rate - 1 + future) // self.rate
 
+
+class UnfoldedUpsample(_Upsample):
+    """Causal transposed convolution with kernel 2r and stride r: [B, T, C] -> [B, T * r, C'].
+
+    ``weight`` is [C, C', 2r], as ``nn.ConvTranspose1d`` has it.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, rate: int):
+        super().__init__(rate)
+        self.weight = nn.Parameter(torch.empty(channels_in, channels_out, 2 * rate))
+        self.bias = nn.Parameter(torch.empty(channels_out))
+
     def matrix(self) -> Tensor:
         """The weight as [2 C, r * C'], earlier frame first."""
         channels_in, channels_out, _ = self.weight.shape
@@ -122,29 +129,19 @@ class UnfoldedUpsample(nn.Module):
         """[B, T, C] -> [B, T * r, C']."""
         steps = x.shape[1]
         x = state.extend(self, x, 1, axis=1)
-        y = _product(_neighbours(x, steps, 2), self.matrix(), self.bias.repeat(self.rate))
+        y = product(neighbours(x, steps, 2), self.matrix(), self.bias.repeat(self.rate))
         return y.reshape(y.shape[0], -1, self.weight.shape[1])
 
 
-class DepthwiseUpsample(nn.Module):
+class DepthwiseUpsample(_Upsample):
     """Causal transposed convolution, kernel 2r and stride r, of each channel alone, without bias.
 
     ``weight`` is [C, 1, 2r]; [B, T, C] -> [B, T * r, C].
     """
 
     def __init__(self, channels: int, rate: int):
-        super().__init__()
+        super().__init__(rate)
         self.weight = nn.Parameter(torch.empty(channels, 1, 2 * rate))
-        self.rate = rate
-
-    @property
-    def rate_change(self) -> Fraction:
-        """Steps out per step in."""
-        return Fraction(self.rate)
-
-    def reach(self, past: int, future: int) -> Reach:
-        """As of :class:`UnfoldedUpsample`."""
-        return 1 - (-past // self.rate), (self.rate - 1 + future) // self.rate
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, T, C] -> [B, T * r, C]."""
