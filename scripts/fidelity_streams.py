@@ -74,7 +74,8 @@ def _isolation_row(direction: Direction) -> Row:
     alone = []
     for index in range(_STREAMS):
         with direction.stream() as stream:
-            alone.append(_followed(direction, stream, index, frames, [_aged(direction, stream, index)]))
+            head = [_aged(direction, stream, index, turn) for turn in range(index + 1)]
+            alone.append(_followed(direction, stream, index, frames, head))
     how = f"{_STREAMS} streams, up to {_STREAMS * _APART} frames apart in age, each against itself alone, "
     how += f"{frames} frames one by one; {shared:.1f} streams per step, at least {_SHARED:g} wanted"
     pairs = list(zip(alone, together, strict=True))
@@ -84,20 +85,28 @@ def _isolation_row(direction: Direction) -> Row:
 def _together(direction: Direction, frames: int) -> list[Array]:
     with ExitStack() as opened, ThreadPoolExecutor(_STREAMS) as pool:
         streams = [opened.enter_context(direction.stream()) for _ in range(_STREAMS)]
-        heads = [_aged(direction, stream, index) for index, stream in enumerate(streams)]
+        heads = _heads(direction, streams)
         all_here = threading.Barrier(_STREAMS)
 
         def driven(index: int) -> Array:
             all_here.wait()
-            return _followed(direction, streams[index], index, frames, [heads[index]])
+            return _followed(direction, streams[index], index, frames, heads[index])
 
         return list(pool.map(driven, range(_STREAMS)))
 
 
-def _aged(direction: Direction, stream: Stream[Any], index: int) -> Array:
-    """Start a stream and make it as old as none of the others."""
-    start = 11 * index
-    return stream.push(direction.piece(start, start + _APART * (index + 1)))
+def _heads(direction: Direction, streams: list[Stream[Any]]) -> list[list[Array]]:
+    """Make each stream as old as none of the others; the oldest begins, so that none is idle for long."""
+    heads: list[list[Array]] = [[] for _ in streams]
+    for turn in range(len(streams)):
+        for index in range(len(streams) - 1 - turn, len(streams)):
+            heads[index].append(_aged(direction, streams[index], index, len(heads[index])))
+    return heads
+
+
+def _aged(direction: Direction, stream: Stream[Any], index: int, turn: int) -> Array:
+    start = 11 * index + _APART * turn
+    return stream.push(direction.piece(start, start + _APART))
 
 
 def _followed(
