@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fidelity_case import Array, Case, Direction
-from memory import memory_mb
+from memory import resting_mb
 from report import Row
 from stream_metrics import mean_batch, steps_by_batch
 from tritone_client import Stream
@@ -131,9 +131,9 @@ def _long_rows(direction: Direction) -> list[Row]:
     total, last = case.frames(seconds), case.frames(_LAST_S)
     with direction.stream() as stream:
         _pushed(direction, stream, 0, last)
-        before_mb = memory_mb(case.server.pid)
+        before_mb = resting_mb(case.server.pid)
         ours = _pushed(direction, stream, last, total)
-        grown_mb = memory_mb(case.server.pid) - before_mb
+        grown_mb = resting_mb(case.server.pid) - before_mb
     with direction.stream() as stream:
         fresh = _pushed(direction, stream, total - case.frames(_LAST_S + _EARLIER_S), total)
     how = f"{seconds / 60:.0f} min of stream time in pushes of {_PIECE} frames"

@@ -1,13 +1,15 @@
 """Memory of a process and its children while something runs."""
 
 import threading
+import time
 from types import TracebackType
 
 import psutil
 
-__all__ = ["PeakMemory", "memory_mb"]
+__all__ = ["PeakMemory", "memory_mb", "resting_mb"]
 
 _INTERVAL_S = 0.02
+_REST_S = 1.0
 
 
 def memory_mb(pid: int) -> float:
@@ -20,6 +22,15 @@ def memory_mb(pid: int) -> float:
         except psutil.NoSuchProcess:
             continue
     return total / 1e6
+
+
+def resting_mb(pid: int) -> float:
+    """Like :func:`memory_mb`, between requests: an answer may arrive before its working memory is freed."""
+    least, until_s = memory_mb(pid), time.monotonic() + _REST_S
+    while time.monotonic() < until_s:
+        time.sleep(_INTERVAL_S)
+        least = min(least, memory_mb(pid))
+    return least
 
 
 class PeakMemory:
