@@ -44,7 +44,7 @@ from wheels import WheelError
 __all__ = ["main", "write_inputs"]
 
 _TARGETS = {("mimi", "decode"): 20, ("nanocodec", "decode"): 5}
-_STREAMS = "1,2,4,5,6,8,12,16,20,24,28"
+_STREAMS = "1,2,3,4,5,6,8,12,16,20,24,28"
 _SPEECH, _PICTURE = Path("samples/speech.wav"), Path("reports/load.png")
 _SEQUENCES = 6
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 __all__ = ["BadInputError", "Runner"]
 
 _RULE = re.compile(r"Name:'(?P<rule>[^']* must [^']*)'")
+_LONG_RUN_S = 1.0
+"""After such a run returning memory takes no time that anybody notices."""
 
 
 class BadInputError(ValueError):
@@ -67,6 +70,7 @@ class Runner:
         Raises:
             BadInputError: with the rule that the input breaks.
         """
+        began_s = time.monotonic()
         try:
             results: list[NDArray[np.generic]] = self._session.run(
                 outputs or self.outputs, dict(inputs), self._keeping if keep_memory else self._returning
@@ -76,6 +80,8 @@ class Runner:
             if broken is None:
                 raise
             raise BadInputError(broken["rule"]) from error
+        if not keep_memory and time.monotonic() - began_s > _LONG_RUN_S:
+            _give_back_memory()
         return results
 
 
