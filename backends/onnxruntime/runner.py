@@ -86,7 +86,7 @@ class Runner:
 
 
 def _give_back_memory() -> None:
-    """Return what loading freed to the system: glibc keeps up to 116 MB of it (lfsc's vocoder)."""
+    """Return to the system what was freed: glibc keeps it, 116 MB after lfsc's vocoder was loaded."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client import codec as blocking
 from tritone_client.aio_transport import AsyncTransport
 from tritone_client.info import CodecInfo
 from tritone_client.live import Live
@@ -81,24 +80,21 @@ class AsyncCodec:
 
     async def decode(self, tokens: NDArray[Any]) -> NDArray[np.float32]:
         """Turn tokens [K, T] into audio [S]."""
-        return (await awaited(decoded(self._served, [tokens], blocking._LONGEST_DECODE_S)))[0]
+        return (await awaited(decoded(self._served, [tokens])))[0]
 
     async def encode(
         self, audio: NDArray[Any], sample_rate_hz: int, num_codebooks: int | None = None
     ) -> NDArray[np.int64]:
         """Turn audio [S] into tokens [K, T]."""
-        longest_s = blocking._LONGEST_ENCODE_S
-        return (await awaited(encoded(self._served, [audio], sample_rate_hz, num_codebooks, longest_s)))[0]
+        return (await awaited(encoded(self._served, [audio], sample_rate_hz, num_codebooks)))[0]
 
     def decode_stream(self) -> AsyncStream[np.float32]:
         """Start an utterance, for ``async with``: push tokens and get audio."""
-        return AsyncStream(self._served.decode_stream(blocking._LONGEST_DECODE_S))
+        return AsyncStream(self._served.decode_stream())
 
     def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None = None) -> AsyncStream[np.int64]:
         """Start an utterance, for ``async with``: push audio and get tokens."""
-        return AsyncStream(
-            self._served.encode_stream(sample_rate_hz, num_codebooks, blocking._LONGEST_ENCODE_S)
-        )
+        return AsyncStream(self._served.encode_stream(sample_rate_hz, num_codebooks))
 
     async def stream(
         self, tokens: AsyncIterable[NDArray[Any]] | Iterable[NDArray[Any]]

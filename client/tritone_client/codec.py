@@ -19,10 +19,6 @@ __all__ = ["Codec", "served_codecs"]
 Audio: TypeAlias = NDArray[np.float32]
 Tokens: TypeAlias = NDArray[np.int64]
 
-_LONGEST_DECODE_S, _LONGEST_ENCODE_S = 16.0, 8.0
-"""Longer inputs go in pieces, which bounds the memory of the server (nanocodec's encoder: 424 MB beside its
-weights for 16 s, 270 MB for 8 s). Shorter pieces repeat more context: 8 s of decoding, 14 %."""
-
 
 class Codec:
     """A codec that a server at ``url`` (host:port of its gRPC) serves; also a context manager.
@@ -84,7 +80,7 @@ class Codec:
             ServerRefusedError, ServerUnavailableError: what the server did with it.
         """
         many = [tokens] if isinstance(tokens, np.ndarray) else tokens
-        audio = run(decoded(self._served, many, _LONGEST_DECODE_S))
+        audio = run(decoded(self._served, many))
         return audio[0] if isinstance(tokens, np.ndarray) else audio
 
     @overload
@@ -120,7 +116,7 @@ class Codec:
             ServerRefusedError, ServerUnavailableError: what the server did with it.
         """
         many = [audio] if isinstance(audio, np.ndarray) else audio
-        tokens = run(encoded(self._served, many, sample_rate_hz, num_codebooks, _LONGEST_ENCODE_S))
+        tokens = run(encoded(self._served, many, sample_rate_hz, num_codebooks))
         return tokens[0] if isinstance(audio, np.ndarray) else tokens
 
     def decode_stream(self) -> Stream[np.float32]:
@@ -128,7 +124,7 @@ class Codec:
 
         Where the decoder looks ahead, audio comes ``info.lookaround_frames`` late, the rest at the end.
         """
-        return Stream(self._served.decode_stream(_LONGEST_DECODE_S))
+        return Stream(self._served.decode_stream())
 
     def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None = None) -> Stream[np.int64]:
         """Start an utterance: push audio [S] of any length and get tokens [K, T], T perhaps 0.
@@ -136,7 +132,7 @@ class Codec:
         At the end a last frame that is not full is filled up with silence. Encoders that look ahead
         give their tokens late.
         """
-        return Stream(self._served.encode_stream(sample_rate_hz, num_codebooks, _LONGEST_ENCODE_S))
+        return Stream(self._served.encode_stream(sample_rate_hz, num_codebooks))
 
     def stream(self, tokens: Iterable[NDArray[Any]]) -> Generator[Audio, None, None]:
         """Audio, piece by piece, of tokens that come piece by piece; closing the iterator ends both."""

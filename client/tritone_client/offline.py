@@ -11,7 +11,7 @@ from tritone_client.audio import resampled
 from tritone_client.checks import checked_audio, checked_codebooks, checked_tokens
 from tritone_client.info import CodecInfo
 from tritone_client.live import Live
-from tritone_client.served import DECODE, ENCODE, Role, Served, choice, longest_frames, whole
+from tritone_client.served import DECODE, ENCODE, Role, Served, choice, whole
 from tritone_client.steps import Steps
 from tritone_client.windows import Window, windows
 from tritone_client.wire import Arrays
@@ -21,13 +21,13 @@ __all__ = ["decoded", "encoded"]
 Results = list[NDArray[Any]]
 
 
-def decoded(served: Served, many: Sequence[NDArray[Any]], longest_s: float) -> Steps[Results]:
+def decoded(served: Served, many: Sequence[NDArray[Any]]) -> Steps[Results]:
     """Audio [S] of each tokens [K, T]."""
     info = yield from served.info(DECODE)
     checked = [checked_tokens(each, info) for each in many]
-    if (yield from _better_as_streams(served, DECODE, checked, longest_s)):
-        return (yield from _as_streams(checked, lambda: served.decode_stream(longest_s)))
-    return (yield from _in_windows(served, DECODE, checked, {}, longest_s))
+    if (yield from _better_as_streams(served, DECODE, checked)):
+        return (yield from _as_streams(checked, served.decode_stream))
+    return (yield from _in_windows(served, DECODE, checked, {}))
 
 
 def encoded(
@@ -35,24 +35,21 @@ def encoded(
     many: Sequence[NDArray[Any]],
     sample_rate_hz: int,
     num_codebooks: int | None,
-    longest_s: float,
 ) -> Steps[Results]:
     """Tokens [K, T] of each audio [S]."""
     info = yield from served.info(ENCODE)
     checked_codebooks(num_codebooks, info)
     checked = [checked_audio(each, sample_rate_hz, info, resampled) for each in many]
-    if (yield from _better_as_streams(served, ENCODE, checked, longest_s)):
+    if (yield from _better_as_streams(served, ENCODE, checked)):
         rate_hz = info.sample_rate_hz
-        return (
-            yield from _as_streams(checked, lambda: served.encode_stream(rate_hz, num_codebooks, longest_s))
-        )
-    return (yield from _in_windows(served, ENCODE, checked, choice(num_codebooks, info), longest_s))
+        return (yield from _as_streams(checked, lambda: served.encode_stream(rate_hz, num_codebooks)))
+    return (yield from _in_windows(served, ENCODE, checked, choice(num_codebooks, info)))
 
 
-def _better_as_streams(served: Served, role: Role, checked: Results, longest_s: float) -> Steps[bool]:
+def _better_as_streams(served: Served, role: Role, checked: Results) -> Steps[bool]:
     """Whether some are so long that windows would send more context than new frames."""
     info = yield from served.info(role)
-    longest = longest_frames(longest_s, info)
+    longest = role.longest_frames(info)
     if not info.causal or info.lookaround_frames <= longest:
         return False
     if all(role.frames(each, info) <= longest for each in checked):
@@ -76,11 +73,9 @@ def _through(opening: Steps[Live], data: NDArray[Any]) -> Steps[NDArray[Any]]:
         yield from stream.drop()
 
 
-def _in_windows(
-    served: Served, role: Role, checked: Results, more: Arrays, longest_s: float
-) -> Steps[Results]:
+def _in_windows(served: Served, role: Role, checked: Results, more: Arrays) -> Steps[Results]:
     info = yield from served.info(role)
-    plans = [_windows(role.frames(each, info), info, longest_s) for each in checked]
+    plans = [_windows(role, each, info) for each in checked]
     steps, model = role.steps(role.input, info), f"{served.name}_{role.name}"
     calls = [
         (model, whole(role, each[..., window.send_start * steps : window.send_stop * steps], more))
@@ -91,8 +86,9 @@ def _in_windows(
     return [_joined(pieces, plan, role.steps(role.output, info)) for plan in plans]
 
 
-def _windows(frames: int, info: CodecInfo, longest_s: float) -> list[Window]:
-    return windows(frames, longest_frames(longest_s, info), info.lookaround_frames, info.causal)
+def _windows(role: Role, data: NDArray[Any], info: CodecInfo) -> list[Window]:
+    frames, longest = role.frames(data, info), role.longest_frames(info)
+    return windows(frames, longest, info.lookaround_frames, info.causal)
 
 
 def _joined(pieces: Iterator[NDArray[Any]], plan: Sequence[Window], steps: int) -> NDArray[Any]:

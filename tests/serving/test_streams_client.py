@@ -13,7 +13,7 @@ from serving.signals import sound, tokens_of
 from stream_metrics import steps_by_batch
 from tritone_build.fidelity import snr_db
 from tritone_client import AsyncCodec, AudioError, Codec, TokensError
-from tritone_client import codec as codec_module
+from tritone_client.served import Role
 from tritonserver import TritonServer
 
 NAME = "small_nanocodec"
@@ -149,7 +149,7 @@ def test_inputs_much_longer_than_the_context_go_through_a_stream(
     with Codec(name, server.url) as codec:
         tokens = tokens_of(codec.info, 200)
         whole = codec.decode(tokens)
-        monkeypatch.setattr(codec_module, "_LONGEST_DECODE_S", 9 / codec.info.frame_rate_hz)
+        monkeypatch.setattr(Role, "longest_frames", lambda role, info: 9)
         monkeypatch.setattr("tritone_client.offline._in_windows", None)
         pieces = codec.decode([tokens, tokens[:, :50]])
     assert snr_db(whole, pieces[0]) > 120
