@@ -1,19 +1,21 @@
 # Tritone: neural audio codecs on Triton. 'make' lists the targets.
 
-CODEC ?= nanocodec
+CODEC ?= nanocodec_mini
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CHECKPOINT ?=
 AUDIO ?= samples/speech.wav
 REPOSITORY ?= artifacts/model_repository
+COMPILED := pesq==0.0.4
 
 BIN := .venv/bin
 READY := .venv/.ready
+PAGE := .venv/.page
 SOURCES := build/tritone_build client/tritone_client scripts backends/onnxruntime tests
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models serve fidelity bench load clean
+.PHONY: help demo test lint format models serve page fidelity bench load train clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -27,15 +29,22 @@ $(READY): requirements.txt build/pyproject.toml client/pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e build -e 'client[audio]' \
 	  | sed -nE 's/^Collecting ([^ ]+).*/  \1/p; s/^Installing collected packages.*/installing .../p'
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet $(COMPILED) 2> /dev/null || \
+	  echo "  no C compiler: PESQ is left out of the tables"
+	@touch $@
+
+$(PAGE): $(READY) requirements-page.txt
+	@echo "setting up the page (once) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-page.txt -e 'client[page]'
 	@touch $@
 
 demo: $(READY) ## serve a codec, encode speech, decode the tokens, compare with the reference
 	@$(BIN)/python scripts/demo.py --codec $(CODEC) --audio $(AUDIO) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
 
-test: $(READY) ## run the tests, on the real server
+test: $(PAGE) ## run the tests, on the real server
 	@$(BIN)/python -m pytest -q
 
-lint: $(READY) ## check style and types
+lint: $(PAGE) ## check style and types
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary $(SOURCES)
@@ -44,11 +53,14 @@ format: $(READY) ## rewrite the sources in the house style
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-models: $(READY) ## build CODEC's models from CHECKPOINT (default: the published one, from the hub)
+models: $(READY) ## build CODEC's models from CHECKPOINT (default: the published one, from the hub or with the package)
 	@$(BIN)/tritone-build models $(CODEC) --repository $(REPOSITORY) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
 
 serve: $(READY) ## serve CODEC on loopback until interrupted
 	@$(BIN)/python scripts/serve.py $(CODEC) --repository $(REPOSITORY)
+
+page: $(PAGE) ## hear the codecs of the running server in a browser
+	@$(BIN)/tritone page
 
 fidelity: $(READY) ## compare every codec, through Triton, with its reference; reports/fidelity.json
 	@$(BIN)/python scripts/fidelity.py
@@ -58,6 +70,9 @@ bench: $(READY) ## time every codec beside its peers; reports/bench.json
 
 load: $(READY) ## drive live streams at real-time pace with perf_analyzer; reports/load.json
 	@$(BIN)/python scripts/load.py
+
+train: $(READY) ## train nanocodec_mini again, within hours; artifacts/mini
+	@$(BIN)/python scripts/train_mini.py
 
 clean: ## remove what the commands made, .venv and the caches included
 	rm -rf .venv .cache artifacts reports .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -25,7 +25,7 @@ from bench_sessions import BareSession
 from bench_steps import Sound, step_rows
 from memory import PeakMemory
 from peers import Reference, references_of
-from prepare import REPOSITORY, build_models, seeded_checkpoint
+from prepare import REPOSITORY, build_models, default_checkpoint
 from report import Row, step, write_report
 from tritone_build.checkpoints import open_checkpoint
 from tritone_build.codecs import VARIANTS
@@ -44,7 +44,7 @@ def main() -> int:
     options, console = _options(), Console()
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # read by rustymimi
     torch.set_num_threads(options.threads)
-    build_models([(codec, seeded_checkpoint(codec)) for codec in options.codec])
+    build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
     with step(console, "timing the machine"):
         rows = machine_rows(options.threads)
     for name in options.codec:
@@ -83,7 +83,7 @@ def _sound(codec: Codec) -> Sound:
 
 def _served_rows(codec: Codec, server: TritonServer, sound: Sound, threads: int) -> list[Row]:
     session, tokens = BareSession(codec.name, threads), np.tile(sound.tokens, (1, 2))
-    references = references_of(open_checkpoint(seeded_checkpoint(codec.name)))
+    references = references_of(open_checkpoint(default_checkpoint(codec.name)))
     peer, reference = next(iter(references.items()))
     rows = []
     for frames in [count for count in _FRAMES if count >= codec.info.min_frames]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench_pairs import alternating, median_ratio
 from bench_sessions import Array, BareSession, BareStreams, has_streams
 from peers.live import Opening, StepPeer, live_peers
-from prepare import seeded_checkpoint
+from prepare import default_checkpoint
 from report import Row
 from tritone_build.checkpoints import open_checkpoint
 from tritone_client import CodecInfo
@@ -54,7 +54,7 @@ class Sound:
 
 def step_rows(codec: str, threads: int, sound: Sound) -> list[Row]:
     """Where a peer keeps streams it is the measure; else what decoding without memory costs."""
-    peers = live_peers(open_checkpoint(seeded_checkpoint(codec)), len(sound.tokens))
+    peers = live_peers(open_checkpoint(default_checkpoint(codec)), len(sound.tokens))
     if peers:
         return [
             row for role, batch in _TARGETS for row in _peer_rows(codec, role, batch, threads, sound, peers)

@@ -2,6 +2,7 @@
 
 Examples:
   make demo
+  make demo CODEC=mimi                      # no weights of its own here: random ones, and noise
   make demo CODEC=nanocodec CHECKPOINT=nemo-nano-codec.nemo AUDIO=me.flac
 """
 
@@ -9,9 +10,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,17 +22,20 @@ from rich.console import Console
 from rich.table import Table
 
 from peers import reference_of
-from picture import draw
 from prepare import REPOSITORY, PrepareError, build_models, seeded_checkpoint
+from quality import pesq_wb, stoi
 from tritone_build.codecs import load_codec, open_published, variant
 from tritone_build.errors import TritoneBuildError
 from tritone_build.fidelity import differing_share, snr_db
-from tritone_client import Codec, TritoneError
+from tritone_client import Codec, CodecInfo, TritoneError
 from tritone_client.audio import read_audio, resampled, write_audio
+from tritone_client.page.figures import figure_of
 from tritonserver import ServerError, find_server, serving
 from wheels import WheelError
 
 _OUTPUT = Path("artifacts/demo")
+
+Audio: TypeAlias = NDArray[np.float32]
 
 
 def main() -> int:
@@ -48,54 +53,96 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--codec", default="nanocodec", help="%(default)s")
-    parser.add_argument("--checkpoint", help="file, folder or hub id (default: seeded random weights)")
+    parser.add_argument("--codec", default="nanocodec_mini", help="%(default)s")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--checkpoint",
+        help="file, folder or hub id (default: the codec's own, if it comes along, else noise)",
+    )
+    weights.add_argument(
+        "--noise", action="store_true", help="seeded random weights: what comes back is noise"
+    )
     parser.add_argument("--audio", type=Path, default=Path("samples/speech.wav"), help="%(default)s")
     return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class _Served:
+    """What a codec behind a server made of the sound, and how long it took."""
+
+    info: CodecInfo
+    audio: Audio
+    tokens: NDArray[np.int64]
+    decoded: Audio
+    encode_s: float
+    decode_s: float
+    latency_ms: float
+    live: str | None
 
 
 def _demo(options: argparse.Namespace, console: Console) -> None:
     audio, rate_hz = read_audio(options.audio)
     find_server()
     console.print(f"[bold]1/4[/] checkpoint and models of {options.codec}")
-    if options.checkpoint is None:
-        variant(options.codec)
+    noise = options.noise or not (options.checkpoint or variant(options.codec).comes_along)
+    if noise:
         console.print("    no checkpoint given: the weights are random, so the decoded sound is noise")
-    source = options.checkpoint or seeded_checkpoint(options.codec)
+    source = (
+        seeded_checkpoint(options.codec) if noise else options.checkpoint or variant(options.codec).source
+    )
     build_models([(options.codec, source)])
     console.print("[bold]2/4[/] starting Triton on loopback")
     with serving(REPOSITORY, [options.codec]) as server, Codec(options.codec, server.url) as codec:
-        info = codec.info
         console.print(f"[bold]3/4[/] encoding and decoding {options.audio}")
-        codec.decode(codec.encode(audio, rate_hz))
-        tokens, encode_s = _timed(lambda: codec.encode(audio, rate_hz))
-        decoded, decode_s = _timed(lambda: codec.decode(tokens))
-        shortest = tokens[:, : info.min_frames]
-        latencies = [_timed(lambda: codec.decode(shortest))[1] for _ in range(20)]
-        live = _live(codec, tokens)
+        served = _serve(codec, audio, rate_hz)
     _OUTPUT.mkdir(parents=True, exist_ok=True)
     wav, png = _OUTPUT / f"{options.codec}.wav", _OUTPUT / f"{options.codec}.png"
-    write_audio(wav, decoded, info.sample_rate_hz)
-    at_codec_rate = resampled(audio, rate_hz, info.sample_rate_hz)
-    draw(png, info, at_codec_rate, tokens, decoded)
+    write_audio(wav, served.decoded, served.info.sample_rate_hz)
+    figure_of(served.info, served.audio, served.tokens, served.decoded).savefig(png, dpi=110)
     console.print("[bold]4/4[/] the authors' implementation, with the same weights")
-    differing, snr = _against_reference(source, options.codec, at_codec_rate, tokens, decoded)
-
-    seconds = len(decoded) / info.sample_rate_hz
-    table = Table("", "", title=f"{options.codec} through Triton", show_header=False)
-    table.add_row(
-        "frames", f"{tokens.shape[1]} of {1000 / info.frame_rate_hz:.1f} ms, {tokens.shape[0]} codebooks"
-    )
-    table.add_row("bitrate", f"{info.bitrate_bps / 1000:.2f} kbit/s")
-    table.add_row("encode", f"{1000 * encode_s:.0f} ms, real-time factor {encode_s / seconds:.3f}")
-    table.add_row("decode", f"{1000 * decode_s:.0f} ms, real-time factor {decode_s / seconds:.3f}")
-    table.add_row("latency", f"{1000 * np.median(latencies):.1f} ms for {info.min_frames} frame(s)")
-    if live is not None:
-        table.add_row("live stream", live)
+    differing, snr = _against_reference(source, options.codec, served)
+    table = _table(served)
+    if not noise:
+        _add_quality(table, served)
     table.add_row("tokens against the reference", f"{100 * differing:.3f} % differ")
-    table.add_row("audio against the reference", f"{snr:.1f} dB, {len(decoded)} samples")
+    table.add_row("audio against the reference", f"{snr:.1f} dB, {len(served.decoded)} samples")
     console.print(table)
     console.print(f"sound: {wav}\npicture: {png}")
+
+
+def _serve(codec: Codec, audio: Audio, rate_hz: int) -> _Served:
+    info = codec.info
+    codec.decode(codec.encode(audio, rate_hz))
+    tokens, encode_s = _timed(lambda: codec.encode(audio, rate_hz))
+    decoded, decode_s = _timed(lambda: codec.decode(tokens))
+    shortest = tokens[:, : info.min_frames]
+    latencies = [_timed(lambda: codec.decode(shortest))[1] for _ in range(20)]
+    latency_ms, live = 1000 * float(np.median(latencies)), _live(codec, tokens)
+    at_codec_rate = resampled(audio, rate_hz, info.sample_rate_hz)
+    return _Served(info, at_codec_rate, tokens, decoded, encode_s, decode_s, latency_ms, live)
+
+
+def _table(served: _Served) -> Table:
+    info, (books, frames) = served.info, served.tokens.shape
+    seconds = len(served.decoded) / info.sample_rate_hz
+    table = Table("", "", title=f"{info.name} through Triton", show_header=False)
+    table.add_row("frames", f"{frames} of {1000 / info.frame_rate_hz:.1f} ms, {books} codebooks")
+    table.add_row("bitrate", f"{info.bitrate_bps / 1000:.2f} kbit/s")
+    for doing, took_s in (("encode", served.encode_s), ("decode", served.decode_s)):
+        table.add_row(doing, f"{1000 * took_s:.0f} ms, real-time factor {took_s / seconds:.3f}")
+    table.add_row("latency", f"{served.latency_ms:.1f} ms for {info.min_frames} frame(s)")
+    if served.live is not None:
+        table.add_row("live stream", served.live)
+    return table
+
+
+def _add_quality(table: Table, served: _Served) -> None:
+    pair = served.audio, served.decoded[: len(served.audio)]
+    opinion = pesq_wb(*pair, served.info.sample_rate_hz)
+    table.add_row("STOI", f"{stoi(*pair, served.info.sample_rate_hz):.3f} of 1: how intelligible it is")
+    table.add_row(
+        "PESQ", "needs a C compiler to install" if opinion is None else f"{opinion:.2f}, 1.04 to 4.64"
+    )
 
 
 def _timed(action: Callable[[], NDArray[Any]]) -> tuple[NDArray[Any], float]:
@@ -114,20 +161,14 @@ def _live(codec: Codec, tokens: NDArray[np.int64]) -> str | None:
     return f"first sound in {times[0]:.0f} ms, {np.median(times):.1f} ms a frame; {alike:.0f} dB of the whole"
 
 
-def _against_reference(
-    source: str,
-    codec: str,
-    audio: NDArray[np.float32],
-    tokens: NDArray[np.int64],
-    decoded: NDArray[np.float32],
-) -> tuple[float, float]:
+def _against_reference(source: str, codec: str, served: _Served) -> tuple[float, float]:
     """Share of tokens that differ, and dB of the sound decoded from the same tokens."""
     checkpoint = open_published(source)
     load_codec(checkpoint, codec)
     reference = reference_of(checkpoint)
-    theirs = reference.encode(torch.tensor(audio)[None])[0].numpy()
-    sound = reference.decode(torch.tensor(tokens)[None])[0].numpy()
-    return differing_share(theirs, tokens), snr_db(sound, decoded)
+    theirs = reference.encode(torch.tensor(served.audio)[None])[0].numpy()
+    sound = reference.decode(torch.tensor(served.tokens)[None])[0].numpy()
+    return differing_share(theirs, served.tokens), snr_db(sound, served.decoded)
 
 
 if __name__ == "__main__":

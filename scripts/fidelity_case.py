@@ -25,7 +25,7 @@ _SPEECH = Path("samples/speech.wav")
 
 @dataclass(frozen=True)
 class Durations:
-    """Seconds of sound or tokens; ``hour`` and ``reaches`` bound the long streams.
+    """Seconds of sound or tokens; ``sentences`` is how many each voice speaks.
 
     A long stream lasts ``reaches`` times as long as the model looks back, ``hour`` at most.
     """
@@ -37,10 +37,13 @@ class Durations:
     isolation: float
     hour: float
     reaches: float
+    sentences: int
 
 
-FULL = Durations(reference=30, exact=10, pieces=40, stream=60, isolation=4, hour=3600, reaches=150)
-QUICK = Durations(reference=6, exact=3, pieces=20, stream=8, isolation=1.5, hour=240, reaches=90)
+FULL = Durations(
+    reference=30, exact=10, pieces=40, stream=60, isolation=4, hour=3600, reaches=150, sentences=10
+)
+QUICK = Durations(reference=6, exact=3, pieces=20, stream=8, isolation=1.5, hour=240, reaches=90, sentences=2)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fidelity_case import Case, Direction, decibels
 from peers import Reference, references_of
-from prepare import seeded_checkpoint
+from prepare import default_checkpoint
 from report import Row
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
 from tritone_build.codecs import load_codec
@@ -24,7 +24,7 @@ _BATCH_FRAMES = 40
 def reference_rows(case: Case) -> list[Row]:
     """Both directions against every implementation, and all of them against exact arithmetic."""
     info, seconds = case.codec.info, case.durations.reference
-    checkpoint = open_checkpoint(seeded_checkpoint(case.name))
+    checkpoint = open_checkpoint(default_checkpoint(case.name))
     references = references_of(checkpoint)
     audio = case.audio(seconds)[: -info.samples_per_frame // 3]
     rows = []

@@ -31,7 +31,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from load_picture import draw
 from perf_analyzer import Load, PerfAnalyzerError, find_perf_analyzer, measure
-from prepare import REPOSITORY, PrepareError, build_models, seeded_checkpoint
+from prepare import REPOSITORY, PrepareError, build_models, default_checkpoint
 from report import Row, write_report
 from stream_metrics import mean_batch, steps_by_batch
 from sweep import Point, Sweep
@@ -60,7 +60,7 @@ def main() -> int:
         if options.repository is None:
             options.repository = REPOSITORY
             if not options.dry_run:
-                build_models([(codec, seeded_checkpoint(codec)) for codec in options.codec])
+                build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
         if options.dry_run:
             _print_commands(options)
             return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from tritone_build.codecs import variant
 from tritone_build.fixtures import write_fixture
 
-__all__ = ["REPOSITORY", "PrepareError", "build_models", "seeded_checkpoint"]
+__all__ = ["REPOSITORY", "PrepareError", "build_models", "default_checkpoint", "seeded_checkpoint"]
 
 REPOSITORY = Path("artifacts/model_repository")
 _SEEDED = Path("artifacts/checkpoints")
@@ -26,6 +26,12 @@ def seeded_checkpoint(codec: str) -> str:
     if not path.exists():
         write_fixture(variant(codec).config, path)
     return str(path)
+
+
+def default_checkpoint(codec: str) -> str:
+    """A codec's own weights if they come with the package, else random ones: no hub is asked."""
+    published = variant(codec)
+    return published.source if published.comes_along else seeded_checkpoint(codec)
 
 
 def build_models(checkpoints: Sequence[tuple[str, str]], repository: Path = REPOSITORY) -> None:

@@ -16,15 +16,28 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_demo_serves_the_default_codec_and_matches_nemo() -> None:
-    done = demo()
+@pytest.mark.parametrize(
+    ("arguments", "name", "samples"),
+    [([], "nanocodec_mini", 271 * 1024), (["--codec", "nanocodec"], "nanocodec", 158 * 1764)],
+    ids=["speech", "noise"],
+)
+def test_the_demo_serves_a_codec_and_matches_nemo(arguments: list[str], name: str, samples: int) -> None:
+    done = demo(*arguments)
     assert done.returncode == 0, done.stderr
-    assert "the weights are random, so the decoded sound is noise" in done.stdout
+    noise = "the weights are random, so the decoded sound is noise"
+    assert (noise in done.stdout) == bool(arguments)
+    assert ("STOI" in done.stdout) == (not arguments)
     assert "0.000 % differ" in done.stdout
     (decibels,) = re.findall(r"audio against the reference\D+([\d.]+) dB", done.stdout)
     assert float(decibels) >= 120
-    assert soundfile.info(ROOT / "artifacts/demo/nanocodec.wav").frames == 158 * 1764
-    assert (ROOT / "artifacts/demo/nanocodec.png").read_bytes().startswith(b"\x89PNG")
+    assert soundfile.info(ROOT / "artifacts/demo" / f"{name}.wav").frames == samples
+    assert (ROOT / "artifacts/demo" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_speech_comes_back_as_speech() -> None:
+    """Here noise would have a STOI of 0.3 or less."""
+    (intelligible,) = re.findall(r"STOI\D+([\d.]+) of 1", demo().stdout)
+    assert float(intelligible) >= 0.85
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 def _codecs(_: argparse.Namespace) -> None:
     table = Table("codec", "published checkpoint")
     for each in VARIANTS.values():
-        table.add_row(each.name, each.hub_id)
+        table.add_row(each.name, "comes with this package" if each.comes_along else each.source)
     Console().print(table)
 
 

@@ -21,7 +21,7 @@ from tritone_build.codecs import family_of
 from tritone_build.errors import CheckpointError
 from tritone_build.weight_norm import Spelling
 
-__all__ = ["write_fixture"]
+__all__ = ["write_fixture", "write_nemo"]
 
 
 def write_fixture(
@@ -59,14 +59,15 @@ def write_fixture(
     if layout == "kyutai":
         bare = any(config == variant.config for variant in family.VARIANTS)
         return _write_safetensors(path, None if bare else config, tensors)
-    return _write_nemo(path, config, tensors, "w:gz" if layout == "nemo.gz" else "w")
+    return write_nemo(path, config, tensors, "w:gz" if layout == "nemo.gz" else "w")
 
 
-def _write_nemo(
-    path: Path, config: Mapping[str, Any], tensors: dict[str, Tensor], mode: Literal["w", "w:gz"]
+def write_nemo(
+    path: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], mode: Literal["w", "w:gz"] = "w"
 ) -> Path:
+    """A NeMo archive of a configuration and tensors by their published names; whole or not at all."""
     weights = io.BytesIO()
-    torch.save(tensors, weights)
+    torch.save(dict(tensors), weights)
     members = {
         "model_config.yaml": yaml.safe_dump(dict(config)).encode(),
         "model_weights.ckpt": weights.getvalue(),

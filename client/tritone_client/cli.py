@@ -23,6 +23,7 @@ examples:
   tritone decode tokens.npy speech.wav
   tritone encode a.wav b.wav c.wav tokens/      many files into a folder
   tritone stream tokens.npy speech.wav          frame by frame, with the time each took
+  tritone page                                  hear the codecs in a browser
   arecord -f S16_LE -r 24000 -t raw | tritone stream - - --codec mimi | aplay -f S16_LE -r 24000 -t raw
 """
 
@@ -55,12 +56,17 @@ def _parser() -> argparse.ArgumentParser:
     stream = commands.add_parser("stream", help="live: tokens, or sound on standard input, as it comes")
     stream_cli.add_arguments(stream)
     stream.set_defaults(run=_stream)
+    page = commands.add_parser("page", help="a local web page to hear the codecs; needs the page extra")
+    page.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    page.add_argument("--port", type=int, default=7860, help="%(default)s")
+    page.add_argument("--metrics", help="host:port of Triton's metrics (default: the server's port 8002)")
+    page.set_defaults(run=_page)
     for command in (encode, decode):
         command.add_argument("source", nargs="+", type=Path, help="one or more files")
         command.add_argument("target", type=Path, help="a file, or a folder for several sources")
     for command in (encode, decode, stream):
         command.add_argument("--codec", help="which codec; needless where only one is served")
-    for command in (listing, encode, decode, stream):
+    for command in (listing, encode, decode, stream, page):
         command.add_argument(
             "--url",
             default=os.environ.get("TRITONE_URL", "127.0.0.1:8001"),
@@ -106,6 +112,14 @@ def _stream(options: argparse.Namespace) -> None:
             stream_cli.sound_there_and_back(codec, options)
         else:
             stream_cli.tokens_to_sound(codec, _read_tokens(Path(options.source)), options)
+
+
+def _page(options: argparse.Namespace) -> None:
+    try:
+        from tritone_client.page.app import run
+    except ImportError as error:
+        raise MissingExtraError("the page", "page") from error
+    run(options)
 
 
 @contextmanager

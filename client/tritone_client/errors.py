@@ -57,7 +57,7 @@ class StreamClosedError(TritoneError, ValueError):
 
 
 class MissingExtraError(TritoneError, ImportError):
-    """A package of the ``audio`` extra is needed and not installed."""
+    """A package of an extra is needed and not installed."""
 
-    def __init__(self, need: str):
-        super().__init__(f"{need} needs the audio extra: pip install 'tritone-client[audio]'")
+    def __init__(self, need: str, extra: str = "audio"):
+        super().__init__(f"{need} needs the {extra} extra: pip install 'tritone-client[{extra}]'")

@@ -96,15 +96,15 @@ def test_a_published_codec_means_its_pinned_commit_and_hash(monkeypatch: pytest.
 
     monkeypatch.setattr(codecs, "open_checkpoint", fetched)
     published = codecs.VARIANTS["nanocodec"]
-    for source in (published.name, published.hub_id):
+    for source in (published.name, published.source):
         with pytest.raises(CheckpointError, match=f"SHA-256 is 0000.*, expected {published.sha256}"):
             codecs.open_published(source)
     codecs.open_published("nanocodec", revision="main")
     codecs.open_published("someone/else")
     assert asked == [
-        (published.hub_id, published.revision),
-        (published.hub_id, published.revision),
-        (published.hub_id, "main"),
+        (published.source, published.revision),
+        (published.source, published.revision),
+        (published.source, "main"),
         ("someone/else", None),
     ]
 

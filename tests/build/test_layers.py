@@ -96,3 +96,12 @@ def test_a_silent_latent_is_the_known_token(levels: list[int], silent: int) -> N
     quantizer = FiniteScalarQuantizer(2, levels)
     assert torch.unique(quantizer.quantize(torch.zeros(1, 8, 3))).tolist() == [silent]
     assert not quantizer.dequantize(torch.full((1, 2, 3), silent)).any()
+
+
+def test_straight_through_gives_what_the_tokens_stand_for_and_passes_gradients() -> None:
+    fsq = FiniteScalarQuantizer(2, [8, 7, 6, 6])
+    latent = torch.randn(2, 8, 50).requires_grad_()
+    rounded = fsq.straight_through(latent)
+    torch.testing.assert_close(rounded, fsq.dequantize(fsq.quantize(latent)))
+    (gradient,) = torch.autograd.grad(rounded.sum(), latent)
+    assert (gradient > 0).all()

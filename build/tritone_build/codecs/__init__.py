@@ -34,14 +34,14 @@ def open_published(source: str, revision: str | None = None) -> Checkpoint:
     Raises:
         CheckpointError: as :func:`open_checkpoint`, or the hash is not the published one.
     """
-    found = [each for each in VARIANTS.values() if source in (each.name, each.hub_id)]
+    found = [each for each in VARIANTS.values() if source in (each.name, each.source)]
     if not found or Path(source).exists():
         return open_checkpoint(source, revision)
     published = found[0]
-    checkpoint = open_checkpoint(published.hub_id, revision or published.revision)
+    checkpoint = open_checkpoint(published.source, revision or published.revision)
     if revision is None and published.sha256 not in (None, checkpoint.sha256):
         raise CheckpointError(
-            f"{published.hub_id}: SHA-256 is {checkpoint.sha256}, expected {published.sha256}; fetch it again"
+            f"{published.source}: SHA-256 is {checkpoint.sha256}, expected {published.sha256}; fetch it again"
         )
     return checkpoint
 

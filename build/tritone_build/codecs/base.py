@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -31,14 +32,20 @@ __all__ = [
 class Variant:
     """A published checkpoint: where it is and what its own configuration says of the network.
 
-    ``revision`` and ``sha256`` pin the file where they are known.
+    ``source`` is an id on the Hugging Face hub, or a file that comes with this package. ``revision``
+    and ``sha256`` pin it where they are known.
     """
 
     name: str
-    hub_id: str
+    source: str
     config: Mapping[str, Any]
     revision: str | None = None
     sha256: str | None = None
+
+    @property
+    def comes_along(self) -> bool:
+        """Whether the checkpoint is a file of this package: no hub is needed."""
+        return Path(self.source).is_absolute()
 
 
 @dataclass(frozen=True)

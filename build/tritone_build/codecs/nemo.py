@@ -7,6 +7,7 @@ configuration; a safetensors copy that has none must fit a published variant ten
 from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil, sqrt
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +27,10 @@ __all__ = [
     "LAYOUTS",
     "VARIANTS",
     "WEIGHT_NORM",
+    "Network",
     "in_layout",
     "load",
+    "published_tensors",
     "recognises",
     "seeded_tensors",
     "variant_of",
@@ -46,6 +49,9 @@ _NANO_DECODER = {
     "pad_mode": "zeros",
     "n_groups_equal_to_out_channels": True,
 }
+_MINI_BLOCKS = {"resblock_kernel_sizes": [7]}
+_MINI_ENCODER = _NANO_ENCODER | _MINI_BLOCKS | {"base_channels": 8, "resblock_dilation_sizes": [1]}
+_MINI_DECODER = _NANO_DECODER | _MINI_BLOCKS | {"base_channels": 256, "resblock_dilation_sizes": [1, 3, 9]}
 _LFSC_ENCODER = {"base_channels": 48, "activation": "lrelu", "resblock_dilation_sizes": [1]}
 _LFSC_DECODER = {"_target_": "HiFiGANDecoder", "base_channels": 1024, "activation": "lrelu"}
 
@@ -68,6 +74,11 @@ VARIANTS: tuple[Variant, ...] = (
         "nvidia/nemo-nano-codec-22khz-1.89kbps-21.5fps",
         published(_NANO_ENCODER, _NANO_DECODER, [8, 8, 4, 2, 2], 8, [8, 7, 6, 6]),
         revision="fc00890b604aa2de298d2641ffc6c5f6caf8c4d7",
+    ),
+    Variant(
+        "nanocodec_mini",
+        str(Path(__file__).parent / "nanocodec_mini.nemo"),
+        published(_MINI_ENCODER, _MINI_DECODER, [8, 8, 4, 2, 2], 8, [8, 7, 6, 6]),
     ),
     Variant(
         "lfsc",
@@ -196,19 +207,24 @@ def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dic
     """
     parsed = parse(config)
     network = Network(parsed)
-    tensors = dict(_quantizer_tensors(parsed))
-    for published_name, name in network.published_names().items():
-        parameter = network.get_parameter(name)
+    for name, parameter in network.named_parameters():
         owner = network.get_submodule(name.rpartition(".")[0])
         noise = torch.randn(parameter.shape, generator=generator)
         if name.endswith("bias"):
-            tensors[published_name] = 0.02 * noise
+            parameter.data = 0.02 * noise
         elif name.endswith("alpha"):
-            tensors[published_name] = 1 + 0.2 * noise
+            parameter.data = 1 + 0.2 * noise
         else:
             fan = 2 * parameter.shape[1] if isinstance(owner, UpsampleConv1d) else parameter[0].numel()
-            tensors[published_name] = noise * (_gain(name) / sqrt(fan))
-    return tensors
+            parameter.data = noise * (_gain(name) / sqrt(fan))
+    return published_tensors(network, parsed)
+
+
+def published_tensors(network: Network, config: NemoConfig) -> dict[str, Tensor]:
+    """What a checkpoint of that network holds, weight norm folded."""
+    names = network.published_names()
+    weights = {there: network.get_parameter(here).detach() for there, here in names.items()}
+    return _quantizer_tensors(config) | weights
 
 
 def in_layout(

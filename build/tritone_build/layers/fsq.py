@@ -50,9 +50,23 @@ class FiniteScalarQuantizer(nn.Module):
 
     def quantize(self, latent: Tensor) -> Tensor:
         """Latent [B, K * d, T] -> tokens INT64 [B, K, T]; halves round to even."""
-        levels = torch.tensor(self.levels, dtype=torch.int32)[:, None]
+        digits = torch.round(self._bounded(latent)) + self._per_dimension([n // 2 for n in self.levels])
+        return (digits * self._per_dimension(self.bases).float()).sum(2).to(torch.int64)
+
+    def straight_through(self, latent: Tensor) -> Tensor:
+        """Latent [B, K * d, T] -> what its tokens stand for, with the gradient of no rounding at all."""
+        bounded = self._bounded(latent)
+        rounded = bounded + (torch.round(bounded) - bounded).detach()
+        return (rounded / self._per_dimension([n // 2 for n in self.levels])).flatten(1, 2)
+
+    def _bounded(self, latent: Tensor) -> Tensor:
+        """[B, K * d, T] -> [B, K, d, T], within half a step of the grid's ends."""
+        levels = self._per_dimension(self.levels)
         scale = (levels - 1) / 2 * (1 - _SQUEEZE)
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)
         grouped = latent.reshape(latent.shape[0], self.num_groups, len(self.levels), latent.shape[2])
-        digits = torch.round(scale * torch.tanh(grouped + torch.tan(offset / scale)) - offset) + levels // 2
-        return (digits * torch.tensor(self.bases, dtype=torch.float32)[:, None]).sum(2).to(torch.int64)
+        return scale * torch.tanh(grouped + torch.tan(offset / scale)) - offset
+
+    def _per_dimension(self, values: Sequence[int]) -> Tensor:
+        """INT32 [d, 1], where the codebook is."""
+        return torch.tensor(values, dtype=torch.int32, device=self.get_buffer("codebook").device)[:, None]

@@ -1,0 +1,136 @@
+"""The page itself, made of Gradio's parts."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tritone_client.audio import resampled
+from tritone_client.codec import Codec, served_codecs
+from tritone_client.errors import TritoneError
+from tritone_client.info import CodecInfo
+from tritone_client.page.figures import figure_of
+from tritone_client.page.recordings import Recordings, read_recording
+from tritone_client.pcm import pcm_of
+
+__all__ = ["page_of"]
+
+T = TypeVar("T")
+
+_TIMEOUT_S = 60.0
+_INTRODUCTION = """# Tritone
+Speech goes to the server, becomes tokens, and comes back. Choose a codec, give it a recording, and listen."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the parts of the page do; everything is asked of the server at ``url``."""
+
+    url: str
+    recordings: Recordings
+
+    def codecs(self) -> dict[str, Any]:
+        """The choice of codecs, as the server has them now."""
+        names = _told(lambda: served_codecs(self.url))
+        return gr.update(choices=names, value=names[0] if names else None)
+
+    def convert(
+        self, name: str | None, recording: str | None
+    ) -> tuple[tuple[int, NDArray[np.int16]], Figure, str, str]:
+        """Sound and picture of what came back, facts in words, and the name of its tokens."""
+        if not name:
+            raise _failure(
+                f"No codec: the server at {self.url} had none, or did not answer; reload when it does."
+            )
+        if not recording:
+            raise _failure("Nothing to send: upload a file or record something first.")
+        return _told(lambda: self._converted(name, Path(recording)))
+
+    def _converted(self, name: str, path: Path) -> tuple[tuple[int, NDArray[np.int16]], Figure, str, str]:
+        audio, rate_hz = read_recording(path)
+        with Codec(name, self.url, _TIMEOUT_S) as codec:
+            info = codec.info
+            begun = time.perf_counter()
+            tokens = codec.encode(audio, rate_hz)
+            encoded = time.perf_counter()
+            decoded = codec.decode(tokens)
+            ended = time.perf_counter()
+        figure = figure_of(info, resampled(audio, rate_hz, info.sample_rate_hz), tokens, decoded)
+        facts = _facts(info, tokens, encoded - begun, ended - encoded)
+        return (info.sample_rate_hz, pcm_of(decoded)), figure, facts, self.recordings.keep(tokens)
+
+
+def _told(ask: Callable[[], T]) -> T:
+    """What was asked; what goes wrong is shown on the page in its own words."""
+    try:
+        return ask()
+    except TritoneError as error:
+        raise _failure(str(error)) from error
+
+
+def _failure(words: str) -> gr.Error:
+    """Shown on the page until it is closed, and not in the terminal."""
+    return gr.Error(words, duration=None, print_exception=False)
+
+
+def _facts(info: CodecInfo, tokens: NDArray[np.int64], encode_s: float, decode_s: float) -> str:
+    books, frames = tokens.shape
+    seconds = frames / info.frame_rate_hz
+    return (
+        f"{seconds:.1f} s became {frames} frames of {1000 / info.frame_rate_hz:.1f} ms, {books} tokens each: "
+        f"**{info.bitrate_bps / 1000:.2f} kbit/s**. Encoded in {1000 * encode_s:.0f} ms, decoded in "
+        f"{1000 * decode_s:.0f} ms."
+    )
+
+
+def page_of(url: str, recordings: Recordings) -> gr.Blocks:
+    """The page for the server at ``url``."""
+    page = Page(url, recordings)
+    blocks: gr.Blocks = gr.Blocks(title="Tritone", analytics_enabled=False)
+    with blocks:
+        gr.Markdown(_INTRODUCTION)
+        with gr.Row():
+            with gr.Column():
+                codec, recording, send = _sending()
+            with gr.Column():
+                decoded = gr.Audio(
+                    label="What came back", interactive=False, elem_id="decoded", buttons=["download"]
+                )
+                facts = gr.Markdown(elem_id="facts")
+        name = gr.Textbox(visible="hidden", elem_id="tokens")
+        _live(codec, name)
+        picture = gr.Plot(show_label=False, elem_id="picture")
+        send.click(page.convert, [codec, recording], [decoded, picture, facts, name])
+        blocks.load(page.codecs, None, codec)
+    return blocks
+
+
+def _sending() -> tuple[gr.Dropdown, gr.Audio, gr.Button]:
+    codec = gr.Dropdown(label="Codec", elem_id="codec", interactive=True)
+    recording = gr.Audio(
+        label="Recording",
+        sources=["upload", "microphone"],
+        type="filepath",
+        elem_id="recording",
+        buttons=["download"],
+    )
+    gr.HTML('<p id="microphone-said" role="alert"></p>')
+    return codec, recording, gr.Button("Send through the codec", variant="primary", elem_id="send")
+
+
+def _live(codec: gr.Dropdown, name: gr.Textbox) -> None:
+    """The live player, in page.js; it plays the tokens of that name."""
+    gr.Markdown("## Live\nThe same tokens, one frame at a time, as a language model would emit them.")
+    with gr.Row():
+        start = gr.Button("Play live", elem_id="start")
+        stop = gr.Button("Stop", elem_id="stop")
+    gr.HTML(files(__package__).joinpath("live.html").read_text())
+    start.click(None, [codec, name], js="(codec, name) => { tritoneLive.start(codec, name); }")
+    stop.click(None, js="() => { tritoneLive.halt(); }")

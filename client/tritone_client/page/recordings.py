@@ -1,0 +1,51 @@
+"""What the page was given: sound read from a file, and tokens kept for its live player."""
+
+import secrets
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_client.audio import read_audio
+from tritone_client.errors import AudioError
+
+__all__ = ["LONGEST_S", "Recordings", "read_recording"]
+
+LONGEST_S = 300
+_KEPT = 16
+
+
+class Recordings:
+    """Tokens [K, T] by an unguessable name; the last few are kept."""
+
+    def __init__(self) -> None:
+        self._tokens: OrderedDict[str, NDArray[np.int64]] = OrderedDict()
+
+    def keep(self, tokens: NDArray[np.int64]) -> str:
+        """Its name from now on."""
+        name = secrets.token_urlsafe(12)
+        self._tokens[name] = tokens
+        while len(self._tokens) > _KEPT:
+            self._tokens.popitem(last=False)
+        return name
+
+    def find(self, name: str) -> NDArray[np.int64] | None:
+        """None for one that was never kept, or is no longer."""
+        return self._tokens.get(name)
+
+
+def read_recording(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Audio [S] and its rate in Hz; AudioError for what is no sound, or too long for a page."""
+    import soundfile
+
+    try:
+        seconds = soundfile.info(path).duration
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path.name} is not an audio file that can be read: {error}") from error
+    if seconds > LONGEST_S:
+        raise AudioError(
+            f"{path.name} is {seconds / 60:.0f} minutes long, the page takes up to {LONGEST_S // 60}; "
+            "for longer files use: tritone encode"
+        )
+    return read_audio(path)

@@ -1,0 +1,1 @@
+"""How the default checkpoint is made: text, speech, network, losses, training."""
