@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from engine_graphs import EngineGraphs
 
 import tritone_client
 from peers import Reference, reference_of
@@ -66,6 +67,11 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoin
 @pytest.fixture(scope="session")
 def codecs(checkpoints: dict[str, Checkpoint]) -> dict[str, Codec]:
     return {name: load_codec(checkpoint, name) for name, checkpoint in checkpoints.items()}
+
+
+@pytest.fixture(scope="session")
+def engine_graphs(codecs: dict[str, Codec]) -> EngineGraphs:
+    return EngineGraphs(codecs)
 
 
 @pytest.fixture(scope="session")

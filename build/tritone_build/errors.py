@@ -55,6 +55,22 @@ class UnknownCodecError(TritoneBuildError, KeyError):
         return str(self.args[0])
 
 
+class PrecisionError(TritoneBuildError, OverflowError):
+    """Weights that half precision cannot hold."""
+
+
+class ProfileError(TritoneBuildError, ValueError):
+    """Shapes that no engine can be built for."""
+
+
+class EngineError(TritoneBuildError, RuntimeError):
+    """TensorRT could not build an engine, or built another than was asked for."""
+
+
+class CompilerMissingError(EngineError, ImportError):
+    """No TensorRT here."""
+
+
 def _shortened(names: list[str], limit: int = 5) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

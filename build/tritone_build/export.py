@@ -2,10 +2,10 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx
 import onnx_ir as ir
@@ -14,13 +14,15 @@ import torch
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
-from tritone_build.roles import Role
+from tritone_build.role import Role
 
 __all__ = ["OPSET", "onnx_from_module", "write_onnx"]
 
 OPSET = 20
 _FOLD_LIMIT_ELEMENTS = 1 << 30
+_REFUSED = -(1 << 40)
 _DOMAIN = "tritone"
+_Expansion: TypeAlias = Callable[[Any, ir.Value, ir.Value, str, ir.Value], None]
 _REQUIRE = onnxscript.values.Op(
     onnxscript.values.Opset(_DOMAIN, 1),
     "Require",
@@ -66,7 +68,7 @@ def onnx_from_module(role: Role) -> onnx.ModelProto:
     assert exported is not None
     model = exported.model
     _simplify(model)
-    _expand_guards(model)
+    _expand_guards(model, _marking if role.engine else _failing)
     _name_axes(model, role)
     _add_defaults(model, role)
     model.metadata_props.update(role.metadata)
@@ -101,29 +103,45 @@ def _translate_require(length: Any, holds: Any, rule: str) -> Any:
     return _REQUIRE(length, holds, rule=rule)
 
 
-def _expand_guards(model: ir.Model) -> None:
-    """Replace each Require by a lookup that fails, under the rule's name, where the rule is broken.
-
-    index = 1 - min(holds); length + [0][index].
-    """
+def _expand_guards(model: ir.Model, expanded: _Expansion) -> None:
+    """Replace each Require by nodes that do something about a broken rule."""
     for node in list(model.graph):
         if node.domain != _DOMAIN:
             continue
         length, holds = node.inputs
-        rule = node.attributes["rule"].as_string()
+        assert length is not None
+        assert holds is not None
         tape = ir.tape.Tape()
-        one = _constant(tape, 1)
-        all_hold = tape.op(
-            "ReduceMin", [tape.op("Cast", [holds], {"to": ir.DataType.INT64})], {"keepdims": 0}
-        )
-        index = tape.op("Sub", [one, all_hold])
-        zero = tape.op("Gather", [_constant(tape, [0]), index], {"axis": 0}, name=rule)
-        tape.op("Add", [length, zero], output=ir.Value(name=node.outputs[0].name))
+        guarded = ir.Value(name=node.outputs[0].name)
+        expanded(tape, length, holds, node.attributes["rule"].as_string(), guarded)
         ir.convenience.replace_nodes_and_values(
             model.graph, node, [node], tape.nodes, node.outputs, tape.nodes[-1].outputs
         )
     model.graph.opset_imports.pop(_DOMAIN, None)
     model.opset_imports.pop(_DOMAIN, None)
+
+
+def _failing(tape: Any, length: ir.Value, holds: ir.Value, rule: str, guarded: ir.Value) -> None:
+    """A lookup that fails, under the rule's name: length + [0][1 - min(holds)]."""
+    all_hold = tape.op("ReduceMin", [tape.op("Cast", [holds], {"to": ir.DataType.INT64})], {"keepdims": 0})
+    index = tape.op("Sub", [_constant(tape, 1), all_hold])
+    zero = tape.op("Gather", [_constant(tape, [0]), index], {"axis": 0}, name=rule)
+    tape.op("Add", [length, zero], output=guarded)
+
+
+def _marking(tape: Any, length: ir.Value, holds: ir.Value, rule: str, guarded: ir.Value) -> None:
+    """A negative length, whatever is done to it, for the rows that break the rule.
+
+    On a GPU a lookup outside its table would read whatever is there.
+    """
+    rows = tape.op("Cast", [holds], {"to": ir.DataType.INT32})
+    rows = tape.op("Reshape", [rows, _constant(tape, [0, -1])])
+    rows = tape.op("ReduceMin", [rows, _constant(tape, [1])], {"keepdims": 1}, name=rule)
+    tape.op(
+        "Where",
+        [tape.op("Cast", [rows], {"to": ir.DataType.BOOL}), length, _constant(tape, [_REFUSED])],
+        output=guarded,
+    )
 
 
 def _constant(tape: Any, value: int | list[int]) -> ir.Value:

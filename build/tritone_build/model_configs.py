@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec
-from tritone_build.roles import Axes, Role
+from tritone_build.role import Axes, Role
 
 __all__ = ["MAX_STREAMS", "decode_config", "model_config", "model_name"]
 

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from tritone_build.codecs.base import Codec, first_codebooks
+from tritone_build.layers.wide import widened
 from tritone_build.state import Entry, Ring, State
 
-__all__ = ["DecodeStep", "EncodeStep", "Packing", "Step", "packing_of"]
+__all__ = ["DecodeStep", "EncodeStep", "OwnRows", "Packing", "Step", "packing_of"]
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,17 @@ class Part:
         """Of all entries."""
         return self.entries[0].dtype
 
-    def rows(self, past: Tensor, slot: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The entries of the streams in ``slot``."""
+    def rows(self, past: Tensor, slot: Tensor | None) -> Iterator[tuple[str, Tensor]]:
+        """The entries of the streams in ``slot``, or of all rows as they are."""
         if self.ring is not None:
-            rings, first = past.flatten(0, 1), slot * len(self.entries)
+            rings = past.flatten(0, 1)
             for layer, entry in enumerate(self.entries):
-                yield entry.name, rings.index_select(0, first + layer)
+                if slot is None:
+                    yield entry.name, past.select(1, layer)
+                else:
+                    yield entry.name, rings.index_select(0, slot * len(self.entries) + layer)
             return
-        rows = past.index_select(0, slot)
+        rows = past if slot is None else past.index_select(0, slot)
         pieces = torch.split(rows, [prod(entry.shape) for entry in self.entries], dim=1)
         for entry, piece in zip(self.entries, pieces, strict=True):
             yield entry.name, piece.reshape(-1, *entry.shape)
@@ -71,6 +75,20 @@ class Part:
         if self.ring is not None:
             return torch.stack(values, dim=1)
         return torch.cat([value.flatten(1) for value in values], dim=1)
+
+    def replaced(self, past: Tensor, new: Tensor, places: Tensor) -> Tensor:
+        """Rings [B, layers, ...] with the new steps at their places, INT64 [B, T]; the last counts.
+
+        As a product with zeros and ones, which is exact and which every compiler makes fast.
+        """
+        assert self.ring is not None
+        capacity, steps = self.ring.capacity, places.shape[1]
+        latest = torch.arange(steps) >= steps - capacity
+        goes_to = (places[:, :, None] == torch.arange(capacity)) & latest[:, None]
+        hit, moved = goes_to.any(1)[:, None, None], goes_to[:, None, None].to(new.dtype)
+        if self.ring.axis == len(self.shape) - 1:
+            return torch.where(hit[:, :, :, None], new @ moved, past)
+        return torch.where(hit[..., None], moved.transpose(3, 4) @ new, past)
 
 
 @dataclass(frozen=True)
@@ -85,8 +103,8 @@ class Packing:
         """Memory of one stream."""
         return sum(prod(part.shape) * part.dtype.itemsize for part in self.parts)
 
-    def state(self, network: nn.Module, pasts: Sequence[Tensor], slot: Tensor) -> State:
-        """The state of the streams in ``slot``."""
+    def state(self, network: nn.Module, pasts: Sequence[Tensor], slot: Tensor | None) -> State:
+        """The state of the streams in ``slot``, or of all rows as they are."""
         past = dict(row for part, t in zip(self.parts, pasts, strict=True) for row in part.rows(t, slot))
         return State(network, past)
 
@@ -94,6 +112,15 @@ class Packing:
         """``next`` of every part, then the places of rings."""
         places = (state.places[key] for key in self.places.values())
         return (*(part.joined(state.next) for part in self.parts), *places)
+
+    def complete(self, state: State, pasts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """``next`` of every part, rings whole."""
+        whole = []
+        for part, past in zip(self.parts, pasts, strict=True):
+            new = part.joined(state.next)
+            places = None if part.places is None else state.places[self.places[part.places]]
+            whole.append(new if places is None else part.replaced(past, new, places))
+        return tuple(whole)
 
 
 def packing_of(entries: Sequence[Entry]) -> Packing:
@@ -124,63 +151,90 @@ def _entries_of(network: nn.Module, frame: Tensor) -> list[Entry]:
 
 
 class Step(nn.Module):
-    """One call of live streams; ``rule`` says what a row that is not ``valid`` broke."""
+    """One call of live streams whose past lies in rows by number; ``rule`` says what is ``valid``.
 
-    packing: Packing
-    rule: str
+    ``network`` is what runs; ``made`` its answer to the data of a call. ``num_options`` inputs after the
+    data are the same for all rows.
+    """
+
+    num_options = 0
+
+    def __init__(self, codec: Codec, network: nn.Module, frame: Tensor, rule: str):
+        super().__init__()
+        self.geometry, self.quantizer, self.dtype = codec.geometry, codec.quantizer, codec.dtype
+        self.network, self.rule = network, rule
+        self.packing = packing_of(_entries_of(network, frame.to(codec.dtype)))
+
+    def made(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
+        """What the data give, and BOOL [B]: the rows that keep the rule."""
+        raise NotImplementedError
+
+    def forward(self, data: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        """See the module."""
+        options, (slot, *pasts) = others[: self.num_options], others[self.num_options :]
+        state = self.packing.state(self.network, pasts, slot)
+        return (*self.made(data, options, state), *self.packing.left(state))
 
 
 class DecodeStep(Step):
-    """See the module; a row with a token out of range gives NaN and is not valid."""
+    """Tokens [B, K, T] -> audio [B, T * hop]; NaN in the rows with a token out of range."""
 
     def __init__(self, codec: Codec):
-        super().__init__()
         g = codec.geometry
-        self.geometry, self.quantizer, self.decoder = g, codec.quantizer, codec.decoder
-        self.packing = packing_of(_entries_of(codec.decoder, torch.zeros(1, g.latent_dim, 1)))
-        self.rule = f"tokens must be in 0..{g.codebook_size - 1}"
+        rule = f"tokens must be in 0..{g.codebook_size - 1}"
+        super().__init__(codec, codec.decoder, torch.zeros(1, g.latent_dim, 1), rule)
 
-    def forward(self, tokens: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        """See the module."""
-        slot, *pasts = others
-        state = self.packing.state(self.decoder, pasts, slot)
-        in_range = (tokens >= 0) & (tokens < self.geometry.codebook_size)
+    def made(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        in_range = (data >= 0) & (data < self.geometry.codebook_size)
         valid = in_range.flatten(1).all(1)
-        latent = self.quantizer.dequantize(torch.where(in_range, tokens, 0))
-        audio = torch.where(valid[:, None], self.decoder(latent, state), torch.nan)
-        return (audio, valid, *self.packing.left(state))
+        latent = self.quantizer.dequantize(torch.where(in_range, data, 0))
+        audio = widened(self.network(latent.to(self.dtype), state))
+        return torch.where(valid[:, None], audio, torch.nan), valid
 
 
 class EncodeStep(Step):
-    """The same the other way: audio [B, n * hop] -> tokens [B, K, n]; audio must be finite.
+    """The same the other way: audio [B, n * hop] -> tokens [B, K, n]; -1 in rows that are not finite.
 
-    Where the codec allows fewer codebooks, K is the second input, INT64 [1, 1].
+    Where the codec allows fewer codebooks, K is an option, INT64 [1, 1], and all of them when left out.
     """
 
     def __init__(self, codec: Codec):
-        super().__init__()
-        self.geometry, self.quantizer, self.encoder = codec.geometry, codec.quantizer, codec.encoder
-        self.packing = packing_of(
-            _entries_of(codec.encoder, torch.zeros(1, 1, codec.geometry.samples_per_frame))
-        )
-        self.rule = "audio must be finite: no NaN, no infinity"
-        if self.takes_count:
-            self.rule += f"; num_codebooks must be in 1..{codec.geometry.num_codebooks}"
+        g = codec.geometry
+        rule = "audio must be finite: no NaN, no infinity"
+        if g.min_codebooks < g.num_codebooks:
+            rule += f"; num_codebooks must be in 1..{g.num_codebooks}"
+        super().__init__(codec, codec.encoder, torch.zeros(1, 1, g.samples_per_frame), rule)
+        self.num_options = int(g.min_codebooks < g.num_codebooks)
 
-    @property
-    def takes_count(self) -> bool:
-        """Whether the caller chooses the number of codebooks."""
-        return self.geometry.min_codebooks < self.geometry.num_codebooks
-
-    def forward(self, audio: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        """See the module."""
-        counts, (slot, *pasts) = others[: self.takes_count], others[self.takes_count :]
-        state = self.packing.state(self.encoder, pasts, slot)
-        finite = torch.isfinite(audio)
+    def made(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        finite, most = torch.isfinite(data), self.geometry.num_codebooks
         valid = finite.all(1)
-        tokens = self.quantizer.quantize(self.encoder(torch.where(finite, audio, 0.0)[:, None], state))
-        for count in counts:
-            most = self.geometry.num_codebooks
+        latent = self.network(torch.where(finite, data, 0.0)[:, None].to(self.dtype), state)
+        tokens = self.quantizer.quantize(widened(latent))
+        for count in options:
             valid = valid & ((count >= 1) & (count <= most))[:, 0]
             tokens = first_codebooks(tokens, count.clamp(1, most))
-        return (tokens, valid, *self.packing.left(state))
+        return torch.where(valid[:, None, None], tokens, -1), valid
+
+
+class OwnRows(nn.Module):
+    r"""The same call where each row of the batch brings its own past and takes away its whole next.
+
+    For servers that carry state as tensors (Triton's implicit state); without options::
+
+        tokens [B, K, T] ----> [  network, State  ] ---> audio [B, T * hop]
+        past_<part> [B, ...] /                      \--> next_<part> [B, ...]
+    """
+
+    def __init__(self, step: Step):
+        super().__init__()
+        self.step = step
+
+    def forward(self, data: Tensor, *pasts: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        packing = self.step.packing
+        state = packing.state(self.step.network, pasts, None)
+        made, _ = self.step.made(data, (), state)
+        return (made, *packing.complete(state, pasts))

@@ -41,7 +41,7 @@ class Settings:
     """What a run's result depends on; ``sentences`` is how many each voice speaks."""
 
     seed: int = 0
-    steps: int = 25000
+    steps: int = 20000
     batch: int = 8
     frames: int = 16
     learning_rate: float = 7e-4

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tritone_build.checkpoints import Checkpoint
 from tritone_build.errors import CheckpointMismatchError
 from tritone_build.layers.guard import require
+from tritone_build.layers.wide import widened
 from tritone_build.state import whole
 
 __all__ = [
@@ -131,7 +132,8 @@ class Quantizer(Protocol):
 class Codec:
     """A codec with its weights; ``decoder`` is latent -> [B, S], ``encoder`` [B, 1, S] -> latent.
 
-    Both are called with a :class:`tritone_build.state.State` after their input.
+    Both are called with a :class:`tritone_build.state.State` after their input, and compute in the dtype
+    of that input: ``dtype``. The quantizer is FP32 always.
     """
 
     name: str
@@ -140,6 +142,7 @@ class Codec:
     decoder: nn.Module
     encoder: nn.Module
     checkpoint_sha256: str
+    dtype: torch.dtype = torch.float32
 
 
 def _steps_within(length: Tensor, steps: int) -> Tensor:
@@ -183,11 +186,11 @@ class Vocoder(nn.Module):
 
     def __init__(self, codec: Codec):
         super().__init__()
-        self.hop, self.decoder = codec.geometry.samples_per_frame, codec.decoder
+        self.hop, self.decoder, self.dtype = codec.geometry.samples_per_frame, codec.decoder, codec.dtype
 
     def forward(self, latent: Tensor, latent_len: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        audio = whole(self.decoder, latent)
+        audio = widened(whole(self.decoder, latent.to(self.dtype)))
         audio_len = latent_len * self.hop
         return torch.where(_steps_within(audio_len, audio.shape[1]), audio, 0.0), audio_len
 
@@ -203,6 +206,7 @@ class Encoder(nn.Module):
     def __init__(self, codec: Codec):
         super().__init__()
         self.geometry, self.encoder, self.quantizer = codec.geometry, codec.encoder, codec.quantizer
+        self.dtype = codec.dtype
 
     def forward(
         self, audio: Tensor, audio_len: Tensor, num_codebooks: Tensor | None = None
@@ -221,7 +225,8 @@ class Encoder(nn.Module):
             tokens_len, torch.isfinite(audio) | ~sent, "audio must be finite: no NaN, no infinity"
         )
         padded = nn.functional.pad(torch.where(sent, audio, 0.0), (0, frames * hop - samples))
-        tokens = self.quantizer.quantize(whole(self.encoder, padded[:, None]))
+        latent = whole(self.encoder, padded[:, None].to(self.dtype))
+        tokens = self.quantizer.quantize(widened(latent))
         if num_codebooks is not None:
             most = self.geometry.num_codebooks
             in_range = (num_codebooks >= 1) & (num_codebooks <= most)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from tritone_build.layers.reach import Reach
 from tritone_build.layers.unfolded import neighbours, product
+from tritone_build.layers.wide import widened
 from tritone_build.state import State
 
 __all__ = ["Causal", "Centred", "Conv1d", "PadMode", "Padding", "UpsampleConv1d"]
@@ -123,7 +124,8 @@ class Conv1d(nn.Module):
         steps = x.shape[2] // self.stride
         x = self.padding(self, x, state)
         if self.weight.numel() < _MANY_WEIGHTS or self.stride > 1:
-            return functional.conv1d(x, self.weight, self.bias, self.stride, dilation=self.dilation)
+            weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+            return functional.conv1d(x, weight, bias, self.stride, dilation=self.dilation)
         return self._product(x, steps)
 
     def _product(self, x: Tensor, steps: int) -> Tensor:
@@ -175,7 +177,10 @@ class UpsampleConv1d(nn.Module):
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, C, T] -> [B, C', T * r]."""
         steps = x.shape[2] * self.rate
-        x = self.padding(self, x, state)
-        y = functional.conv1d(x, self.kernel(), self.bias.repeat_interleave(self.rate), groups=self.groups)
+        dtype, x = x.dtype, self.padding(self, x, state)
+        if self.groups > 1:  # so few products cost nothing, and the whole signal passes through them
+            x = widened(x)
+        kernel, bias = self.kernel().to(x.dtype), self.bias.to(x.dtype).repeat_interleave(self.rate)
+        y = functional.conv1d(x, kernel, bias, groups=self.groups).to(dtype)
         y = y.reshape(y.shape[0], -1, self.rate, y.shape[2]).transpose(2, 3).flatten(2)
         return y[..., self.trim : self.trim + steps] if self.trim else y

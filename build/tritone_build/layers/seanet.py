@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tritone_build.layers.unfolded import UnfoldedConv1d, UnfoldedUpsample
+from tritone_build.layers.wide import widened
 from tritone_build.state import State
 
 __all__ = ["SeanetConfig", "SeanetDecoder", "SeanetEncoder"]
@@ -33,7 +34,8 @@ class SeanetConfig:
 
 def elu(x: Tensor) -> Tensor:
     """X above 0, exp(x) - 1 below; in four operations, for ONNX Runtime's own Elu takes 2.5 times as long."""
-    return torch.maximum(x, x.clamp(_NEGLIGIBLE, 0.0).exp() - 1)
+    wide = widened(x)
+    return torch.maximum(wide, wide.clamp(_NEGLIGIBLE, 0.0).exp() - 1).to(x.dtype)
 
 
 class ResidualBlock(nn.Module):

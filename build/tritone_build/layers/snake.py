@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tritone_build.layers.wide import widened
+
 __all__ = ["HalfSnake", "LeakyReLU"]
 
 _EPSILON = 1e-9
@@ -36,5 +38,6 @@ class HalfSnake(nn.Module):
         """[B, C, T] -> [B, C, T]."""
         snakes = self.alpha.shape[1]
         snaked, rest = torch.split(x, [snakes, x.shape[1] - snakes], 1)
-        snaked = snaked + (self.alpha + _EPSILON).reciprocal() * torch.sin(self.alpha * snaked).square()
-        return torch.cat([snaked, functional.leaky_relu(rest, _SLOPE)], dim=1)
+        wide = widened(snaked)
+        wide = wide + (self.alpha + _EPSILON).reciprocal() * torch.sin(self.alpha * wide).square()
+        return torch.cat([wide.to(x.dtype), functional.leaky_relu(rest, _SLOPE)], dim=1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tritone_build.layers.reach import Reach
+from tritone_build.layers.wide import widened
 from tritone_build.state import TURN, Segment, State, Window
 
 __all__ = ["Transformer", "TransformerConfig"]
@@ -72,16 +73,18 @@ class Attention(nn.Module):
     ) -> Tensor:
         """[B, T, D] -> [B, T, D], times the layer scale [D]."""
         config, (cos, sin) = self.config, turned
-        heads = (x @ self.projection()).reshape(*x.shape[:2], 3 * config.num_heads, config.head_dim)
+        heads = (x @ self.projection().to(x.dtype)).reshape(
+            *x.shape[:2], 3 * config.num_heads, config.head_dim
+        )
         turning, values = torch.split(heads, [2 * config.num_heads, config.num_heads], 2)
         first, second = torch.split(turning, [config.head_dim // 2] * 2, 3)
-        turning = torch.cat([first * cos - second * sin, second * cos + first * sin], 3)
+        turning = torch.cat([first * cos - second * sin, second * cos + first * sin], 3).to(x.dtype)
         queries, keys = torch.split(turning, [config.num_heads] * 2, 2)
         segments = state.look_back(self, keys.permute(0, 2, 3, 1), values.transpose(1, 2), window)
         queries = queries.transpose(1, 2)
         scores = torch.cat([queries @ segment.keys + segment.bias for segment in segments], 3)
-        seen = _weighted(scores.softmax(3), segments)
-        return seen.transpose(1, 2).flatten(2) @ (self.out_weight * scale[:, None]).T
+        seen = _weighted(widened(scores).softmax(3).to(x.dtype), segments)
+        return seen.transpose(1, 2).flatten(2) @ (self.out_weight * scale[:, None]).T.to(x.dtype)
 
 
 def _weighted(weights: Tensor, segments: list[Segment]) -> Tensor:
@@ -92,6 +95,11 @@ def _weighted(weights: Tensor, segments: list[Segment]) -> Tensor:
     for segment in others:
         seen = seen + weights.narrow(3, past, segment.keys.shape[3]) @ segment.values
     return seen
+
+
+def _normalized(norm: nn.Module, x: Tensor) -> Tensor:
+    normalized: Tensor = norm(widened(x))
+    return normalized.to(x.dtype)
 
 
 class TransformerLayer(nn.Module):
@@ -109,9 +117,9 @@ class TransformerLayer(nn.Module):
 
     def forward(self, x: Tensor, state: State, window: Window, turned: tuple[Tensor, Tensor]) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        x = x + self.attention(self.norm1(x), state, window, turned, self.scale1)
-        hidden = functional.gelu(self.norm2(x) @ self.up_weight.T)
-        return x + hidden @ (self.down_weight * self.scale2[:, None]).T
+        x = x + self.attention(_normalized(self.norm1, x), state, window, turned, self.scale1)
+        hidden = functional.gelu(_normalized(self.norm2, x) @ self.up_weight.T.to(x.dtype))
+        return x + hidden @ (self.down_weight * self.scale2[:, None]).T.to(x.dtype)
 
 
 class Transformer(nn.Module):

@@ -33,8 +33,8 @@ def neighbours(x: Tensor, steps: int, count: int, dilation: int = 1) -> Tensor:
 
 def product(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """[B, T, C] @ [C, C'] + [C'], over rows and steps at once."""
-    flat = x.flatten(0, 1)
-    y = flat @ matrix if bias is None else torch.addmm(bias, flat, matrix)
+    flat, matrix = x.flatten(0, 1), matrix.to(x.dtype)
+    y = flat @ matrix if bias is None else torch.addmm(bias.to(x.dtype), flat, matrix)
     return y.reshape(x.shape[0], x.shape[1], -1)
 
 
@@ -88,7 +88,7 @@ class UnfoldedConv1d(nn.Module):
         parts = product(x, matrix, None)
         first, *others = (parts.narrow(1, n, steps).narrow(2, n * size, size) for n in range(count))
         y = sum(others, first)
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + self.bias.to(x.dtype)
 
 
 class _Upsample(nn.Module):
@@ -145,7 +145,7 @@ class DepthwiseUpsample(_Upsample):
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, T, C] -> [B, T * r, C]."""
-        steps, taps = x.shape[1], self.weight[:, 0].T
+        steps, taps = x.shape[1], self.weight[:, 0].T.to(x.dtype)
         now, before = taps[: self.rate], taps[self.rate :]
         x = state.extend(self, x, 1, axis=1)
         y = x.narrow(1, 1, steps)[:, :, None] * now + x.narrow(1, 0, steps)[:, :, None] * before

@@ -1,0 +1,69 @@
+"""Half precision: which codec computes in it, and which weights do not fit.
+
+Networks compute in the dtype of their input and keep in FP32 what FP16 cannot hold (see
+:mod:`tritone_build.layers.wide`), so a codec in FP16 is the same codec with another dtype: its graph is
+strongly typed as it is traced, weights are rounded once, after everything that folds into them, and the
+state of its streams is FP16 without being told.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tritone_build.codecs.base import Codec
+from tritone_build.errors import PrecisionError
+
+__all__ = ["Unfit", "halved", "unfit_weights"]
+
+_FP16 = torch.finfo(torch.float16)
+_SMALLEST = _FP16.tiny * _FP16.eps
+"""Of FP16's numbers that are not zero; what is below half of it becomes zero."""
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """A weight with values that FP16 makes infinite (``above``) or zero (``below``)."""
+
+    name: str
+    count: int
+    above: int
+    below: int
+
+    def __str__(self) -> str:
+        lost = [(self.above, f"above {_FP16.max:.0f}"), (self.below, f"below {_SMALLEST / 2:.1e}")]
+        return f"{self.name}: " + ", ".join(f"{n} of {self.count} values {what}" for n, what in lost if n)
+
+
+def halved(codec: Codec) -> Codec:
+    """The codec with networks that compute in FP16.
+
+    Raises:
+        PrecisionError: weights would become infinite; names them.
+    """
+    infinite = [str(unfit) for unfit in unfit_weights(codec) if unfit.above]
+    if infinite:
+        raise PrecisionError(
+            f"{codec.name}: weights do not fit FP16: {'; '.join(infinite)}; serve this checkpoint in FP32, "
+            "with the cpu target"
+        )
+    return replace(codec, dtype=torch.float16)
+
+
+def unfit_weights(codec: Codec) -> list[Unfit]:
+    """Weights of both networks that FP16 changes beyond rounding."""
+    return [unfit for name, weight in _weights(codec) if (unfit := _unfit(name, weight)) is not None]
+
+
+def _weights(codec: Codec) -> Iterator[tuple[str, Tensor]]:
+    for part, network in (("decoder", codec.decoder), ("encoder", codec.encoder)):
+        for name, parameter in network.named_parameters():
+            yield f"{part}.{name}", parameter
+
+
+def _unfit(name: str, weight: Tensor) -> Unfit | None:
+    size = weight.detach().abs()
+    above = int((size > _FP16.max).sum())
+    below = int(((size > 0) & (size <= _SMALLEST / 2)).sum())
+    return Unfit(name, weight.numel(), above, below) if above or below else None
