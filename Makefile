@@ -10,12 +10,13 @@ COMPILED := pesq==0.0.4
 BIN := .venv/bin
 READY := .venv/.ready
 PAGE := .venv/.page
+ENGINES := .venv/.engines
 SOURCES := build/tritone_build client/tritone_client scripts backends/onnxruntime tests
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models serve page fidelity bench load train clean
+.PHONY: help demo test lint format models engines serve page fidelity bench load train clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -38,10 +39,15 @@ $(PAGE): $(READY) requirements-page.txt
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-page.txt -e 'client[page]'
 	@touch $@
 
+$(ENGINES): $(READY) requirements-engines.txt
+	@echo "setting up TensorRT-RTX (once) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-engines.txt
+	@touch $@
+
 demo: $(READY) ## serve a codec, encode speech, decode the tokens, compare with the reference
 	@$(BIN)/python scripts/demo.py --codec $(CODEC) --audio $(AUDIO) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
 
-test: $(PAGE) ## run the tests, on the real server
+test: $(PAGE) $(ENGINES) ## run the tests, on the real server
 	@$(BIN)/python -m pytest -q
 
 lint: $(PAGE) ## check style and types
@@ -55,6 +61,9 @@ format: $(READY) ## rewrite the sources in the house style
 
 models: $(READY) ## build CODEC's models from CHECKPOINT (default: the published one, from the hub or with the package)
 	@$(BIN)/tritone-build models $(CODEC) --repository $(REPOSITORY) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
+
+engines: $(ENGINES) ## compile CODEC's models with TensorRT, in FP16, into model_repository
+	@$(BIN)/tritone-build engines $(CODEC) --repository model_repository $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
 
 serve: $(READY) ## serve CODEC on loopback until interrupted
 	@$(BIN)/python scripts/serve.py $(CODEC) --repository $(REPOSITORY)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tritone_build.codecs import FAMILIES, VARIANTS, load_codec, open_published, variant
+from tritone_build.engines_cli import add_commands
 from tritone_build.errors import CheckpointError, TritoneBuildError
 from tritone_build.fixtures import write_fixture
 from tritone_build.repository import is_current, model_names, write_repository
@@ -22,6 +23,8 @@ examples:
   tritone-build codecs                                     what can be built, and from which checkpoint
   tritone-build models nanocodec                           fetch the published checkpoint and build it
   tritone-build models --checkpoint my-finetune.nemo       the codec is recognised by its geometry
+  tritone-build engines nanocodec --dry-run                what TensorRT would compile, as trtexec commands
+  tritone-build engines nanocodec --compiler tensorrt_rtx  compile it, without a GPU too
   tritone-build inspect my-finetune.nemo                   what a checkpoint holds
   tritone-build fixture nanocodec noise.nemo --seed 1      random weights in the published format
   tritone-build fixture mimi noise.safetensors --layout kyutai
@@ -66,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--dry-run", action="store_true", help="check the checkpoint, say what would be written"
     )
+
+    add_commands(commands)
 
     inspect = commands.add_parser("inspect", help="show what a checkpoint holds")
     inspect.set_defaults(run=_inspect)

@@ -7,7 +7,16 @@ from tritonclient.grpc import model_config_pb2 as pb
 from tritone_build.codecs.base import Codec
 from tritone_build.role import Axes, Role
 
-__all__ = ["MAX_STREAMS", "decode_config", "model_config", "model_name"]
+__all__ = [
+    "IDLE_LIMIT_US",
+    "MAX_STREAMS",
+    "add_parameters",
+    "add_tensors",
+    "decode_config",
+    "model_config",
+    "model_name",
+    "parameters",
+]
 
 MAX_BATCH_SIZE = 64
 MAX_STEP_BATCH_SIZE = 16
@@ -57,23 +66,25 @@ def model_config(codec: Codec, role: Role) -> pb.ModelConfig:
         max_batch_size=MAX_BATCH_SIZE if role.packing is None else MAX_STEP_BATCH_SIZE,
         instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)],
     )
-    _add_tensors(config, role.inputs, role.outputs)
-    _add_parameters(config, parameters(codec, role.name))
+    add_tensors(config, role.inputs, role.outputs)
+    add_parameters(config, parameters(codec, role.name))
     if role.name == "dequantize":
         # A table lookup: waking a second thread would take longer than the work.
-        _add_parameters(config, {"intra_op_thread_count": "1"})
+        add_parameters(config, {"intra_op_thread_count": "1"})
     if role.packing is not None:
         _add_sequences(config)
         limits = {"max_streams": str(MAX_STREAMS), "idle_limit_ms": str(IDLE_LIMIT_US // 1000)}
-        _add_parameters(config, limits | {"state_bytes": str(role.packing.state_bytes)})
+        add_parameters(config, limits | {"state_bytes": str(role.packing.state_bytes)})
     return config
 
 
-def decode_config(codec: Codec, dequantize: Role, vocoder: Role) -> pb.ModelConfig:
-    """Config of the ensemble that turns tokens into audio."""
+def decode_config(
+    codec: Codec, dequantize: Role, vocoder: Role, max_batch_size: int = MAX_BATCH_SIZE
+) -> pb.ModelConfig:
+    """Config of the ensemble that turns tokens into audio; no larger batches than its models take."""
     name = model_name(codec.name, "decode")
-    config = pb.ModelConfig(name=name, platform="ensemble", max_batch_size=MAX_BATCH_SIZE)
-    _add_tensors(config, dequantize.inputs, vocoder.outputs)
+    config = pb.ModelConfig(name=name, platform="ensemble", max_batch_size=max_batch_size)
+    add_tensors(config, dequantize.inputs, vocoder.outputs)
     for role in (dequantize, vocoder):
         config.ensemble_scheduling.step.add(
             model_name=model_name(codec.name, role.name),
@@ -81,7 +92,7 @@ def decode_config(codec: Codec, dequantize: Role, vocoder: Role) -> pb.ModelConf
             input_map={name: name for name in role.inputs},
             output_map={name: name for name in role.outputs},
         )
-    _add_parameters(config, parameters(codec, "decode"))
+    add_parameters(config, parameters(codec, "decode"))
     return config
 
 
@@ -92,7 +103,7 @@ def _add_sequences(config: pb.ModelConfig) -> None:
     batching.oldest.max_candidate_sequences = _CANDIDATES
 
 
-def _add_tensors(config: pb.ModelConfig, inputs: Mapping[str, Axes], outputs: Mapping[str, Axes]) -> None:
+def add_tensors(config: pb.ModelConfig, inputs: Mapping[str, Axes], outputs: Mapping[str, Axes]) -> None:
     """What callers see; a step's state stays between the model and the backend."""
     for name in [name for name in inputs if name in _DTYPES]:
         config.input.add(
@@ -107,6 +118,7 @@ def _dims(axes: Axes) -> list[int]:
     return [-1 if isinstance(axis, str) else axis for axis in axes[1:]]
 
 
-def _add_parameters(config: pb.ModelConfig, values: Mapping[str, str]) -> None:
+def add_parameters(config: pb.ModelConfig, values: Mapping[str, str]) -> None:
+    """Strings for clients and backends."""
     for key, value in values.items():
         config.parameters[key].string_value = value

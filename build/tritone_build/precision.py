@@ -63,6 +63,8 @@ def _weights(codec: Codec) -> Iterator[tuple[str, Tensor]]:
 
 
 def _unfit(name: str, weight: Tensor) -> Unfit | None:
+    if weight.is_meta:
+        return None
     size = weight.detach().abs()
     above = int((size > _FP16.max).sum())
     below = int(((size > 0) & (size <= _SMALLEST / 2)).sum())

@@ -9,26 +9,26 @@ Tensor names are those of the ONNX files, so nothing has to be mapped::
     audio              -> [<codec>_encode_stream] -> tokens     (each where the network is causal)
 """
 
-import hashlib
-import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import onnx
 from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec
+from tritone_build.engine_configs import engine_configs
 from tritone_build.export import onnx_from_module, write_onnx
+from tritone_build.manifests import fingerprint, read_manifest, sha256_of, write_manifest
 from tritone_build.model_configs import decode_config, model_config, model_name
-from tritone_build.roles import role_names, roles
+from tritone_build.role import Role
+from tritone_build.roles import Target, role_names, roles
 
-__all__ = ["fingerprint", "is_current", "model_names", "write_repository"]
+__all__ = ["ONNX_FILE", "configs_of", "is_current", "model_names", "write_configs", "write_repository"]
 
-_BUILDERS = ("layers/*.py", "codecs/*.py", "*.py")
-_NO_BUILDERS = ("cli.py", "errors.py", "fidelity.py", "fixtures.py")
-ONNX_FILE, MANIFEST = "model.onnx", "manifest.json"
+ONNX_FILE = "model.onnx"
 
 
 def model_names(codec: Codec) -> dict[str, str]:
@@ -36,55 +36,71 @@ def model_names(codec: Codec) -> dict[str, str]:
     return {role: model_name(codec.name, role) for role in (*role_names(codec), "decode")}
 
 
-def fingerprint(checkpoint_sha256: str) -> dict[str, str]:
-    """What a built model depends on: its checkpoint and the sources that turn it into a graph."""
-    root = Path(__file__).parent
-    sources = hashlib.sha256()
-    for path in sorted({path for pattern in _BUILDERS for path in root.glob(pattern)}):
-        if path.name in _NO_BUILDERS:
-            continue
-        sources.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    return {"checkpoint_sha256": checkpoint_sha256, "builder_sha256": sources.hexdigest()}
-
-
-def is_current(repository: Path, codec: Codec) -> bool:
+def is_current(repository: Path, codec: Codec, target: Target = "cpu") -> bool:
     """Whether every model of the codec is there, built from this checkpoint by this code."""
-    wanted = fingerprint(codec.checkpoint_sha256)
+    wanted = {"target": target, **fingerprint(codec.checkpoint_sha256)}
     for role, name in model_names(codec).items():
-        manifest = repository / name / "1" / MANIFEST
-        if not manifest.exists() or not wanted.items() <= json.loads(manifest.read_text()).items():
+        version = repository / name / "1"
+        if not wanted.items() <= read_manifest(version).items():
             return False
-        if role != "decode" and not manifest.with_name(ONNX_FILE).exists():
+        if role != "decode" and not (version / ONNX_FILE).exists():
             return False
     return True
 
 
-def write_repository(codec: Codec, repository: Path, progress: Callable[[str], None]) -> list[Path]:
+def configs_of(codec: Codec, parts: Sequence[Role], target: Target) -> dict[str, pb.ModelConfig]:
+    """Configs by role, the ensemble last."""
+    if target == "tensorrt":
+        return engine_configs(codec, parts)
+    configs = {role.name: model_config(codec, role) for role in parts}
+    return configs | {"decode": decode_config(codec, parts[0], parts[1])}
+
+
+def write_configs(configs: Mapping[str, pb.ModelConfig], repository: Path) -> None:
+    """A ``config.pbtxt`` for each model."""
+    for config in configs.values():
+        folder = repository / config.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.pbtxt").write_text(text_format.MessageToString(config))
+
+
+def write_repository(
+    codec: Codec, repository: Path, progress: Callable[[str], None], target: Target = "cpu"
+) -> tuple[Role, ...]:
     """Export every model of a codec and write its folder; manifests last, so half a build shows.
+
+    For TensorRT the graphs are what its engines are compiled from (:mod:`tritone_build.engines`).
 
     Args:
         codec: with its weights.
         repository: folder that Triton serves; made if missing, other codecs in it are left alone.
         progress: called with the name of each model before it is built.
+        target: which server it is for.
     """
-    parts = roles(codec)
-    configs = {role.name: model_config(codec, role) for role in parts}
-    configs["decode"] = decode_config(codec, parts[0], parts[1])
-    folders = [repository / config.name for config in configs.values()]
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    parts = roles(codec, target)
+    configs = configs_of(codec, parts, target)
+    for config in configs.values():
+        shutil.rmtree(repository / config.name, ignore_errors=True)
     for role in parts:
         name = configs[role.name].name
         progress(name)
         write_onnx(onnx_from_module(role), repository / name / "1" / ONNX_FILE)
-    for config, folder in zip(configs.values(), folders, strict=True):
-        (folder / "1").mkdir(parents=True, exist_ok=True)
-        (folder / "config.pbtxt").write_text(text_format.MessageToString(config))
-        manifest = {
-            "codec": codec.name,
-            "geometry": asdict(codec.geometry),
-            "onnx": onnx.__version__,
-            **fingerprint(codec.checkpoint_sha256),
-        }
-        (folder / "1" / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-    return folders
+    write_configs(configs, repository)
+    for role_name, config in configs.items():
+        version = repository / config.name / "1"
+        version.mkdir(exist_ok=True)
+        write_manifest(version, _manifest(codec, role_name, target, version / ONNX_FILE))
+    return parts
+
+
+def _manifest(codec: Codec, role: str, target: Target, graph: Path) -> dict[str, object]:
+    hashed = {"onnx_sha256": sha256_of(graph)} if graph.exists() else {}
+    return {
+        "codec": codec.name,
+        "role": role,
+        "target": target,
+        "geometry": asdict(codec.geometry),
+        "onnx": onnx.__version__,
+        **hashed,
+        **fingerprint(codec.checkpoint_sha256),
+    }

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.errors import (
@@ -87,6 +88,7 @@ class Sequenced:
         output: what it answers with.
         arrays: inputs for a piece.
         info: what the server says about its streams.
+        end_steps: time steps of silence that end the sequence: models that take no empty input need some.
     """
 
     def __init__(
@@ -96,9 +98,11 @@ class Sequenced:
         output: str,
         arrays: Callable[[NDArray[Any]], Arrays],
         info: StreamInfo,
+        end_steps: int = 0,
     ):
         self._link, self._model, self._output, self._arrays = link, model, output, arrays
-        self._nothing: NDArray[Any] | None = None
+        self._end_steps = end_steps
+        self._last: NDArray[Any] | None = None
         self._id = 1 + secrets.randbelow(2**63 - 1)  # a guessed id would let others into the stream
         # A start that waits for a slot beyond the idle limit is answered and its sequence ended at once.
         self._timeout_us = int(500 * min(info.idle_limit_ms, 2000 * link.timeout_s))
@@ -106,7 +110,8 @@ class Sequenced:
 
     def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
         """The answer to the next request of the sequence, which the first one starts."""
-        first, self._held, self._nothing = self._nothing is None, True, data[..., :0]
+        first, self._held = self._last is None, True
+        self._last = np.zeros((*data.shape[:-1], self._end_steps), data.dtype)
         place = Place(self._id, start=first, timeout_us=self._timeout_us if first else None)
         request = self._request(data, place)
         try:
@@ -136,8 +141,8 @@ class Sequenced:
         return request_of(self._model, self._arrays(data), self._output, place)
 
     def _ending(self) -> Any:
-        assert self._nothing is not None, "a request came before"
-        return self._request(self._nothing, Place(self._id, end=True))
+        assert self._last is not None, "a request came before"
+        return self._request(self._last, Place(self._id, end=True))
 
     def _exchanged(self, request: Any, timeout_s: float | None = None) -> Steps[Any]:
         try:

@@ -16,7 +16,8 @@ class CodecInfo:
 
     ``lookaround_frames`` is how far the model looks to either side of a frame; a ``causal`` one
     looks to the past only. ``min_frames`` and ``min_samples`` are the least it takes. Tokens have
-    ``min_codebooks`` to ``num_codebooks`` rows; encoding gives ``default_codebooks`` unless told.
+    ``min_codebooks`` to ``num_codebooks`` rows; encoding gives ``default_codebooks`` unless told. A model
+    with ``encoded_codebooks`` cannot be told and always gives so many, of which the first are kept.
     """
 
     name: str
@@ -31,6 +32,7 @@ class CodecInfo:
     checkpoint_sha256: str
     min_codebooks: int
     default_codebooks: int
+    encoded_codebooks: int | None = None
 
     @classmethod
     def from_parameters(cls, name: str, model: str, parameters: Mapping[str, str]) -> "CodecInfo":
@@ -46,9 +48,10 @@ class CodecInfo:
                 min_samples=int(parameters["min_samples"]),
                 lookaround_frames=int(parameters["lookaround_frames"]),
                 causal=parameters["causal"] == "true",
-                checkpoint_sha256=parameters["checkpoint_sha256"],
+                checkpoint_sha256=parameters.get("checkpoint_sha256", ""),
                 min_codebooks=int(parameters.get("min_codebooks", parameters["num_codebooks"])),
                 default_codebooks=int(parameters.get("default_codebooks", parameters["num_codebooks"])),
+                encoded_codebooks=int(parameters.get("encoded_codebooks", 0)) or None,
             )
 
     @property
@@ -67,12 +70,13 @@ class StreamInfo:
     """What a server says about the live streams of one model.
 
     It takes ``max_streams`` at a time, each of which costs it ``state_bytes``, and ends one that was
-    silent for ``idle_limit_ms``.
+    silent for ``idle_limit_ms``. A stream ends with a request of ``end_frames``, whose answer nobody hears.
     """
 
     max_streams: int
     state_bytes: int
     idle_limit_ms: int
+    end_frames: int = 0
 
     @classmethod
     def from_parameters(cls, model: str, parameters: Mapping[str, str]) -> "StreamInfo":
@@ -82,6 +86,7 @@ class StreamInfo:
                 max_streams=int(parameters["max_streams"]),
                 state_bytes=int(parameters["state_bytes"]),
                 idle_limit_ms=int(parameters["idle_limit_ms"]),
+                end_frames=int(parameters.get("end_frames", 0)),
             )
 
 

@@ -77,6 +77,11 @@ class AudioIntake:
         checks.refuse_few_samples(total, self._info)
 
 
+def _first_rows(answer: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
+    """Of tokens [K, T] as many codebooks as ``like`` has; audio as it is."""
+    return answer[: len(like)] if like.ndim > 1 else answer
+
+
 class Live:
     """One stream.
 
@@ -128,7 +133,7 @@ class Live:
         kept = [self._nothing]
         try:
             for piece in pieces:
-                answer = yield from self._carrier.send(piece.data)
+                answer = _first_rows((yield from self._carrier.send(piece.data)), self._nothing)
                 kept.append(answer[..., piece.start * self._steps : piece.stop * self._steps])
         except BaseException as error:
             interrupted = StreamClosedError(

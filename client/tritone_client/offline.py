@@ -38,12 +38,13 @@ def encoded(
 ) -> Steps[Results]:
     """Tokens [K, T] of each audio [S]."""
     info = yield from served.info(ENCODE)
-    checked_codebooks(num_codebooks, info)
+    books = checked_codebooks(num_codebooks, info)
     checked = [checked_audio(each, sample_rate_hz, info, resampled) for each in many]
     if (yield from _better_as_streams(served, ENCODE, checked)):
         rate_hz = info.sample_rate_hz
         return (yield from _as_streams(checked, lambda: served.encode_stream(rate_hz, num_codebooks)))
-    return (yield from _in_windows(served, ENCODE, checked, choice(num_codebooks, info)))
+    found = yield from _in_windows(served, ENCODE, checked, choice(num_codebooks, info))
+    return [tokens[:books] for tokens in found]
 
 
 def _better_as_streams(served: Served, role: Role, checked: Results) -> Steps[bool]:

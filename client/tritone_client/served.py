@@ -152,6 +152,7 @@ class Served:
                 role.output,
                 lambda data: {role.input: data[None], **more},
                 stream,
+                stream.end_frames * steps,
             )
         else:
             after, least = (
@@ -172,8 +173,8 @@ def whole(role: Role, data: NDArray[Any], more: Arrays) -> Arrays:
 
 
 def choice(num_codebooks: int | None, info: CodecInfo) -> Arrays:
-    """The input that chooses how many codebooks; models of codecs without a choice do not have it."""
-    if num_codebooks is None or info.min_codebooks == info.num_codebooks:
+    """The input that chooses how many codebooks; models without a choice do not have it."""
+    if num_codebooks is None or info.encoded_codebooks or info.min_codebooks == info.num_codebooks:
         return {}
     return {"num_codebooks": np.array([[num_codebooks]], dtype=np.int64)}
 

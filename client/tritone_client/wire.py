@@ -20,6 +20,7 @@ __all__ = [
     "answer_of",
     "request_of",
     "typed",
+    "unmarked",
 ]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -79,10 +80,28 @@ def request_of(model: str, arrays: Arrays, output: str, place: Place | None = No
 
 
 def answer_of(response: Any) -> NDArray[Any]:
-    """The one output that was asked for, read only, without its batch axis."""
+    """The one output that was asked for, read only, without its batch axis.
+
+    Raises:
+        ServerRefusedError: the model marked it as refused.
+    """
     tensor = response.outputs[0]
     flat: NDArray[Any] = np.frombuffer(response.raw_output_contents[0], triton_to_np_dtype(tensor.datatype))
     answer: NDArray[Any] = flat.reshape(tensor.shape)[0]
+    return unmarked(answer, response.model_name)
+
+
+def unmarked(answer: NDArray[Any], model: str) -> NDArray[Any]:
+    """The answer, unless it is a mark: engines cannot fail, so they answer NaN or -1 to what they refuse.
+
+    Raises:
+        ServerRefusedError: it is.
+    """
+    first = answer[..., :1]  # a refused answer is marked throughout
+    if first.size and bool(np.isnan(first).any() if first.dtype.kind == "f" else (first < 0).any()):
+        raise ServerRefusedError(
+            f"model {model} refused the request: its tokens are out of range or its audio is not finite"
+        )
     return answer
 
 

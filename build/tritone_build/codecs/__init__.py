@@ -11,7 +11,7 @@ from tritone_build.codecs import mimi, nemo
 from tritone_build.codecs.base import Codec, Family, Variant
 from tritone_build.errors import CheckpointError, UnknownCodecError
 
-__all__ = ["FAMILIES", "VARIANTS", "family_of", "load_codec", "open_published", "variant"]
+__all__ = ["FAMILIES", "VARIANTS", "family_of", "load_codec", "open_published", "outline_of", "variant"]
 
 FAMILIES: tuple[Family, ...] = (nemo, mimi)
 VARIANTS = {variant.name: variant for family in FAMILIES for variant in family.VARIANTS}
@@ -55,6 +55,12 @@ def family_of(checkpoint: Checkpoint) -> Family:
         f"{checkpoint.source}: a checkpoint of no known codec; its configuration has "
         f"{sorted(checkpoint.config)}"
     )
+
+
+def outline_of(published: Variant) -> Codec:
+    """A published codec without weights, on the meta device: its geometry, and the shapes of its models."""
+    family = next(family for family in FAMILIES if published in family.VARIANTS)
+    return family.outline(published.name, published.config)
 
 
 def load_codec(checkpoint: Checkpoint, name: str | None = None) -> Codec:

@@ -105,6 +105,10 @@ class Family(Protocol):
         """The codec with its weights, loaded strictly."""
         ...
 
+    def outline(self, name: str, config: Mapping[str, Any]) -> "Codec":
+        """The codec that ``config`` describes without weights, on the meta device."""
+        ...
+
     def seeded_tensors(self, config: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
         """Random weights of the network that ``config`` describes, under their published names."""
         ...

@@ -29,6 +29,7 @@ __all__ = [
     "WEIGHT_NORM",
     "in_layout",
     "load",
+    "outline",
     "recognises",
     "seeded_tensors",
     "variant_of",
@@ -152,6 +153,17 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
     if layout == "safetensors":
         tensors = mimi_names.to_kyutai(tensors, published, heads)
     network.assign(tensors)
+    return _codec(name, config, network, checkpoint.sha256)
+
+
+def outline(name: str, config: Mapping[str, Any]) -> Codec:
+    """The codec without weights, on the meta device."""
+    parsed = parse(config)
+    with torch.device("meta"):
+        return _codec(name, parsed, Network(parsed), "")
+
+
+def _codec(name: str, config: MimiConfig, network: Network, checkpoint_sha256: str) -> Codec:
     network.eval().requires_grad_(False)
     return Codec(
         name=name,
@@ -159,7 +171,7 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
         quantizer=network.quantizer,
         decoder=network.decoder,
         encoder=network.encoder,
-        checkpoint_sha256=checkpoint.sha256,
+        checkpoint_sha256=checkpoint_sha256,
     )
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Network",
     "in_layout",
     "load",
+    "outline",
     "published_tensors",
     "recognises",
     "seeded_tensors",
@@ -169,6 +170,17 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
         network = Network(config)
     names = network.published_names()
     assign_strictly(network, names, tensors, _quantizer_tensors(config), checkpoint.source)
+    return _codec(name, config, network, checkpoint.sha256)
+
+
+def outline(name: str, config: Mapping[str, Any]) -> Codec:
+    """The codec without weights, on the meta device."""
+    parsed = parse(config)
+    with torch.device("meta"):
+        return _codec(name, parsed, Network(parsed), "")
+
+
+def _codec(name: str, config: NemoConfig, network: Network, checkpoint_sha256: str) -> Codec:
     network.eval().requires_grad_(False)
     return Codec(
         name=name,
@@ -176,7 +188,7 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
         quantizer=FiniteScalarQuantizer(config.num_groups, config.levels),
         decoder=network.audio_decoder,
         encoder=network.audio_encoder,
-        checkpoint_sha256=checkpoint.sha256,
+        checkpoint_sha256=checkpoint_sha256,
     )
 
 

@@ -1,0 +1,165 @@
+"""TensorRT, in either of its forms, behind Polygraphy.
+
+``tensorrt`` needs the GPU it builds for; ``tensorrt_rtx`` builds for GPUs that are elsewhere. A process uses
+one of them, since Polygraphy decides when it is imported.
+"""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from tritone_build.errors import CompilerMissingError, EngineError
+from tritone_build.profiles import Shapes
+
+__all__ = ["Capability", "Compiler", "CompilerName", "Network", "capability_here", "find_compiler"]
+
+CompilerName: TypeAlias = Literal["auto", "tensorrt", "tensorrt_rtx"]
+Capability: TypeAlias = tuple[int, int]
+"""Of a GPU: (8, 9) is Ada."""
+
+_POLYGRAPHY_RTX = "POLYGRAPHY_USE_TENSORRT_RTX"
+_HINTS = {
+    "tensorrt": "it comes with NVIDIA's containers (nvcr.io/nvidia/tritonserver, see deploy/)",
+    "tensorrt_rtx": "'make engines' installs it, as does 'pip install tensorrt_rtx polygraphy'",
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A parsed network: Polygraphy's (builder, network, parser)."""
+
+    parsed: Any
+
+    @property
+    def definition(self) -> Any:
+        """TensorRT's INetworkDefinition."""
+        return self.parsed[1]
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A TensorRT of some version; ``capabilities`` are the GPUs it builds for, empty for the one here."""
+
+    name: str
+    trt: Any
+    capabilities: tuple[Capability, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Of TensorRT."""
+        return str(self.trt.__version__)
+
+    def targets(self) -> list[Capability]:
+        """Compute capabilities that its engines run on: those asked for, else the GPU's of this machine.
+
+        TensorRT-RTX, asked for none, builds for all it knows: an empty list.
+        """
+        if self.capabilities or self.name == "tensorrt_rtx":
+            return list(self.capabilities)
+        return [capability_here()]
+
+    def parse(self, path: Path) -> Network:
+        """The network of an ONNX file, strongly typed.
+
+        Raises:
+            EngineError: names the node that TensorRT refuses.
+        """
+        backend = import_module("polygraphy.backend.trt")
+        try:
+            return Network(backend.network_from_onnx_path(str(path), strongly_typed=True))
+        except Exception as error:
+            raise EngineError(f"{path}: TensorRT {self.version} refuses {self._refused(path)}") from error
+
+    def _refused(self, path: Path) -> str:
+        logger = self.trt.Logger(self.trt.Logger.INTERNAL_ERROR)
+        network = self.trt.Builder(logger).create_network()  # held: the parser does not hold it
+        parser = self.trt.OnnxParser(network, logger)
+        parser.parse_from_file(str(path))
+        errors = [parser.get_error(number) for number in range(parser.num_errors)]
+        told = [f"node {e.node_name() or e.node()} ({e.node_operator()}): {e.desc()}" for e in errors]
+        return "; ".join(told) or "it, without a reason"
+
+    def build(self, network: Network, profiles: Sequence[Shapes], memory_bytes: int, cache: Path) -> bytes:
+        """The engine, for profiles of shapes, in at most so much workspace.
+
+        Raises:
+            EngineError: TensorRT gave none.
+        """
+        backend = import_module("polygraphy.backend.trt")
+        try:
+            config = backend.PostprocessConfig(
+                self._config(profiles, memory_bytes, cache),
+                lambda _builder, _network, config: self._exact(config),
+            )
+            return bytes(backend.engine_bytes_from_network(network.parsed, config=config))
+        except Exception as error:
+            raise EngineError(f"TensorRT {self.version} built no engine: {error}") from error
+
+    def _exact(self, config: Any) -> None:
+        # What is FP32 is so for a reason.
+        config.clear_flag(self.trt.BuilderFlag.TF32)
+
+    def _config(self, profiles: Sequence[Shapes], memory_bytes: int, cache: Path) -> Any:
+        backend = import_module("polygraphy.backend.trt")
+        made = [_profile(backend, shapes) for shapes in profiles]
+        limits = {self.trt.MemoryPoolType.WORKSPACE: memory_bytes}
+        if self.name == "tensorrt_rtx":
+            rtx = import_module("polygraphy.backend.tensorrt_rtx")
+            asked = list(self.capabilities) or None
+            return rtx.CreateConfigRTX(profiles=made, memory_pool_limits=limits, compute_capabilities=asked)
+        timings = str(cache) if cache.exists() else None
+        return backend.CreateConfig(profiles=made, memory_pool_limits=limits, load_timing_cache=timings)
+
+
+def _profile(backend: Any, shapes: Shapes) -> Any:
+    profile = backend.Profile()
+    for name, (least, usual, most) in shapes.items():
+        profile.add(name, least, usual, most)
+    return profile
+
+
+def capability_here() -> Capability:
+    """Of the first GPU of this machine.
+
+    Raises:
+        EngineError: there is none that nvidia-smi knows.
+    """
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+        major, minor = answer.split()[0].split(".")
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError) as error:
+        raise EngineError(
+            "this machine has no NVIDIA GPU that nvidia-smi knows; TensorRT needs the one it builds for, "
+            "TensorRT-RTX does not (--compiler tensorrt_rtx)"
+        ) from error
+    return int(major), int(minor)
+
+
+def find_compiler(wanted: CompilerName = "auto", capabilities: Sequence[Capability] = ()) -> Compiler:
+    """The compiler that is asked for, or the first there is.
+
+    Raises:
+        CompilerMissingError: says where it is to be had.
+    """
+    names = [wanted] if wanted != "auto" else list(_HINTS)
+    for name in names:
+        if find_spec(name) is None or find_spec("polygraphy") is None:
+            continue
+        os.environ[_POLYGRAPHY_RTX] = str(int(name == "tensorrt_rtx"))
+        _silence()
+        if name == "tensorrt" and capabilities:
+            raise EngineError("tensorrt builds for the GPU of this machine only; leave the capabilities out")
+        return Compiler(name, import_module(name), tuple(capabilities))
+    missing = "; ".join(f"{name}: {_HINTS[name]}" for name in names)
+    raise CompilerMissingError(f"no TensorRT with Polygraphy here. {missing}")
+
+
+def _silence() -> None:
+    logger = import_module("polygraphy.logger").G_LOGGER
+    logger.module_severity = logger.CRITICAL

@@ -1,0 +1,153 @@
+"""``tritone-build engines`` and ``tritone-build configs``: what NVIDIA's Triton container serves."""
+
+import argparse
+import re
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from tritone_build.codecs import VARIANTS, load_codec, open_published, outline_of, variant
+from tritone_build.codecs.base import Codec
+from tritone_build.compiler import Capability, Compiler, find_compiler
+from tritone_build.engines import (
+    DEFAULT_MEMORY_GB,
+    Engine,
+    build_engine,
+    engine_roles,
+    is_built,
+    trtexec_of,
+)
+from tritone_build.errors import CheckpointError
+from tritone_build.model_configs import model_name
+from tritone_build.precision import unfit_weights
+from tritone_build.repository import configs_of, is_current, write_configs, write_repository
+from tritone_build.role import Role
+from tritone_build.roles import roles
+
+__all__ = ["add_commands"]
+
+_REPOSITORY = Path("artifacts/engine_repository")
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """To the command line."""
+    engines = commands.add_parser("engines", help="compile a codec's models with TensorRT, in FP16")
+    engines.set_defaults(run=_engines)
+    engines.add_argument("codec", nargs="?", help="what the models are called (default: by geometry)")
+    engines.add_argument("--checkpoint", help="file, folder or hub id (default: the codec's published one)")
+    engines.add_argument("--revision", help="commit or branch on the hub (default: the pinned one)")
+    engines.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
+    engines.add_argument(
+        "--compiler",
+        choices=("auto", "tensorrt", "tensorrt_rtx"),
+        default="auto",
+        help="tensorrt builds for this machine's GPU, tensorrt_rtx also without one (%(default)s)",
+    )
+    engines.add_argument(
+        "--capability",
+        type=_capability,
+        action="append",
+        default=[],
+        metavar="8.9",
+        help="compute capability to build for, repeatable; tensorrt_rtx only (default: all it knows)",
+    )
+    engines.add_argument(
+        "--memory-gb", type=float, default=DEFAULT_MEMORY_GB, help="of workspace (%(default)s)"
+    )
+    engines.add_argument("--only", nargs="+", metavar="role", help="these engines, say vocoder")
+    engines.add_argument("--force", action="store_true", help="build also what is up to date")
+    engines.add_argument(
+        "--dry-run", action="store_true", help="say what would be built, and trtexec's command for it"
+    )
+
+    configs = commands.add_parser(
+        "configs", help="write the server's configs of published codecs, no weights"
+    )
+    configs.set_defaults(run=_configs)
+    configs.add_argument("codec", nargs="*", help="default: all")
+    configs.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
+
+
+def _capability(text: str) -> Capability:
+    found = re.fullmatch(r"(\d+)\.(\d)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no compute capability; they look like 8.9")
+    return int(found[1]), int(found[2])
+
+
+def _configs(options: argparse.Namespace) -> None:
+    for name in options.codec or VARIANTS:
+        with torch.device("meta"):
+            codec = outline_of(variant(name))
+            configs = configs_of(codec, roles(codec, "tensorrt"), "tensorrt")
+        write_configs(configs, options.repository)
+
+
+def _engines(options: argparse.Namespace) -> None:
+    console = Console(stderr=True)
+    codec = _codec(options)
+    parts = [role for role in engine_roles(roles(codec, "tensorrt")) if _wanted(role, options.only)]
+    if options.dry_run:
+        for role in parts:
+            print(trtexec_of(codec, role, options.repository, options.memory_gb))
+        return
+    compiler = find_compiler(options.compiler, options.capability)
+    for unfit in unfit_weights(codec):
+        console.print(f"[yellow]becomes zero in FP16:[/] {unfit}")
+    if options.force or not is_current(options.repository, codec, "tensorrt"):
+        write_repository(
+            codec, options.repository, lambda name: console.print(f"exporting {name} ..."), "tensorrt"
+        )
+    console.print(f"{compiler.name} {compiler.version}, {_told(compiler)}")
+    built = [engine for role in parts if (engine := _built(codec, role, compiler, options, console))]
+    if built:
+        console.print(_table(built))
+
+
+def _codec(options: argparse.Namespace) -> Codec:
+    source = options.checkpoint or options.codec
+    if source is None:
+        raise CheckpointError("name a codec, or give a checkpoint with --checkpoint")
+    if options.checkpoint is None:
+        variant(options.codec)
+    return load_codec(open_published(source, options.revision), options.codec)
+
+
+def _wanted(role: Role, only: list[str] | None) -> bool:
+    return only is None or role.name in only
+
+
+def _told(compiler: Compiler) -> str:
+    targets = ", ".join(f"{major}.{minor}" for major, minor in compiler.targets())
+    return f"for compute capability {targets}" if targets else "for every GPU it knows"
+
+
+def _built(
+    codec: Codec, role: Role, compiler: Compiler, options: argparse.Namespace, console: Console
+) -> Engine | None:
+    model = model_name(codec.name, role.name)
+    if not options.force and is_built(codec, role, options.repository, compiler):
+        console.print(f"{model}: up to date")
+        return None
+    with console.status(f"compiling {model}"):
+        engine = build_engine(codec, role, options.repository, compiler, options.memory_gb)
+    console.print(f"{model}: {engine.seconds:.1f} s")
+    return engine
+
+
+def _table(engines: list[Engine]) -> Table:
+    table = Table("engine", "profiles: frames x batch", "seconds", "MB", "products in FP16")
+    for engine in engines:
+        profiles = "; ".join(
+            f"{p.frames.least}-{p.frames.most} x {p.batch.least}-{p.batch.most}" for p in engine.profiles
+        )
+        table.add_row(
+            engine.model,
+            profiles,
+            f"{engine.seconds:.1f}",
+            f"{engine.size_bytes / 1e6:.1f}",
+            f"{engine.inspection.fp16_share:.0%}",
+        )
+    return table

@@ -1,0 +1,124 @@
+"""Engines, compiled by the real TensorRT-RTX on this machine's CPU."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tritone_build.checkpoints import Checkpoint
+from tritone_build.codecs.base import Codec
+from tritone_build.compiler import Compiler, find_compiler
+from tritone_build.engine_configs import ENGINE_FILE
+from tritone_build.engines import build_engine, engine_roles, is_built
+from tritone_build.errors import CompilerMissingError, EngineError
+from tritone_build.inspection import inspect_network
+from tritone_build.manifests import read_manifest
+from tritone_build.repository import ONNX_FILE, write_repository
+from tritone_build.role import Role
+from tritone_build.roles import roles
+
+NAME = "small_nanocodec"
+
+
+@pytest.fixture(scope="module")
+def compiler() -> Compiler:
+    return find_compiler("tensorrt_rtx", [(8, 9)])
+
+
+@pytest.fixture(scope="module")
+def parts(codecs: dict[str, Codec]) -> dict[str, Role]:
+    return {role.name: role for role in engine_roles(roles(codecs[NAME], "tensorrt"))}
+
+
+@pytest.fixture(scope="module")
+def graphs(codecs: dict[str, Codec], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("engines")
+    write_repository(codecs[NAME], folder, lambda _: None, "tensorrt")
+    return folder
+
+
+def test_an_engine_is_built_inspected_and_described(
+    codecs: dict[str, Codec], graphs: Path, parts: dict[str, Role], compiler: Compiler
+) -> None:
+    role, codec = parts["vocoder"], codecs[NAME]
+    assert not is_built(codec, role, graphs, compiler)
+    engine = build_engine(codec, role, graphs, compiler)
+    version = graphs / f"{NAME}_vocoder" / "1"
+    assert (version / ENGINE_FILE).stat().st_size == engine.size_bytes > 0
+    assert is_built(codec, role, graphs, compiler)
+    assert not is_built(codec, role, graphs, replace(compiler, capabilities=((12, 0),)))
+    made = read_manifest(version)["engine"]
+    assert made["compiler"] == "tensorrt_rtx"
+    assert made["compute_capabilities"] == ["8.9"]
+    assert made["precision"] == "fp16"
+    assert made["fp16_share_of_products"] > 0.5
+    assert [profile["name"] for profile in made["profiles"]] == ["low_latency", "interactive", "bulk"]
+
+
+def test_a_network_in_fp32_is_an_error(
+    codecs: dict[str, Codec], parts: dict[str, Role], compiler: Compiler, repository: Path
+) -> None:
+    network = compiler.parse(repository / f"{NAME}_vocoder" / "1" / ONNX_FILE)
+    with pytest.raises(
+        EngineError, match="vocoder: only 0% of its convolutions and matrix products are FP16"
+    ):
+        inspect_network(network, parts["vocoder"])
+
+
+def test_tensors_of_other_names_are_an_error(
+    graphs: Path, parts: dict[str, Role], compiler: Compiler
+) -> None:
+    network = compiler.parse(graphs / f"{NAME}_vocoder" / "1" / ONNX_FILE)
+    with pytest.raises(EngineError, match="encode: TensorRT has tensors"):
+        inspect_network(network, parts["encode"])
+
+
+def test_an_operator_that_tensorrt_does_not_know_is_named(tmp_path: Path, compiler: Compiler) -> None:
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    node = onnx.helper.make_node("Yodel", ["x"], ["y"], name="the_yodel", domain="foreign")
+    graph = onnx.helper.make_graph([node], "g", values[:1], values[1:])
+    opsets = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid("foreign", 1)]
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets), path)
+    with pytest.raises(EngineError, match=r"node the_yodel \(Yodel\)"):
+        compiler.parse(path)
+
+
+def test_a_missing_compiler_says_where_it_is_to_be_had() -> None:
+    with pytest.raises(CompilerMissingError, match=r"NVIDIA's containers"):
+        find_compiler("tensorrt")
+
+
+def run(*arguments: str, limit_kb: str = "unlimited") -> "subprocess.CompletedProcess[str]":
+    builder = str(Path(sys.executable).with_name("tritone-build"))
+    command = ["bash", "-c", f'ulimit -f {limit_kb}; exec "$@"', "bash", builder, *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def test_no_half_an_engine_stays_when_there_is_no_room(
+    checkpoints: dict[str, Checkpoint], graphs: Path, parts: dict[str, Role]
+) -> None:
+    source = ("engines", NAME, "--checkpoint", checkpoints[NAME].source, "--repository", str(graphs))
+    found = run(*source, "--only", "decode_stream", "--compiler", "tensorrt_rtx", limit_kb="64")
+    assert found.returncode == 1
+    assert "File too large" in found.stderr
+    version = graphs / f"{NAME}_decode_stream" / "1"
+    assert not list(version.glob(f"{ENGINE_FILE}*"))
+
+
+def test_a_dry_run_prints_trtexecs_commands(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
+    found = run("engines", "--checkpoint", checkpoints[NAME].source, NAME, "--dry-run")
+    assert found.returncode == 0
+    commands = found.stdout.splitlines()
+    assert [command.split()[0] for command in commands] == ["trtexec"] * 3
+    assert "--stronglyTyped" in commands[0]
+    assert "--minShapes=latent:1x16x9,latent_len:1x1" in commands[0]
+
+
+def test_a_compute_capability_must_look_like_one() -> None:
+    found = run("engines", "nanocodec_mini", "--capability", "Ada", "--dry-run")
+    assert found.returncode == 2
+    assert "'Ada' is no compute capability; they look like 8.9" in found.stderr
