@@ -16,8 +16,8 @@ from tritone_build.state import whole
 from tritone_build.steps import DecodeStep, OwnRows
 
 
-def fresh(name: str, rows: int, codecs: dict[str, Codec]) -> dict[str, Any]:
-    step = next(role for role in roles(codecs[name], "tensorrt") if role.name == "decode_stream")
+def fresh(name: str, rows: int, codecs: dict[str, Codec], direction: str = "decode_stream") -> dict[str, Any]:
+    step = next(role for role in roles(codecs[name], "tensorrt") if role.name == direction)
     examples = list(zip(step.inputs, step.example, strict=True))[1:]
     return {past: torch.zeros(rows, *like.shape[1:], dtype=like.dtype).numpy() for past, like in examples}
 
@@ -115,12 +115,7 @@ def test_an_encoder_marks_the_rows_it_refuses_and_answers_the_others(
 def test_an_encoding_stream_marks_what_is_not_finite(
     engine_graphs: EngineGraphs, codecs: dict[str, Codec]
 ) -> None:
-    codec = codecs["small_mimi"]
-    step = next(role for role in roles(codec, "tensorrt") if role.name == "encode_stream")
-    past = {
-        name: torch.zeros(2, *like.shape[1:], dtype=like.dtype).numpy()
-        for name, like in list(zip(step.inputs, step.example, strict=True))[1:]
-    }
+    codec, past = codecs["small_mimi"], fresh("small_mimi", 2, codecs, "encode_stream")
     audio = np.zeros((2, 3 * codec.geometry.samples_per_frame), np.float32)
     audio[1, 7] = np.inf
     tokens, *_ = engine_graphs.running("small_mimi")("encode_stream", audio=audio, **past)
