@@ -17,7 +17,7 @@ class CodecInfo:
     ``lookaround_frames`` is how far the model looks to either side of a frame; a ``causal`` one
     looks to the past only. ``min_frames`` and ``min_samples`` are the least it takes. Tokens have
     ``min_codebooks`` to ``num_codebooks`` rows; encoding gives ``default_codebooks`` unless told. A model
-    with ``encoded_codebooks`` cannot be told and always gives so many, of which the first are kept.
+    with ``encoded_codebooks``, unless 0, cannot be told and always gives so many, of which the first are kept.
     """
 
     name: str
@@ -32,7 +32,7 @@ class CodecInfo:
     checkpoint_sha256: str
     min_codebooks: int
     default_codebooks: int
-    encoded_codebooks: int | None = None
+    encoded_codebooks: int = 0
 
     @classmethod
     def from_parameters(cls, name: str, model: str, parameters: Mapping[str, str]) -> "CodecInfo":
@@ -51,7 +51,7 @@ class CodecInfo:
                 checkpoint_sha256=parameters.get("checkpoint_sha256", ""),
                 min_codebooks=int(parameters.get("min_codebooks", parameters["num_codebooks"])),
                 default_codebooks=int(parameters.get("default_codebooks", parameters["num_codebooks"])),
-                encoded_codebooks=int(parameters.get("encoded_codebooks", 0)) or None,
+                encoded_codebooks=int(parameters.get("encoded_codebooks", 0)),
             )
 
     @property
