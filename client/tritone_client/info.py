@@ -17,7 +17,7 @@ class CodecInfo:
     ``lookaround_frames`` is how far the model looks to either side of a frame; a ``causal`` one
     looks to the past only. ``min_frames`` and ``min_samples`` are the least it takes. Tokens have
     ``min_codebooks`` to ``num_codebooks`` rows; encoding gives ``default_codebooks`` unless told. A model
-    with ``encoded_codebooks``, unless 0, cannot be told and always gives so many, of which the first are kept.
+    with ``encoded_codebooks``, unless 0, cannot be told and always gives so many; the first are kept.
     """
 
     name: str
