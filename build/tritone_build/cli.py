@@ -11,8 +11,9 @@ from rich.table import Table
 
 from tritone_build.codecs import FAMILIES, VARIANTS, load_codec, open_published, variant
 from tritone_build.engines_cli import add_commands
-from tritone_build.errors import CheckpointError, TritoneBuildError
+from tritone_build.errors import TritoneBuildError
 from tritone_build.fixtures import write_fixture
+from tritone_build.options import add_checkpoint, chosen_codec
 from tritone_build.repository import is_current, model_names, write_repository
 from tritone_build.weight_norm import Spelling
 
@@ -59,13 +60,10 @@ def _parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="export a codec's ONNX models into a model repository")
     models.set_defaults(run=_models)
-    models.add_argument("codec", nargs="?", help="what the models are called (default: by geometry)")
-    models.add_argument("--checkpoint", help="file, folder or hub id (default: the codec's published one)")
-    models.add_argument("--revision", help="commit or branch on the hub (default: the pinned one)")
+    add_checkpoint(models)
     models.add_argument(
         "--repository", type=Path, default=Path("artifacts/model_repository"), help="%(default)s"
     )
-    models.add_argument("--force", action="store_true", help="build also what is up to date")
     models.add_argument(
         "--dry-run", action="store_true", help="check the checkpoint, say what would be written"
     )
@@ -104,13 +102,7 @@ def _codecs(_: argparse.Namespace) -> None:
 
 def _models(options: argparse.Namespace) -> None:
     console = Console(stderr=True)
-    source = options.checkpoint or options.codec
-    if source is None:
-        raise CheckpointError("name a codec, or give a checkpoint with --checkpoint")
-    if options.checkpoint is None:
-        variant(options.codec)
-    checkpoint = open_published(source, options.revision)
-    codec = load_codec(checkpoint, options.codec)
+    codec = chosen_codec(options)
     if not options.force and is_current(options.repository, codec):
         console.print(f"{codec.name}: models in {options.repository} are up to date")
         return

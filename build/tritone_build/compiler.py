@@ -24,7 +24,7 @@ Capability: TypeAlias = tuple[int, int]
 
 _POLYGRAPHY_RTX = "POLYGRAPHY_USE_TENSORRT_RTX"
 _HINTS = {
-    "tensorrt": "it comes with NVIDIA's containers (nvcr.io/nvidia/tritonserver, see deploy/)",
+    "tensorrt": "it comes with NVIDIA's containers (nvcr.io/nvidia/tritonserver)",
     "tensorrt_rtx": "'make engines' installs it, as does 'pip install tensorrt_rtx polygraphy'",
 }
 
@@ -43,7 +43,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Compiler:
-    """A TensorRT of some version; ``capabilities`` are the GPUs it builds for, empty for the one here."""
+    """A TensorRT of some version; ``capabilities`` are the GPUs it builds for, none for all it knows."""
 
     name: str
     trt: Any
@@ -54,14 +54,10 @@ class Compiler:
         """Of TensorRT."""
         return str(self.trt.__version__)
 
-    def targets(self) -> list[Capability]:
-        """Compute capabilities that its engines run on: those asked for, else the GPU's of this machine.
-
-        TensorRT-RTX, asked for none, builds for all it knows: an empty list.
-        """
-        if self.capabilities or self.name == "tensorrt_rtx":
-            return list(self.capabilities)
-        return [capability_here()]
+    @property
+    def is_rtx(self) -> bool:
+        """Whether it builds without a GPU, and measures nothing while it does."""
+        return self.name == "tensorrt_rtx"
 
     def parse(self, path: Path) -> Network:
         """The network of an ONNX file, strongly typed.
@@ -85,7 +81,7 @@ class Compiler:
         return "; ".join(told) or "it, without a reason"
 
     def build(self, network: Network, profiles: Sequence[Shapes], memory_bytes: int, cache: Path) -> bytes:
-        """The engine, for profiles of shapes, in at most so much workspace.
+        """The engine, for profiles of shapes, in at most so much workspace; TensorRT keeps its timings.
 
         Raises:
             EngineError: TensorRT gave none.
@@ -96,7 +92,9 @@ class Compiler:
                 self._config(profiles, memory_bytes, cache),
                 lambda _builder, _network, config: self._exact(config),
             )
-            return bytes(backend.engine_bytes_from_network(network.parsed, config=config))
+            timings = None if self.is_rtx else str(cache)
+            plan = backend.engine_bytes_from_network(network.parsed, config, save_timing_cache=timings)
+            return bytes(plan)
         except Exception as error:
             raise EngineError(f"TensorRT {self.version} built no engine: {error}") from error
 
@@ -108,12 +106,11 @@ class Compiler:
         backend = import_module("polygraphy.backend.trt")
         made = [_profile(backend, shapes) for shapes in profiles]
         limits = {self.trt.MemoryPoolType.WORKSPACE: memory_bytes}
-        if self.name == "tensorrt_rtx":
+        if self.is_rtx:
             rtx = import_module("polygraphy.backend.tensorrt_rtx")
             asked = list(self.capabilities) or None
             return rtx.CreateConfigRTX(profiles=made, memory_pool_limits=limits, compute_capabilities=asked)
-        timings = str(cache) if cache.exists() else None
-        return backend.CreateConfig(profiles=made, memory_pool_limits=limits, load_timing_cache=timings)
+        return backend.CreateConfig(profiles=made, memory_pool_limits=limits, load_timing_cache=str(cache))
 
 
 def _profile(backend: Any, shapes: Shapes) -> Any:
@@ -155,7 +152,8 @@ def find_compiler(wanted: CompilerName = "auto", capabilities: Sequence[Capabili
         _silence()
         if name == "tensorrt" and capabilities:
             raise EngineError("tensorrt builds for the GPU of this machine only; leave the capabilities out")
-        return Compiler(name, import_module(name), tuple(capabilities))
+        targets = [capability_here()] if name == "tensorrt" else capabilities
+        return Compiler(name, import_module(name), tuple(targets))
     missing = "; ".join(f"{name}: {_HINTS[name]}" for name in names)
     raise CompilerMissingError(f"no TensorRT with Polygraphy here. {missing}")
 

@@ -1,6 +1,7 @@
 """Configs of the models that TensorRT runs inside NVIDIA's Triton container."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from tritonclient.grpc import model_config_pb2 as pb
@@ -18,7 +19,7 @@ from tritone_build.model_configs import (
 from tritone_build.profiles import Profile, Shapes, profiles_of, shapes_of
 from tritone_build.role import Role, choice_of_codebooks
 
-__all__ = ["ENGINE_FILE", "engine_config", "engine_configs"]
+__all__ = ["ENGINE_FILE", "engine_configs"]
 
 ENGINE_FILE = "model.plan"
 MAX_STREAMS = 1024
@@ -28,22 +29,20 @@ _STATE_DTYPES = {torch.float16: pb.TYPE_FP16, torch.float32: pb.TYPE_FP32, torch
 
 
 def engine_configs(codec: Codec, parts: Sequence[Role]) -> dict[str, pb.ModelConfig]:
-    """Configs of all models of a codec by role, the ensemble last."""
-    configs = {role.name: engine_config(codec, role) for role in parts}
+    """Configs of all models of a codec by role, the ensemble last; they are the same for any weights.
+
+    The checkpoint's hash stands in the engines' manifests.
+    """
+    codec = replace(codec, checkpoint_sha256="")
+    configs = {role.name: _config(codec, role) for role in parts}
     decode = decode_config(codec, parts[0], parts[1], configs["vocoder"].max_batch_size)
-    del decode.parameters["checkpoint_sha256"]
     return configs | {"decode": decode}
 
 
-def engine_config(codec: Codec, role: Role) -> pb.ModelConfig:
-    """Config of a role for the ``tensorrt`` target; what is no engine stays on ONNX Runtime, on the CPU.
-
-    The checkpoint's hash stands in the engine's manifest, not here: the config is the same for any weights.
-    """
+def _config(codec: Codec, role: Role) -> pb.ModelConfig:
+    """What is no engine stays on ONNX Runtime, on the CPU."""
     if not role.engine:
-        config = model_config(codec, role)
-        del config.parameters["checkpoint_sha256"]
-        return config
+        return model_config(codec, role)
     profiles = profiles_of(role, codec.geometry)
     config = pb.ModelConfig(
         name=model_name(codec.name, role.name),
@@ -60,7 +59,6 @@ def engine_config(codec: Codec, role: Role) -> pb.ModelConfig:
     )
     add_tensors(config, role.inputs, role.outputs)
     add_parameters(config, parameters(codec, role.name))
-    del config.parameters["checkpoint_sha256"]
     if role.name.startswith("encode") and choice_of_codebooks(codec):
         add_parameters(config, {"encoded_codebooks": str(codec.geometry.num_codebooks)})
     if role.packing is None:

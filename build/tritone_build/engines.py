@@ -6,15 +6,15 @@ whole or not at all, and say in the manifest what was made.
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tritone_build.codecs.base import Codec
 from tritone_build.compiler import Compiler
 from tritone_build.engine_configs import ENGINE_FILE
+from tritone_build.files import written_whole
 from tritone_build.inspection import Inspection, inspect_network
 from tritone_build.manifests import read_manifest, write_manifest
 from tritone_build.model_configs import model_name
@@ -81,7 +81,7 @@ def build_engine(
     profiles = profiles_of(role, codec.geometry)
     shapes = [shapes_of(role, codec.geometry, profile) for profile in profiles]
     plan = compiler.build(network, shapes, round(memory_gb * 2**30), repository / _TIMINGS)
-    with _written(version / ENGINE_FILE) as partial:
+    with written_whole(version / ENGINE_FILE) as partial:
         partial.write_bytes(plan)
     engine = Engine(
         model_name(codec.name, role.name), profiles, inspection, time.monotonic() - started, len(plan)
@@ -127,17 +127,6 @@ def _made_by(compiler: Compiler, profiles: Sequence[Profile]) -> dict[str, Any]:
     return {
         "compiler": compiler.name,
         "compiler_version": compiler.version,
-        "compute_capabilities": [f"{major}.{minor}" for major, minor in compiler.targets()],
-        "profiles": [profile.described() for profile in profiles],
+        "compute_capabilities": [f"{major}.{minor}" for major, minor in compiler.capabilities],
+        "profiles": [asdict(profile) for profile in profiles],
     }
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[Path]:
-    """A file to write that takes its name when it is whole."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        yield partial
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tritone_build.codecs import VARIANTS, load_codec, open_published, outline_of, variant
+from tritone_build.codecs import VARIANTS, outline_of, variant
 from tritone_build.codecs.base import Codec
 from tritone_build.compiler import Capability, Compiler, find_compiler
 from tritone_build.engines import (
@@ -19,8 +19,8 @@ from tritone_build.engines import (
     is_built,
     trtexec_of,
 )
-from tritone_build.errors import CheckpointError
 from tritone_build.model_configs import model_name
+from tritone_build.options import add_checkpoint, chosen_codec
 from tritone_build.precision import unfit_weights
 from tritone_build.repository import configs_of, is_current, write_configs, write_repository
 from tritone_build.role import Role
@@ -35,9 +35,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """To the command line."""
     engines = commands.add_parser("engines", help="compile a codec's models with TensorRT, in FP16")
     engines.set_defaults(run=_engines)
-    engines.add_argument("codec", nargs="?", help="what the models are called (default: by geometry)")
-    engines.add_argument("--checkpoint", help="file, folder or hub id (default: the codec's published one)")
-    engines.add_argument("--revision", help="commit or branch on the hub (default: the pinned one)")
+    add_checkpoint(engines)
     engines.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
     engines.add_argument(
         "--compiler",
@@ -57,7 +55,6 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--memory-gb", type=float, default=DEFAULT_MEMORY_GB, help="of workspace (%(default)s)"
     )
     engines.add_argument("--only", nargs="+", metavar="role", help="these engines, say vocoder")
-    engines.add_argument("--force", action="store_true", help="build also what is up to date")
     engines.add_argument(
         "--dry-run", action="store_true", help="say what would be built, and trtexec's command for it"
     )
@@ -87,7 +84,7 @@ def _configs(options: argparse.Namespace) -> None:
 
 def _engines(options: argparse.Namespace) -> None:
     console = Console(stderr=True)
-    codec = _codec(options)
+    codec = chosen_codec(options)
     parts = [role for role in engine_roles(roles(codec, "tensorrt")) if _wanted(role, options.only)]
     if options.dry_run:
         for role in parts:
@@ -106,21 +103,12 @@ def _engines(options: argparse.Namespace) -> None:
         console.print(_table(built))
 
 
-def _codec(options: argparse.Namespace) -> Codec:
-    source = options.checkpoint or options.codec
-    if source is None:
-        raise CheckpointError("name a codec, or give a checkpoint with --checkpoint")
-    if options.checkpoint is None:
-        variant(options.codec)
-    return load_codec(open_published(source, options.revision), options.codec)
-
-
 def _wanted(role: Role, only: list[str] | None) -> bool:
     return only is None or role.name in only
 
 
 def _told(compiler: Compiler) -> str:
-    targets = ", ".join(f"{major}.{minor}" for major, minor in compiler.targets())
+    targets = ", ".join(f"{major}.{minor}" for major, minor in compiler.capabilities)
     return f"for compute capability {targets}" if targets else "for every GPU it knows"
 
 

@@ -14,6 +14,7 @@ import torch
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
+from tritone_build.files import written_whole
 from tritone_build.role import Role
 
 __all__ = ["OPSET", "onnx_from_module", "write_onnx"]
@@ -93,10 +94,8 @@ def _simplify(model: ir.Model) -> None:
 
 def write_onnx(proto: onnx.ModelProto, path: Path) -> None:
     """Write a model so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    onnx.save(proto, partial)
-    partial.rename(path)
+    with written_whole(path) as partial:
+        onnx.save(proto, partial)
 
 
 def _translate_require(length: Any, holds: Any, rule: str) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tritone_build.files import written_whole
+
 __all__ = ["MANIFEST", "fingerprint", "read_manifest", "sha256_of", "write_manifest"]
 
 MANIFEST = "manifest.json"
@@ -16,9 +18,11 @@ _NO_BUILDERS = (
     "engines.py",
     "engines_cli.py",
     "errors.py",
+    "files.py",
     "fidelity.py",
     "fixtures.py",
     "inspection.py",
+    "options.py",
 )
 
 
@@ -48,6 +52,5 @@ def read_manifest(version: Path) -> dict[str, Any]:
 
 def write_manifest(version: Path, manifest: Mapping[str, Any]) -> None:
     """Whole or not at all."""
-    partial = version / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=2) + "\n")
-    partial.rename(version / MANIFEST)
+    with written_whole(version / MANIFEST) as partial:
+        partial.write_text(json.dumps(manifest, indent=2) + "\n")

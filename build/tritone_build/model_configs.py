@@ -51,8 +51,7 @@ def parameters(codec: Codec, role: str) -> dict[str, str]:
         "min_samples": str(g.min_samples),
         "lookaround_frames": str(g.encode_lookaround_frames if encodes else g.lookaround_frames),
         "causal": str(g.encode_causal if encodes else g.causal).lower(),
-        "checkpoint_sha256": codec.checkpoint_sha256,
-    }
+    } | ({"checkpoint_sha256": codec.checkpoint_sha256} if codec.checkpoint_sha256 else {})
 
 
 def model_config(codec: Codec, role: Role) -> pb.ModelConfig:

@@ -6,9 +6,9 @@ Batches may be as large in every profile, since the batcher does not look at len
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from tritone_build.buckets import MAX_FRAMES
 from tritone_build.codecs.base import Geometry
@@ -54,10 +54,6 @@ class Profile:
     def from_frames(self, least: int) -> "Profile":
         """Without fewer frames than a network takes."""
         return replace(self, frames=Span(*(max(least, frames) for frames in self.frames)))
-
-    def described(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
 
 
 WHOLE = (

@@ -88,7 +88,6 @@ def write_repository(
     write_configs(configs, repository)
     for role_name, config in configs.items():
         version = repository / config.name / "1"
-        version.mkdir(exist_ok=True)
         write_manifest(version, _manifest(codec, role_name, target, version / ONNX_FILE))
     return parts
 

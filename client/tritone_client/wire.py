@@ -20,7 +20,6 @@ __all__ = [
     "answer_of",
     "request_of",
     "typed",
-    "unmarked",
 ]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -88,10 +87,10 @@ def answer_of(response: Any) -> NDArray[Any]:
     tensor = response.outputs[0]
     flat: NDArray[Any] = np.frombuffer(response.raw_output_contents[0], triton_to_np_dtype(tensor.datatype))
     answer: NDArray[Any] = flat.reshape(tensor.shape)[0]
-    return unmarked(answer, response.model_name)
+    return _unmarked(answer, response.model_name)
 
 
-def unmarked(answer: NDArray[Any], model: str) -> NDArray[Any]:
+def _unmarked(answer: NDArray[Any], model: str) -> NDArray[Any]:
     """The answer, unless it is a mark: engines cannot fail, so they answer NaN or -1 to what they refuse.
 
     Raises:

@@ -6,6 +6,8 @@ A family is a module with the members of :class:`tritone_build.codecs.base.Famil
 import re
 from pathlib import Path
 
+import torch
+
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
 from tritone_build.codecs import mimi, nemo
 from tritone_build.codecs.base import Codec, Family, Variant
@@ -60,7 +62,8 @@ def family_of(checkpoint: Checkpoint) -> Family:
 def outline_of(published: Variant) -> Codec:
     """A published codec without weights, on the meta device: its geometry, and the shapes of its models."""
     family = next(family for family in FAMILIES if published in family.VARIANTS)
-    return family.outline(published.name, published.config)
+    with torch.device("meta"):
+        return family.outline(published.name, published.config)
 
 
 def load_codec(checkpoint: Checkpoint, name: str | None = None) -> Codec:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from tritone_build.checkpoints import Checkpoint
 from tritone_build.codecs import mimi_names
-from tritone_build.codecs.base import Codec, Geometry, Variant, check_strictly
+from tritone_build.codecs.base import Codec, Geometry, Variant
 from tritone_build.codecs.mimi_config import PUBLISHED, MimiConfig, describes, parse
+from tritone_build.codecs.strict import check_strictly
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.reach import reach_of
 from tritone_build.layers.rvq import SplitResidualQuantizer
@@ -157,10 +158,9 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
 
 
 def outline(name: str, config: Mapping[str, Any]) -> Codec:
-    """The codec without weights, on the meta device."""
+    """The codec as far as ``config`` describes it, its weights empty."""
     parsed = parse(config)
-    with torch.device("meta"):
-        return _codec(name, parsed, Network(parsed), "")
+    return _codec(name, parsed, Network(parsed), "")
 
 
 def _codec(name: str, config: MimiConfig, network: Network, checkpoint_sha256: str) -> Codec:

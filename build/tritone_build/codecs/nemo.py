@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from tritone_build import weight_norm
 from tritone_build.checkpoints import Checkpoint
-from tritone_build.codecs.base import Codec, Geometry, Variant, assign_strictly
+from tritone_build.codecs.base import Codec, Geometry, Variant
 from tritone_build.codecs.nemo_config import NemoConfig, parse, published
+from tritone_build.codecs.strict import assign_strictly
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.conv import UpsampleConv1d
 from tritone_build.layers.fsq import FiniteScalarQuantizer
@@ -174,10 +175,9 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
 
 
 def outline(name: str, config: Mapping[str, Any]) -> Codec:
-    """The codec without weights, on the meta device."""
+    """The codec as far as ``config`` describes it, its weights empty."""
     parsed = parse(config)
-    with torch.device("meta"):
-        return _codec(name, parsed, Network(parsed), "")
+    return _codec(name, parsed, Network(parsed), "")
 
 
 def _codec(name: str, config: NemoConfig, network: Network, checkpoint_sha256: str) -> Codec:
