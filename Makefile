@@ -71,7 +71,7 @@ serve: $(READY) ## serve CODEC on loopback until interrupted
 page: $(PAGE) ## hear the codecs of the running server in a browser
 	@$(BIN)/tritone page
 
-fidelity: $(READY) ## compare every codec, through Triton, with its reference; reports/fidelity.json
+fidelity: $(ENGINES) ## compare every codec, through Triton, with its reference; reports/fidelity.json
 	@$(BIN)/python scripts/fidelity.py
 
 bench: $(READY) ## time every codec beside its peers; reports/bench.json

@@ -15,6 +15,7 @@ import sys
 from rich.console import Console
 
 from fidelity_case import FULL, QUICK, Case, Durations
+from fidelity_half import compile_rows, half_rows
 from fidelity_offline import offline_rows, reference_rows
 from fidelity_quality import quality_rows
 from fidelity_streams import cut_rows, isolation_rows, long_rows
@@ -32,6 +33,8 @@ _CHECKS = {
     "offline": ("in batches and in pieces", offline_rows),
     "cut": ("as streams, however they are cut", cut_rows),
     "isolation": ("as streams that run together", isolation_rows),
+    "compiled": ("as TensorRT compiles it", compile_rows),
+    "half": ("in FP16", half_rows),
     "long": ("as long streams", long_rows),
     "quality": ("by how speech sounds", quality_rows),
 }

@@ -9,9 +9,17 @@ from pathlib import Path
 from tritone_build.codecs import variant
 from tritone_build.fixtures import write_fixture
 
-__all__ = ["REPOSITORY", "PrepareError", "build_models", "default_checkpoint", "seeded_checkpoint"]
+__all__ = [
+    "ENGINES",
+    "REPOSITORY",
+    "PrepareError",
+    "build_engines",
+    "build_models",
+    "default_checkpoint",
+    "seeded_checkpoint",
+]
 
-REPOSITORY = Path("artifacts/model_repository")
+REPOSITORY, ENGINES = Path("artifacts/model_repository"), Path("artifacts/engine_repository")
 _SEEDED = Path("artifacts/checkpoints")
 _AT_ONCE = 2
 
@@ -40,14 +48,23 @@ def build_models(checkpoints: Sequence[tuple[str, str]], repository: Path = REPO
     Raises:
         PrepareError: one of them failed.
     """
+    _build_all(["models"], checkpoints, repository)
+
+
+def build_engines(checkpoints: Sequence[tuple[str, str]], repository: Path = ENGINES) -> None:
+    """Compile them with TensorRT-RTX, which needs no GPU; as above."""
+    _build_all(["engines", "--compiler", "tensorrt_rtx"], checkpoints, repository)
+
+
+def _build_all(how: Sequence[str], checkpoints: Sequence[tuple[str, str]], repository: Path) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        built = pool.map(lambda pair: _build(pair[0], pair[1], repository), checkpoints)
+        built = pool.map(lambda pair: _build(how, pair[0], pair[1], repository), checkpoints)
         failed = [codec for (codec, _), code in zip(checkpoints, built, strict=True) if code]
     if failed:
         raise PrepareError(f"could not build {', '.join(failed)}")
 
 
-def _build(codec: str, checkpoint: str, repository: Path) -> int:
-    builder = Path(sys.executable).with_name("tritone-build")
-    command = [str(builder), "models", codec, "--checkpoint", checkpoint, "--repository", str(repository)]
+def _build(how: Sequence[str], codec: str, checkpoint: str, repository: Path) -> int:
+    builder = str(Path(sys.executable).with_name("tritone-build"))
+    command = [builder, *how, codec, "--checkpoint", checkpoint, "--repository", str(repository)]
     return subprocess.run(command, check=False).returncode

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from urllib.error import URLError
 
+from tritone_build.errors import EngineMisfitError
+from tritone_build.fit import check_fit, engines_among, machine_here
 from wheels import CACHE, Wheel
 
 __all__ = ["Ports", "ServerError", "TritonServer", "find_server", "serving"]
@@ -98,18 +100,21 @@ class TritonServer:
 
     def _models_of(self, codec: str) -> list[str]:
         streams = [role for role in _STREAMS if (self.repository / f"{codec}_{role}").exists()]
-        for role in (*_PARTS, *_WHOLE, *streams):
-            folder = self.repository / f"{codec}_{role}"
+        names = [f"{codec}_{role}" for role in (*_WHOLE, *streams)]
+        engines = engines_among(self.repository, names)
+        for name in (*(f"{codec}_{role}" for role in _PARTS), *names):
+            folder = self.repository / name
             needed = [folder / "config.pbtxt"]
-            needed += [] if role == "decode" else [folder / "1" / "model.onnx"]
+            needed += [] if name == f"{codec}_decode" or engines else [folder / "1" / "model.onnx"]
             for path in needed:
                 if not path.exists():
                     raise ServerError(f"{path} is missing; build it with 'make models CODEC={codec}'")
-        return [f"{codec}_{role}" for role in (*_WHOLE, *streams)]
+        return names
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """The command line and the environment it needs."""
         executable, backends, environment = find_server()
+        self._refuse_foreign_engines(backends)
         options = {
             "model-repository": self.repository,
             "backend-directory": backends,
@@ -125,6 +130,13 @@ class TritonServer:
         }
         flags = [f"--{name}={value}" for name, value in options.items()]
         return [str(executable), *flags, *(f"--load-model={name}" for name in self.models())], environment
+
+    def _refuse_foreign_engines(self, backends: Path) -> None:
+        models = [f"{codec}_{role}" for codec in self.codecs for role in (*_PARTS, *_WHOLE, *_STREAMS)]
+        try:
+            check_fit(self.repository, models, machine_here(backends))
+        except EngineMisfitError as error:
+            raise ServerError(str(error)) from error
 
     def start(self) -> "TritonServer":
         """Start and wait until every model is ready; ServerError with the server's own reason."""

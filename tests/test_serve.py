@@ -72,6 +72,14 @@ def test_a_dry_run_only_shows_the_command(own_repository: Path) -> None:
     assert loaded == [f"{NAME}_decode", f"{NAME}_encode", STREAM]
 
 
+def test_engines_are_refused_where_no_tensorrt_is() -> None:
+    named = [sys.executable, "scripts/serve.py", "nanocodec_mini", "--repository", "model_repository"]
+    done = subprocess.run(named, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "nanocodec_mini_vocoder" in done.stderr
+    assert "are TensorRT engines, and this server has no TensorRT backend" in done.stderr
+
+
 def wrong_state_shape(model: Path) -> None:
     proto = onnx.load(model)
     (state,) = [each for each in proto.metadata_props if each.key == "state"]

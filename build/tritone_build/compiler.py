@@ -5,7 +5,6 @@ one of them, since Polygraphy decides when it is imported.
 """
 
 import os
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,13 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from tritone_build.errors import CompilerMissingError, EngineError
+from tritone_build.gpu import Capability, capability_here
 from tritone_build.profiles import Shapes
 
-__all__ = ["Capability", "Compiler", "CompilerName", "Network", "capability_here", "find_compiler"]
+__all__ = ["Compiler", "CompilerName", "Network", "find_compiler"]
 
 CompilerName: TypeAlias = Literal["auto", "tensorrt", "tensorrt_rtx"]
-Capability: TypeAlias = tuple[int, int]
-"""Of a GPU: (8, 9) is Ada."""
 
 _POLYGRAPHY_RTX = "POLYGRAPHY_USE_TENSORRT_RTX"
 _HINTS = {
@@ -118,24 +116,6 @@ def _profile(backend: Any, shapes: Shapes) -> Any:
     for name, (least, usual, most) in shapes.items():
         profile.add(name, least, usual, most)
     return profile
-
-
-def capability_here() -> Capability:
-    """Of the first GPU of this machine.
-
-    Raises:
-        EngineError: there is none that nvidia-smi knows.
-    """
-    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-        major, minor = answer.split()[0].split(".")
-    except (OSError, subprocess.SubprocessError, IndexError, ValueError) as error:
-        raise EngineError(
-            "this machine has no NVIDIA GPU that nvidia-smi knows; TensorRT needs the one it builds for, "
-            "TensorRT-RTX does not (--compiler tensorrt_rtx)"
-        ) from error
-    return int(major), int(minor)
 
 
 def find_compiler(wanted: CompilerName = "auto", capabilities: Sequence[Capability] = ()) -> Compiler:

@@ -7,6 +7,7 @@ import torch
 from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec
+from tritone_build.manifests import ENGINE_FILE
 from tritone_build.model_configs import (
     IDLE_LIMIT_US,
     add_parameters,
@@ -19,9 +20,8 @@ from tritone_build.model_configs import (
 from tritone_build.profiles import Profile, Shapes, profiles_of, shapes_of
 from tritone_build.role import Role, choice_of_codebooks
 
-__all__ = ["ENGINE_FILE", "engine_configs"]
+__all__ = ["engine_configs"]
 
-ENGINE_FILE = "model.plan"
 MAX_STREAMS = 1024
 """Beside those that run, sequences wait in Triton; the client gives up on a START that waits too long."""
 _QUEUE_LIMIT, _QUEUE_LIMIT_US = 256, 10_000_000

@@ -4,6 +4,7 @@ Compilers differ, the way does not: parse, hold the network against its role, bu
 whole or not at all, and say in the manifest what was made.
 """
 
+import resource
 import shlex
 import time
 from collections.abc import Sequence
@@ -13,10 +14,10 @@ from typing import Any
 
 from tritone_build.codecs.base import Codec
 from tritone_build.compiler import Compiler
-from tritone_build.engine_configs import ENGINE_FILE
 from tritone_build.files import written_whole
+from tritone_build.graph_fidelity import graph_fidelity
 from tritone_build.inspection import Inspection, inspect_network
-from tritone_build.manifests import read_manifest, write_manifest
+from tritone_build.manifests import ENGINE_FILE, read_manifest, write_manifest
 from tritone_build.model_configs import model_name
 from tritone_build.profiles import Profile, profiles_of, shapes_of
 from tritone_build.repository import ONNX_FILE
@@ -94,6 +95,8 @@ def build_engine(
         "fp16_share_of_products": round(inspection.fp16_share, 3),
         "seconds": round(engine.seconds, 1),
         "bytes": engine.size_bytes,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,
+        "fidelity": graph_fidelity(codec, role, version / ONNX_FILE),
     }
     write_manifest(version, manifest)
     return engine

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tritone_build.codecs import VARIANTS, outline_of, variant
 from tritone_build.codecs.base import Codec
-from tritone_build.compiler import Capability, Compiler, find_compiler
+from tritone_build.compiler import Compiler, find_compiler
 from tritone_build.engines import (
     DEFAULT_MEMORY_GB,
     Engine,
@@ -19,6 +19,7 @@ from tritone_build.engines import (
     is_built,
     trtexec_of,
 )
+from tritone_build.gpu import Capability
 from tritone_build.model_configs import model_name
 from tritone_build.options import add_checkpoint, chosen_codec
 from tritone_build.precision import unfit_weights

@@ -67,6 +67,10 @@ class EngineError(TritoneBuildError, RuntimeError):
     """TensorRT could not build an engine, or built another than was asked for."""
 
 
+class EngineMisfitError(EngineError):
+    """Engines of a repository do not run on this server or this GPU."""
+
+
 class CompilerMissingError(EngineError, ImportError):
     """No TensorRT here."""
 

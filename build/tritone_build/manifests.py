@@ -8,9 +8,9 @@ from typing import Any
 
 from tritone_build.files import written_whole
 
-__all__ = ["MANIFEST", "fingerprint", "read_manifest", "sha256_of", "write_manifest"]
+__all__ = ["ENGINE_FILE", "MANIFEST", "fingerprint", "read_manifest", "sha256_of", "write_manifest"]
 
-MANIFEST = "manifest.json"
+MANIFEST, ENGINE_FILE = "manifest.json", "model.plan"
 _BUILDERS = ("layers/*.py", "codecs/*.py", "*.py")
 _NO_BUILDERS = (
     "cli.py",
@@ -20,7 +20,10 @@ _NO_BUILDERS = (
     "errors.py",
     "files.py",
     "fidelity.py",
+    "fit.py",
     "fixtures.py",
+    "gpu.py",
+    "graph_fidelity.py",
     "inspection.py",
     "options.py",
 )

@@ -17,7 +17,7 @@ from tritone_build.stream_roles import (
     encode_stream_engine,
 )
 
-__all__ = ["Axes", "Role", "Target", "role_names", "roles"]
+__all__ = ["Axes", "Role", "Target", "engine_role", "role_names", "roles"]
 
 Target: TypeAlias = Literal["cpu", "tensorrt"]
 
@@ -32,6 +32,11 @@ def roles(codec: Codec, target: Target = "cpu") -> tuple[Role, ...]:
     if target == "tensorrt":
         codec = halved(codec)
     return tuple(_MADE[target][name](codec) for name in role_names(codec))
+
+
+def engine_role(codec: Codec, name: str) -> Role:
+    """One of the engines, in the precision of the codec."""
+    return _MADE["tensorrt"][name](codec)
 
 
 def role_names(codec: Codec) -> list[str]:

@@ -1,4 +1,4 @@
-"""Losses of neural codecs: log mel spectra at several resolutions, and complex spectra of low tones.
+"""Losses of neural codecs: log mel spectra at several resolutions, complex spectra of low tones, envelopes.
 
 After the multi-scale mel loss of DAC and NanoCodec (Kumar et al. 2023, arXiv 2306.06546; Casanova et
 al. 2025, arXiv 2508.05835).
@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-__all__ = ["MEL", "mel_distance", "mel_loss", "wave_loss"]
+__all__ = ["MEL", "envelope_loss", "mel_distance", "mel_loss", "wave_loss"]
 
 _FLOOR = 3e-4
 """-70 dB: speech here is at -22."""
@@ -33,6 +33,10 @@ MEL = (
 )
 _WAVE = Resolution(512)
 _WAVE_TOP_HZ, _SILENT = 1000, 0.05
+_ENVELOPE = Resolution(512)
+_THIRD_OCTAVES = tuple(150 * 2 ** (band / 3) for band in range(15))
+_SYLLABLE, _FAINT = 64, 0.01
+"""Windows that an envelope is followed over, 0.37 s; loudness in a band below which it hardly counts."""
 
 
 def _complex(audio: Tensor, window: int) -> Tensor:
@@ -86,6 +90,37 @@ def wave_loss(ours: Tensor, theirs: Tensor, rate_hz: int) -> Tensor:
     mine, true = (_complex(audio, _WAVE.window)[:, :top].flatten(1) for audio in (ours, theirs))
     relative: Tensor = (mine - true).norm(dim=1) / true.norm(dim=1).clamp(min=_SILENT)
     return relative.mean()
+
+
+@cache
+def _third_octaves(window: int, rate_hz: int) -> Tensor:
+    """Which bins are in which band: [15, window / 2 + 1]."""
+    bins = torch.linspace(0, rate_hz / 2, window // 2 + 1)
+    edges = [(centre * 2 ** (-1 / 6), centre * 2 ** (1 / 6)) for centre in _THIRD_OCTAVES]
+    inside = [(bins >= low) & (bins < high) for low, high in edges]
+    return torch.stack([band.float() for band in inside])
+
+
+def _envelopes(audio: Tensor, rate_hz: int) -> Tensor:
+    """[B, S] -> [B, 15, segments, 64], each without its mean."""
+    bands = _third_octaves(_ENVELOPE.window, rate_hz).to(audio.device)
+    power = bands @ _complex(audio, _ENVELOPE.window).square().sum(3)
+    followed = (power + 1e-6).sqrt().unfold(2, _SYLLABLE, _SYLLABLE // 4)
+    return followed - followed.mean(3, keepdim=True)
+
+
+def envelope_loss(ours: Tensor, theirs: Tensor, rate_hz: int) -> Tensor:
+    """1 - correlation of the envelopes of third octaves over a syllable, weighted mean; [B, S] both.
+
+    What STOI measures (Taal et al. 2011), which follows how speech is understood: a log spectrum's loss
+    cares for pauses as much as for syllables.
+    """
+    mine, true = (_envelopes(audio, rate_hz) for audio in (ours, theirs))
+    loud, floor = true.norm(dim=3), _FAINT * _ENVELOPE.window
+    alike = (mine * true).sum(3) / (mine.norm(dim=3) * loud + 1e-3)
+    weight = loud / (loud + floor)
+    unlike: Tensor = (weight * (1 - alike)).sum() / weight.sum().clamp(min=1e-3)
+    return unlike
 
 
 def mel_distance(ours: Tensor, theirs: Tensor, rate_hz: int) -> float:

@@ -12,19 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mini.losses import mel_loss, wave_loss
+from mini.losses import envelope_loss, mel_loss, wave_loss
 from mini.network import Autoencoder
 from mini.optimizers import Optimizers
 
 __all__ = ["LOSSES", "Corpus", "Settings", "Training", "TrainingError"]
 
-LOSSES = ("mel", "wave")
+LOSSES = ("mel", "wave", "envelope")
 _MEL_FIRST, _MEL_AT_LAST, _MEL_RISES = 12.0, 40.0, 6000
 """Weight of the mel loss, growing over so many steps: pitch is learned first."""
-_WAVE = 20.0
+_WAVE, _ENVELOPE = 20.0, 40.0
 _LARGEST_GRADIENT = 100.0
 _WARM_UP = 200
-_COOL_DOWN = 0.3
+_COOL_DOWN, _LAST_COOL_DOWN = 0.3, 0.7
 _GAINS_DB = (-10.0, 3.0)
 _HELD_OUT = 10**9
 """Step whose draws the held-out batches are."""
@@ -38,24 +38,31 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run's result depends on; ``sentences`` is how many each voice speaks."""
+    """What a run's result depends on.
+
+    ``sentences`` is how many each voice speaks; ``restart`` the step that begins the second part, with
+    the learning rate at its full height again and a loss on envelopes.
+    """
 
     seed: int = 0
-    steps: int = 20000
+    steps: int = 25000
+    restart: int = 20000
     batch: int = 8
     frames: int = 16
     learning_rate: float = 7e-4
     sentences: int = 400
 
     def rate_at(self, step: int) -> float:
-        """Learning rate: a warm-up, a plateau, and a fall to nothing over the last part."""
-        cooling = (self.steps - step) / max(1, round(_COOL_DOWN * self.steps))
-        return self.learning_rate * min(1.0, (step + 1) / _WARM_UP, cooling)
+        """Learning rate: in either part a warm-up, a plateau, and a fall to nothing over its last steps."""
+        parts = (0, self.restart, _COOL_DOWN), (self.restart, self.steps, _LAST_COOL_DOWN)
+        first, last, cool = parts[step >= self.restart]
+        cooling = (last - step) / max(1, round(cool * (last - first)))
+        return self.learning_rate * min(1.0, (step - first + 1) / _WARM_UP, cooling)
 
     def weights_at(self, step: int) -> dict[str, float]:
         """Of the losses."""
         mel = _MEL_FIRST + (_MEL_AT_LAST - _MEL_FIRST) * min(1.0, step / _MEL_RISES)
-        return {"mel": mel, "wave": _WAVE}
+        return {"mel": mel, "wave": _WAVE, "envelope": _ENVELOPE * (step >= self.restart)}
 
 
 @dataclass(frozen=True)
@@ -155,8 +162,8 @@ class Training:
         return corpus.batch(self.settings.batch, samples, self.settings.seed, step).to(self.device)
 
     def _losses(self, audio: Tensor) -> dict[str, Tensor]:
-        ours, rate_hz = self.model(audio), self.model.rate_hz
-        return {"mel": mel_loss(ours, audio, rate_hz), "wave": wave_loss(ours, audio, rate_hz)}
+        pair = self.model(audio), audio, self.model.rate_hz
+        return {"mel": mel_loss(*pair), "wave": wave_loss(*pair), "envelope": envelope_loss(*pair)}
 
     def _train(self, audio: Tensor) -> dict[str, float]:
         losses, weights = self._losses(audio), self.settings.weights_at(self.step)

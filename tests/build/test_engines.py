@@ -11,11 +11,10 @@ import pytest
 from tritone_build.checkpoints import Checkpoint
 from tritone_build.codecs.base import Codec
 from tritone_build.compiler import Compiler, find_compiler
-from tritone_build.engine_configs import ENGINE_FILE
 from tritone_build.engines import build_engine, engine_roles, is_built
 from tritone_build.errors import CompilerMissingError, EngineError
 from tritone_build.inspection import inspect_network
-from tritone_build.manifests import read_manifest
+from tritone_build.manifests import ENGINE_FILE, read_manifest
 from tritone_build.repository import ONNX_FILE, write_repository
 from tritone_build.role import Role
 from tritone_build.roles import roles
