@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fidelity_case import Case, Direction
-from half import HalfCodec
+from half import HalfCodec, pieces
 from prepare import ENGINES, build_engines, default_checkpoint
 from report import Row
-from tritone_build.buckets import MAX_FRAMES
+from tritone_build.buckets import most_frames
 from tritone_build.codecs import variant
 from tritone_build.fidelity import differing_share, snr_db
 from tritone_build.manifests import read_manifest
@@ -29,7 +29,7 @@ _MOST_SECONDS, _MOST_GB = 120, 8
 def half_codec(name: str) -> HalfCodec:
     """The codec in FP16, compiled first if need be."""
     build_engines([(name, default_checkpoint(name))])
-    return HalfCodec(name, ENGINES, MAX_FRAMES)
+    return HalfCodec(name, ENGINES)
 
 
 def compile_rows(case: Case) -> list[Row]:
@@ -64,16 +64,16 @@ def _told(model: str, engine: dict[str, Any]) -> str:
 
 def half_rows(case: Case) -> list[Row]:
     """FP16 against FP32: whole and, where there is a step, streamed a frame at a time."""
-    half = half_codec(case.name)
+    half, most = half_codec(case.name), most_frames(case.codec.info.frame_rate_hz)
     rows: list[Row] = []
     roles: tuple[Literal["decode", "encode"], ...] = ("decode", "encode")
     for role in roles:
         way = Direction(case, role)
         frames = case.frames(case.durations.stream)
         data = way.piece(0, frames)
-        whole = np.concatenate([way.whole(piece) for piece in half.pieces(data, way.step)], axis=-1)
-        made = half.decode(data) if role == "decode" else half.encode(data, way.step)
-        rows += _rows(way, whole, made, f"{frames} frames, in pieces of at most {MAX_FRAMES}")
+        whole = np.concatenate([way.whole(piece) for piece in pieces(data, most, way.step)], axis=-1)
+        made = half.decode(data, most) if role == "decode" else half.encode(data, most, way.step)
+        rows += _rows(way, whole, made, f"{frames} frames, in pieces of at most {most}")
         if half.streams(role):
             made = half.streamed(role, data, way.step)
             asked = case.codec.decode(data) if role == "decode" else _all_books(case, data)

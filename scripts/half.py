@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tritone_build.repository import ONNX_FILE
 
-__all__ = ["HalfCodec", "Steps"]
+__all__ = ["HalfCodec", "pieces"]
 
 Array = NDArray[Any]
 _DTYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int64)": np.int64}
@@ -40,20 +40,19 @@ class HalfCodec:
     Args:
         name: of the codec.
         repository: with its graphs.
-        frames: longest piece that goes through a model without memory.
     """
 
-    def __init__(self, name: str, repository: Path, frames: int):
-        self._name, self._repository, self._frames = name, repository, frames
+    def __init__(self, name: str, repository: Path):
+        self._name, self._repository = name, repository
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     def streams(self, role: str) -> bool:
         """Whether there is a step for it."""
         return self._path(f"{role}_stream").exists()
 
-    def decode(self, tokens: Array) -> Array:
-        """[K, T] -> [S], in pieces."""
-        return np.concatenate([self._decoded(piece[None]) for piece in self.pieces(tokens)])
+    def decode(self, tokens: Array, most: int) -> Array:
+        """[K, T] -> [S], in pieces of at most so many frames."""
+        return np.concatenate([self._decoded(piece[None]) for piece in pieces(tokens, most)])
 
     def _decoded(self, tokens: Array) -> Array:
         length = np.array([[tokens.shape[2]]])
@@ -62,9 +61,9 @@ class HalfCodec:
         sound: Array = audio[0, : samples.item()]
         return sound
 
-    def encode(self, audio: Array, hop: int) -> Array:
-        """[S] -> [K, T], in pieces of whole frames of ``hop`` samples."""
-        given = [(piece[None], np.array([[len(piece)]])) for piece in self.pieces(audio, hop)]
+    def encode(self, audio: Array, most: int, hop: int) -> Array:
+        """[S] -> [K, T], in pieces of at most so many frames of ``hop`` samples."""
+        given = [(piece[None], np.array([[len(piece)]])) for piece in pieces(audio, most, hop)]
         made = [self._session("encode").run(None, {"audio": a, "audio_len": n})[0][0] for a, n in given]
         return np.concatenate(made, axis=1)
 
@@ -74,13 +73,6 @@ class HalfCodec:
         frames = range(0, data.shape[-1], step)
         made = [stream.push(data[None, ..., start : start + step])[0] for start in frames]
         return np.concatenate(made, axis=-1)
-
-    def pieces(self, data: Array, step: int = 1) -> Iterator[Array]:
-        """Of frames of ``step`` time steps, as even as can be."""
-        frames = -(-data.shape[-1] // step)
-        count = -(-frames // self._frames)
-        edges = [step * round(frames * n / count) for n in range(count + 1)]
-        return (data[..., start:stop] for start, stop in pairwise(edges))
 
     def _session(self, role: str) -> onnxruntime.InferenceSession:
         if role not in self._sessions:
@@ -95,3 +87,11 @@ class HalfCodec:
         options = onnxruntime.SessionOptions()
         options.enable_mem_pattern = False  # lengths differ, and planned buffers would pile up
         return options
+
+
+def pieces(data: Array, most: int, step: int = 1) -> Iterator[Array]:
+    """At most so many frames of ``step`` time steps each, as even as can be."""
+    frames = -(-data.shape[-1] // step)
+    count = -(-frames // most)
+    edges = [step * round(frames * n / count) for n in range(count + 1)]
+    return (data[..., start:stop] for start, stop in pairwise(edges))

@@ -4,6 +4,7 @@ Triton batches only requests of equal shape. A causal vocoder does not hear what
 dequantizer may add frames there; the lengths stay as they were, and the client cuts what is more.
 """
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -13,20 +14,21 @@ from torch.nn import functional
 
 from tritone_build.layers.guard import require
 
-__all__ = ["BUCKETS", "MAX_FRAMES", "BucketedDequantizer", "bucket_of", "wasted_share"]
+__all__ = ["BUCKETS", "BucketedDequantizer", "bucket_of", "most_frames", "wasted_share"]
 
-MAX_FRAMES = 384
-"""In one request: 17.8 s at the fastest frame rate; the client's longest piece and its context fit."""
+_MOST_S = 18.3
+"""In one request: the client's longest piece, 16 s, and its context fit."""
+_MOST_FRAMES = 448
 _PER_OCTAVE = 4
 
 
 def _buckets() -> tuple[int, ...]:
     """1 to 8, then four per doubling: 10, 12, 14, 16, 20, ..."""
     counts, octave = list(range(1, 2 * _PER_OCTAVE + 1)), 2 * _PER_OCTAVE
-    while octave < MAX_FRAMES:
+    while octave < _MOST_FRAMES:
         counts += [octave + octave // _PER_OCTAVE * n for n in range(1, _PER_OCTAVE + 1)]
         octave *= 2
-    return tuple(count for count in counts if count <= MAX_FRAMES)
+    return tuple(count for count in counts if count <= _MOST_FRAMES)
 
 
 BUCKETS = _buckets()
@@ -34,8 +36,13 @@ BUCKETS = _buckets()
 
 
 def bucket_of(frames: int) -> int:
-    """The least bucket that holds so many frames, at most ``MAX_FRAMES``."""
+    """The least bucket that holds so many frames."""
     return next(bucket for bucket in BUCKETS if bucket >= frames)
+
+
+def most_frames(frame_rate_hz: float) -> int:
+    """The largest bucket of a codec: a request may have no more."""
+    return bucket_of(min(math.ceil(_MOST_S * frame_rate_hz), _MOST_FRAMES))
 
 
 def wasted_share() -> float:
@@ -44,20 +51,20 @@ def wasted_share() -> float:
 
 
 class BucketedDequantizer(nn.Module):
-    """A dequantizer whose latent has a bucket's number of frames; lengths as they came in."""
+    """A dequantizer whose latent has a bucket's number of frames, at most ``most``; lengths are as they were."""
 
-    def __init__(self, dequantizer: nn.Module):
+    def __init__(self, dequantizer: nn.Module, most: int):
         super().__init__()
-        self.dequantizer = dequantizer
-        self.register_buffer("buckets", torch.tensor(BUCKETS))
+        self.dequantizer, self.most = dequantizer, most
+        self.register_buffer("buckets", torch.tensor([bucket for bucket in BUCKETS if bucket <= most]))
 
     def forward(self, tokens: Tensor, tokens_len: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens INT64 [B, K, T], lengths INT64 [B, 1] -> latent FP32 [B, D, bucket], lengths."""
         frames, buckets = tokens.shape[2], self.get_buffer("buckets")
-        fits = torch.full_like(tokens_len, frames) <= MAX_FRAMES
-        tokens_len = require(tokens_len, fits, f"tokens must have at most {MAX_FRAMES} frames in a request")
+        fits = torch.full_like(tokens_len, frames) <= self.most
+        tokens_len = require(tokens_len, fits, f"tokens must have at most {self.most} frames in a request")
         latent, tokens_len = self.dequantizer(tokens, tokens_len)
-        number = (buckets < frames).sum().clamp(max=len(BUCKETS) - 1)
+        number = (buckets < frames).sum().clamp(max=len(buckets) - 1)
         missing: Any = (buckets[number] - frames).clamp(min=0).item()
         torch._check(missing >= 0)  # type: ignore[no-untyped-call]
         return functional.pad(latent, (0, missing)), tokens_len

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 from tritone_build.errors import CompilerMissingError, EngineError
 from tritone_build.gpu import Capability, capability_here
 from tritone_build.profiles import Shapes
+from tritone_build.trt_errors import error_recorder
 
 __all__ = ["Compiler", "CompilerName", "Network", "find_compiler"]
 
@@ -84,7 +85,8 @@ class Compiler:
         Raises:
             EngineError: TensorRT gave none.
         """
-        backend = import_module("polygraphy.backend.trt")
+        backend, errors = import_module("polygraphy.backend.trt"), error_recorder(self.trt)
+        network.parsed[0].error_recorder = errors
         try:
             config = backend.PostprocessConfig(
                 self._config(profiles, memory_bytes, cache),
@@ -94,7 +96,8 @@ class Compiler:
             plan = backend.engine_bytes_from_network(network.parsed, config, save_timing_cache=timings)
             return bytes(plan)
         except Exception as error:
-            raise EngineError(f"TensorRT {self.version} built no engine: {error}") from error
+            why = "; ".join(errors.told) or error
+            raise EngineError(f"TensorRT {self.version} built no engine: {why}") from error
 
     def _exact(self, config: Any) -> None:
         # What is FP32 is so for a reason.
@@ -140,4 +143,4 @@ def find_compiler(wanted: CompilerName = "auto", capabilities: Sequence[Capabili
 
 def _silence() -> None:
     logger = import_module("polygraphy.logger").G_LOGGER
-    logger.module_severity = logger.CRITICAL
+    logger.module_severity = logger.CRITICAL + 1

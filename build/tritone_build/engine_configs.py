@@ -17,7 +17,7 @@ from tritone_build.model_configs import (
     model_name,
     parameters,
 )
-from tritone_build.profiles import Profile, Shapes, profiles_of, shapes_of
+from tritone_build.profiles import MAX_STEP_FRAMES, Profile, Shapes, profiles_of, shapes_of
 from tritone_build.role import Role, choice_of_codebooks
 
 __all__ = ["engine_configs"]
@@ -102,6 +102,7 @@ def _add_sequences(config: pb.ModelConfig, role: Role) -> None:
         "state_bytes": str(role.packing.state_bytes),
         # An engine takes no empty request: a stream ends with a frame that nobody hears.
         "end_frames": "1",
+        "max_step_frames": str(MAX_STEP_FRAMES),
     }
     add_parameters(config, limits)
 

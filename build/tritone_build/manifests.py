@@ -26,6 +26,7 @@ _NO_BUILDERS = (
     "graph_fidelity.py",
     "inspection.py",
     "options.py",
+    "trt_errors.py",
 )
 
 

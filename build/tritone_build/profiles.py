@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias
 
-from tritone_build.buckets import MAX_FRAMES
+from tritone_build.buckets import most_frames
 from tritone_build.codecs.base import Geometry
 from tritone_build.errors import ProfileError
 from tritone_build.role import Role
 
-__all__ = ["Profile", "Shapes", "Span", "profiles_of", "shapes_of"]
+__all__ = ["MAX_STEP_FRAMES", "Profile", "Shapes", "Span", "profiles_of", "shapes_of"]
 
 Shapes: TypeAlias = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 """Of each input: least, usual, most."""
@@ -51,20 +51,22 @@ class Profile:
     frames: Span
     batch: Span
 
-    def from_frames(self, least: int) -> "Profile":
-        """Without fewer frames than a network takes."""
-        return replace(self, frames=Span(*(max(least, frames) for frames in self.frames)))
+    def within(self, least: int, most: int) -> "Profile":
+        """Without fewer frames than a network takes, or more than a request may have."""
+        return replace(self, frames=Span(*(min(max(least, frames), most) for frames in self.frames)))
 
 
+MAX_STEP_FRAMES = 8
+"""In one step of a stream: with 256 streams in a batch, more would take more memory than a whole signal."""
 WHOLE = (
     Profile("low_latency", Span(1, 1, 8), Span(1, 1, 8)),
     Profile("interactive", Span(9, 32, 64), Span(1, 4, 8)),
-    Profile("bulk", Span(65, 256, MAX_FRAMES), Span(1, 2, 8)),
+    Profile("bulk", Span(65, 256, 448), Span(1, 2, 8)),
 )
 """Of models without memory."""
 STEPS = (
     Profile("frame", Span(1, 1, 1), Span(1, 64, 256)),
-    Profile("catch_up", Span(2, 4, 16), Span(1, 8, 256)),
+    Profile("catch_up", Span(2, 4, MAX_STEP_FRAMES), Span(1, 8, 256)),
 )
 """Of live streams: a frame when it is due, and what a stream has to make up for."""
 
@@ -76,7 +78,8 @@ def profiles_of(role: Role, geometry: Geometry) -> tuple[Profile, ...]:
         ProfileError: ranges of frames overlap or largest batches differ.
     """
     table = WHOLE if role.packing is None else STEPS
-    profiles = tuple(profile.from_frames(geometry.min_frames) for profile in table)
+    most = most_frames(geometry.frame_rate_hz)
+    profiles = tuple(profile.within(geometry.min_frames, most) for profile in table)
     check_profiles(profiles)
     return profiles
 

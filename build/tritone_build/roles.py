@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from tritone_build.buckets import BucketedDequantizer
+from tritone_build.buckets import BucketedDequantizer, most_frames
 from tritone_build.codecs.base import Codec, Dequantizer, Encoder, Vocoder
 from tritone_build.precision import halved
 from tritone_build.role import BATCH, Axes, Role, choice_of_codebooks, example_tokens, token_axes
@@ -63,7 +63,8 @@ def _bucketed(codec: Codec) -> Role:
     if not codec.geometry.causal:
         return role
     latent: Axes = ("batch", codec.geometry.latent_dim, "bucket")
-    return replace(role, module=BucketedDequantizer(role.module), outputs={**role.outputs, "latent": latent})
+    bucketed = BucketedDequantizer(role.module, most_frames(codec.geometry.frame_rate_hz))
+    return replace(role, module=bucketed, outputs={**role.outputs, "latent": latent})
 
 
 def _vocoder(codec: Codec) -> Role:

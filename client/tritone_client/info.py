@@ -71,12 +71,14 @@ class StreamInfo:
 
     It takes ``max_streams`` at a time, each of which costs it ``state_bytes``, and ends one that was
     silent for ``idle_limit_ms``. A stream ends with a request of ``end_frames``, whose answer nobody hears.
+    A request has ``max_step_frames`` at most, unless 0.
     """
 
     max_streams: int
     state_bytes: int
     idle_limit_ms: int
     end_frames: int = 0
+    max_step_frames: int = 0
 
     @classmethod
     def from_parameters(cls, model: str, parameters: Mapping[str, str]) -> "StreamInfo":
@@ -87,6 +89,7 @@ class StreamInfo:
                 state_bytes=int(parameters["state_bytes"]),
                 idle_limit_ms=int(parameters["idle_limit_ms"]),
                 end_frames=int(parameters.get("end_frames", 0)),
+                max_step_frames=int(parameters.get("max_step_frames", 0)),
             )
 
 

@@ -145,7 +145,8 @@ class Served:
         cutter: Cutter
         carrier: Carrier
         if stream is not None:
-            cutter = FrameCutter(steps, min(longest, _frames_in(_LONGEST_STEP_S, info)))
+            most = stream.max_step_frames or longest
+            cutter = FrameCutter(steps, min(longest, most, _frames_in(_LONGEST_STEP_S, info)))
             carrier = Sequenced(
                 link,
                 f"{self.name}_{role.name}_stream",

@@ -8,12 +8,13 @@ import pytest
 import torch
 from engine_graphs import STREAMED, EngineGraphs, Running
 
-from tritone_build.buckets import BUCKETS, MAX_FRAMES, bucket_of, wasted_share
+from tritone_build.buckets import BUCKETS, bucket_of, most_frames, wasted_share
 from tritone_build.codecs.base import Codec
 from tritone_build.fidelity import snr_db
 from tritone_build.roles import roles
 from tritone_build.state import whole
 from tritone_build.steps import DecodeStep, OwnRows
+from tritone_client.served import DECODE
 
 
 def fresh(name: str, rows: int, codecs: dict[str, Codec], direction: str = "decode_stream") -> dict[str, Any]:
@@ -125,7 +126,7 @@ def test_an_encoding_stream_marks_what_is_not_finite(
 
 
 def test_a_bucket_holds_what_falls_into_it_and_wastes_little() -> None:
-    for frames in range(1, MAX_FRAMES + 1):
+    for frames in range(1, BUCKETS[-1] + 1):
         bucket = bucket_of(frames)
         assert bucket in BUCKETS
         assert 1 - frames / bucket <= wasted_share() <= 0.25
@@ -149,14 +150,20 @@ def test_a_latent_is_filled_up_to_its_bucket_and_sounds_the_same(
     assert not audio[:, frames * g.samples_per_frame :].any()
 
 
+@pytest.mark.parametrize(("frame_rate_hz", "frames"), [(12.5, 256), (21.53, 448)])
+def test_the_largest_bucket_holds_the_clients_longest_piece_and_its_context(
+    frame_rate_hz: float, frames: int
+) -> None:
+    assert most_frames(frame_rate_hz) == frames
+    assert DECODE.longest_s * frame_rate_hz + 28 <= frames
+
+
 def test_more_frames_than_the_largest_bucket_are_refused(
     engine_graphs: EngineGraphs, codecs: dict[str, Codec]
 ) -> None:
-    tokens = np.zeros((1, 4, MAX_FRAMES + 1), np.int64)
-    with pytest.raises(Exception, match=f"tokens must have at most {MAX_FRAMES} frames in a request"):
-        engine_graphs.running("small_nanocodec")(
-            "dequantize", tokens=tokens, tokens_len=np.array([[MAX_FRAMES + 1]])
-        )
+    tokens = np.zeros((1, 4, 449), np.int64)
+    with pytest.raises(Exception, match="tokens must have at most 448 frames in a request"):
+        engine_graphs.running("small_nanocodec")("dequantize", tokens=tokens, tokens_len=np.array([[449]]))
 
 
 def test_no_engine_looks_up_what_a_caller_sends_unguarded(engine_graphs: EngineGraphs) -> None:

@@ -86,6 +86,13 @@ def test_an_operator_that_tensorrt_does_not_know_is_named(tmp_path: Path, compil
         compiler.parse(path)
 
 
+def test_why_no_engine_was_built_is_told_in_tensorrts_words(
+    codecs: dict[str, Codec], graphs: Path, parts: dict[str, Role], compiler: Compiler
+) -> None:
+    with pytest.raises(EngineError, match=r"built no engine: .*(workspace|OutOfMemory)"):
+        build_engine(codecs[NAME], parts["vocoder"], graphs, compiler, memory_gb=1e-6)
+
+
 def test_a_missing_compiler_says_where_it_is_to_be_had() -> None:
     with pytest.raises(CompilerMissingError, match=r"NVIDIA's containers"):
         find_compiler("tensorrt")
