@@ -20,7 +20,7 @@ from fidelity_offline import offline_rows, reference_rows
 from fidelity_quality import quality_rows
 from fidelity_streams import cut_rows, isolation_rows, long_rows
 from mini.speech import SynthesizerError
-from prepare import REPOSITORY, build_models, default_checkpoint
+from prepare import REPOSITORY, build_engines, build_models, default_checkpoint
 from report import Row, step, write_report
 from tritone_build.codecs import VARIANTS
 from tritone_client import Codec
@@ -38,12 +38,16 @@ _CHECKS = {
     "long": ("as long streams", long_rows),
     "quality": ("by how speech sounds", quality_rows),
 }
+_COMPILED = {"compiled", "half"}
 
 
 def main() -> int:
     """Entry point; 1 when a row falls short."""
     options, console = _options(), Console()
-    build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
+    checkpoints = [(codec, default_checkpoint(codec)) for codec in options.codec]
+    build_models(checkpoints)
+    if _COMPILED.intersection(options.only):
+        build_engines(checkpoints)
     rows: list[Row] = []
     with serving(REPOSITORY, options.codec) as server:
         for name in options.codec:

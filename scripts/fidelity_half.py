@@ -1,6 +1,5 @@
-"""Half precision: the graphs that TensorRT compiles against FP32 through Triton, and what compiling takes."""
+"""Half precision: what TensorRT compiles against FP32 through Triton, and what compiling takes."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,14 +8,14 @@ from numpy.typing import NDArray
 
 from fidelity_case import Case, Direction
 from half import HalfCodec, pieces
-from prepare import ENGINES, build_engines, default_checkpoint
+from prepare import ENGINES
 from report import Row
 from tritone_build.buckets import most_frames
 from tritone_build.codecs import variant
 from tritone_build.fidelity import differing_share, snr_db
 from tritone_build.manifests import read_manifest
 
-__all__ = ["compile_rows", "half_codec", "half_rows"]
+__all__ = ["compile_rows", "half_rows"]
 
 _LEAST_DB, _LEAST_TRAINED_DB = 55, 50
 """Trained weights are coarser: they came in FP16, and speech is softer than noise."""
@@ -25,16 +24,8 @@ _LEAST_EQUAL = 0.99
 _MOST_SECONDS, _MOST_GB = 120, 8
 
 
-@cache
-def half_codec(name: str) -> HalfCodec:
-    """The codec in FP16, compiled first if need be."""
-    build_engines([(name, default_checkpoint(name))])
-    return HalfCodec(name, ENGINES)
-
-
 def compile_rows(case: Case) -> list[Row]:
     """What TensorRT-RTX took for every engine of the codec, on this machine's CPU."""
-    half_codec(case.name)
     folders = sorted(ENGINES.glob(f"{case.name}_*/1"))
     made = {folder.parent.name: built for folder in folders if (built := _engine_of(case.name, folder))}
     total = sum(engine["seconds"] for engine in made.values())
@@ -64,7 +55,8 @@ def _told(model: str, engine: dict[str, Any]) -> str:
 
 def half_rows(case: Case) -> list[Row]:
     """FP16 against FP32: whole and, where there is a step, streamed a frame at a time."""
-    half, most = half_codec(case.name), most_frames(case.codec.info.frame_rate_hz)
+    half, info = HalfCodec(case.name, ENGINES), case.codec.info
+    most = most_frames(info.frame_rate_hz, info.lookaround_frames, info.causal)
     rows: list[Row] = []
     roles: tuple[Literal["decode", "encode"], ...] = ("decode", "encode")
     for role in roles:

@@ -7,10 +7,12 @@ Examples:
   make serve CODEC=nanocodec
   .venv/bin/python scripts/serve.py nanocodec lfsc --grpc-port 9001 --host 0.0.0.0
   .venv/bin/python scripts/serve.py mimi --no-smoke     # ready a few seconds sooner, untried
+  .venv/bin/python scripts/serve.py nanocodec --device cuda   # on a GPU; docs/gpu.md says what that needs
   .venv/bin/python scripts/serve.py --dry-run           # only show how the server would be run
 """
 
 import argparse
+import re
 import signal
 import sys
 import time
@@ -41,7 +43,8 @@ def main() -> int:
 
 def _server(options: argparse.Namespace) -> TritonServer:
     ports = Ports(options.http_port, options.grpc_port, options.metrics_port)
-    return TritonServer(options.repository, options.codec or _built(options.repository), options.host, ports)
+    codecs = options.codec or _built(options.repository)
+    return TritonServer(options.repository, codecs, options.host, ports, options.device)
 
 
 def _serve(server: TritonServer, try_models: bool) -> int:
@@ -53,6 +56,7 @@ def _serve(server: TritonServer, try_models: bool) -> int:
             f"serving {', '.join(server.codecs)}: gRPC {server.url}, HTTP port {server.ports.http}, "
             f"metrics port {server.ports.metrics}"
         )
+        _tell_device(server)
         print(f"log: {server.log}; stop with Ctrl-C", flush=True)
         return server.wait()
     except KeyboardInterrupt:
@@ -63,6 +67,13 @@ def _serve(server: TritonServer, try_models: bool) -> int:
         server.stop()
         print(f"serve: {error} (log: {server.log})", file=sys.stderr)
         return 1
+
+
+def _tell_device(server: TritonServer) -> None:
+    """Once: every model has said the same in the log."""
+    told = re.search(r"device \w+: [^\"]*", server.log.read_text(errors="replace"))
+    if told is not None:
+        print(told[0], flush=True)
 
 
 def _try_models(server: TritonServer) -> None:
@@ -81,6 +92,12 @@ def _options() -> argparse.Namespace:
         "--repository", type=Path, default=Path("artifacts/model_repository"), help="%(default)s"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda", "rtx"),
+        default="auto",
+        help="where models run; the CPU, where there is no such GPU (%(default)s)",
+    )
     parser.add_argument("--grpc-port", type=int, default=8001, help="%(default)s")
     parser.add_argument("--http-port", type=int, default=8000, help="%(default)s")
     parser.add_argument("--metrics-port", type=int, default=8002, help="%(default)s")

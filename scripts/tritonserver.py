@@ -71,12 +71,14 @@ class TritonServer:
         codecs: their names; each with its decoder and its encoder.
         host: address to listen on.
         ports: where.
+        device: that our backend runs them on: cpu, cuda, rtx or auto.
     """
 
     repository: Path
     codecs: Sequence[str]
     host: str = "127.0.0.1"
     ports: Ports = field(default_factory=Ports)
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
@@ -129,7 +131,9 @@ class TritonServer:
             "exit-timeout-secs": _EXIT_TIMEOUT_S,
         }
         flags = [f"--{name}={value}" for name, value in options.items()]
-        return [str(executable), *flags, *(f"--load-model={name}" for name in self.models())], environment
+        return [str(executable), *flags, *(f"--load-model={name}" for name in self.models())], environment | {
+            "TRITONE_DEVICE": self.device
+        }
 
     def _refuse_foreign_engines(self, backends: Path) -> None:
         models = [f"{codec}_{role}" for codec in self.codecs for role in (*_PARTS, *_WHOLE, *_STREAMS)]

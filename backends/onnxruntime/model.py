@@ -18,6 +18,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
+from device import chosen_device
 from meter import Meter
 from runner import BadInputError, Runner
 from streams import FullError, Limits, Step, Streams
@@ -38,7 +39,8 @@ class TritonPythonModel:
         path = Path(args["model_repository"], args["model_version"])
         path /= config.get("default_model_filename") or "model.onnx"
         batching = config.get("sequence_batching")
-        runner = Runner(path, int(parameters.get("intra_op_thread_count", "0")))
+        device = chosen_device(say=pb_utils.Logger.log_warn)
+        runner = Runner(path, int(parameters.get("intra_op_thread_count", "0")), device)
         inputs = [tensor["name"] for tensor in config["input"]]
         if batching is None:
             self.served: _Served = _Calls(runner, inputs)

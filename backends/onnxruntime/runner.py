@@ -3,12 +3,16 @@
 import ctypes
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+
+from device import CPU, Device
 
 __all__ = ["BadInputError", "Runner"]
 
@@ -27,9 +31,10 @@ class Runner:
     Args:
         path: of the ONNX file.
         intra_op_threads: 0 for one per core.
+        device: where it runs.
     """
 
-    def __init__(self, path: Path, intra_op_threads: int = 0):
+    def __init__(self, path: Path, intra_op_threads: int = 0, device: Device = CPU):
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; build it with 'make models'")
         options = onnxruntime.SessionOptions()
@@ -43,7 +48,8 @@ class Runner:
         options.enable_mem_pattern = False
         self._keeping, self._returning = onnxruntime.RunOptions(), onnxruntime.RunOptions()
         self._returning.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.device = device
+        self._session = device.session(path, options)
         _give_back_memory()
         self._shapes = {output.name: output.shape for output in self._session.get_outputs()}
         self.outputs: Sequence[str] = list(self._shapes)
@@ -71,18 +77,48 @@ class Runner:
             BadInputError: with the rule that the input breaks.
         """
         began_s = time.monotonic()
-        try:
+        options = self._keeping if keep_memory else self._returning
+        with _rules_told():
             results: list[NDArray[np.generic]] = self._session.run(
-                outputs or self.outputs, dict(inputs), self._keeping if keep_memory else self._returning
+                outputs or self.outputs, dict(inputs), options
             )
-        except Exception as error:
-            broken = _RULE.search(str(error))
-            if broken is None:
-                raise
-            raise BadInputError(broken["rule"]) from error
         if not keep_memory and time.monotonic() - began_s > _LONG_RUN_S:
             _give_back_memory()
         return results
+
+    def run_on_device(
+        self, inputs: Mapping[str, NDArray[np.generic]], kept: Mapping[str, Any], keeps: Container[str]
+    ) -> dict[str, Any]:
+        """Run once with tensors that stay where they are.
+
+        Args:
+            inputs: from the CPU.
+            kept: inputs that lie on the device, as OrtValues.
+            keeps: names of outputs that are to stay there; the others come back as arrays.
+        """
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        for name, value in kept.items():
+            binding.bind_ortvalue_input(name, value)
+        for name in self.outputs:
+            binding.bind_output(name, self.device.memory if name in keeps else "cpu")
+        with _rules_told():
+            self._session.run_with_iobinding(binding, self._keeping)
+        values = dict(zip(self.outputs, binding.get_outputs(), strict=True))
+        return {name: value if name in keeps else value.numpy() for name, value in values.items()}
+
+
+@contextmanager
+def _rules_told() -> Iterator[None]:
+    """A rule of the model that the input broke, as a BadInputError."""
+    try:
+        yield
+    except Exception as error:
+        broken = _RULE.search(str(error))
+        if broken is None:
+            raise
+        raise BadInputError(broken["rule"]) from error
 
 
 def _give_back_memory() -> None:

@@ -4,9 +4,12 @@ import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from runner import Runner
 
 __all__ = ["Slots", "StateTensor"]
 
@@ -86,6 +89,17 @@ class Slots:
         """Free a row and its memory."""
         self.clear(slot)
         self._free.append(slot)
+
+    def run(self, runner: Runner, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
+        """One step of the model on what is ``given`` and the past; its outputs by name."""
+        results = runner.run({**given, **self.pasts}, runner.outputs, keep_memory)
+        return dict(zip(runner.outputs, results, strict=True))
+
+    def keep(self, slots: Sequence[int], outputs: Mapping[str, Any]) -> None:
+        """What a step left, for the rows that are ``valid``."""
+        for row, slot in enumerate(slots):
+            if outputs["valid"][row]:
+                self.write(slot, row, outputs)
 
     def write(self, slot: int, row: int, outputs: Mapping[str, Array]) -> None:
         """Keep what a step left for one stream: ``next_<name>`` and, for rings, their places.

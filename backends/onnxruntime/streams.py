@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from device_slots import DeviceSlots
 from runner import BadInputError, Runner
 from slots import Slots, StateTensor
 
@@ -89,7 +90,7 @@ class Streams:
         self._runner, self._data, self._output = runner, data, output
         self._limits, self._clock = limits, clock
         self._rule, self._multiple = runner.metadata["rule"], int(runner.metadata["multiple"])
-        self._slots = Slots(state_of(runner), limits.streams)
+        self._slots = _slots(runner, limits.streams)
         self._live: dict[int | str, _Live] = {}
         self._lock = threading.Lock()
         self.counts = Counts()
@@ -193,19 +194,15 @@ class Streams:
         frames = arrays[self._data].shape[-1] // self._multiple
         started = self._clock()
         try:
-            names = self._runner.outputs
-            given = arrays | {"slot": np.array(slots)} | self._slots.pasts
-            results = self._runner.run(given, names, keep_memory=frames <= _SHORT_FRAMES)
+            given = arrays | {"slot": np.array(slots)}
+            outputs = self._slots.run(self._runner, given, keep_memory=frames <= _SHORT_FRAMES)
+            self._slots.keep(slots, outputs)
         except Exception as error:
             return [StepError(f"the model failed: {error}")] * len(steps)
-        outputs = dict(zip(names, results, strict=True))
-        answers: list[Array | Exception] = []
-        for row, slot in enumerate(slots):
-            if outputs["valid"][row]:
-                self._slots.write(slot, row, outputs)
-                answers.append(outputs[self._output][row : row + 1])
-            else:
-                answers.append(BadInputError(self._rule))
+        answers: list[Array | Exception] = [
+            outputs[self._output][row : row + 1] if valid else BadInputError(self._rule)
+            for row, valid in enumerate(outputs["valid"])
+        ]
         count, seconds = self.counts.batches.get(len(steps), (0, 0.0))
         self.counts.batches[len(steps)] = count + 1, seconds + self._clock() - started
         return answers
@@ -224,6 +221,11 @@ class Streams:
 
     def _end(self, stream: int | str) -> None:
         self._slots.give_back(self._live.pop(stream).slot)
+
+
+def _slots(runner: Runner, count: int) -> Slots:
+    tensors = state_of(runner)
+    return Slots(tensors, count) if runner.device.is_cpu else DeviceSlots(tensors, count, runner.device)
 
 
 def state_of(runner: Runner) -> list[StateTensor]:

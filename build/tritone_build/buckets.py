@@ -16,9 +16,9 @@ from tritone_build.layers.guard import require
 
 __all__ = ["BUCKETS", "BucketedDequantizer", "bucket_of", "most_frames", "wasted_share"]
 
-_MOST_S = 18.3
-"""In one request: the client's longest piece, 16 s, and its context fit."""
-_MOST_FRAMES = 448
+_PIECE_S = 16.0
+"""The client's longest piece."""
+_MOST_FRAMES = 384
 _PER_OCTAVE = 4
 
 
@@ -40,9 +40,14 @@ def bucket_of(frames: int) -> int:
     return next(bucket for bucket in BUCKETS if bucket >= frames)
 
 
-def most_frames(frame_rate_hz: float) -> int:
-    """The largest bucket of a codec: a request may have no more."""
-    return bucket_of(min(math.ceil(_MOST_S * frame_rate_hz), _MOST_FRAMES))
+def most_frames(frame_rate_hz: float, lookaround_frames: int, causal: bool) -> int:
+    """The largest bucket of a codec: the client's longest piece fits with its context, no more needs to.
+
+    What looks back further than a piece is long is streamed by the client.
+    """
+    piece = math.ceil(_PIECE_S * frame_rate_hz)
+    context = lookaround_frames if causal else 2 * lookaround_frames
+    return bucket_of(min(piece + (context if lookaround_frames <= piece else 0), _MOST_FRAMES))
 
 
 def wasted_share() -> float:
@@ -51,7 +56,7 @@ def wasted_share() -> float:
 
 
 class BucketedDequantizer(nn.Module):
-    """A dequantizer whose latent has a bucket's number of frames, at most ``most``; lengths are as they were."""
+    """A dequantizer whose latent has a bucket's number of frames, at most ``most``; lengths stay."""
 
     def __init__(self, dequantizer: nn.Module, most: int):
         super().__init__()

@@ -1,7 +1,8 @@
-"""``tritone-build engines`` and ``tritone-build configs``: what NVIDIA's Triton container serves."""
+"""``tritone-build engines``, ``configs`` and ``check``: what NVIDIA's Triton container serves."""
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ from tritone_build.engines import (
     is_built,
     trtexec_of,
 )
+from tritone_build.errors import EngineMisfitError
+from tritone_build.fit import check_fit, engines_among, machine_here
 from tritone_build.gpu import Capability
 from tritone_build.model_configs import model_name
 from tritone_build.options import add_checkpoint, chosen_codec
@@ -29,7 +32,7 @@ from tritone_build.roles import roles
 
 __all__ = ["add_commands"]
 
-_REPOSITORY = Path("artifacts/engine_repository")
+_REPOSITORY, _BACKENDS = Path("artifacts/engine_repository"), Path("/opt/tritonserver/backends")
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -66,6 +69,18 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     configs.set_defaults(run=_configs)
     configs.add_argument("codec", nargs="*", help="default: all")
     configs.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
+    for command in (engines, configs):
+        command.add_argument(
+            "--cuda-graphs", action="store_true", help="have the server replay CUDA graphs (default: off)"
+        )
+
+    check = commands.add_parser("check", help="say whether the engines fit this server and its GPU")
+    check.set_defaults(run=_check)
+    check.add_argument("codec", nargs="*", help="default: all that are there")
+    check.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
+    check.add_argument(
+        "--backends", type=Path, default=_BACKENDS, help="the server's folder of backends (%(default)s)"
+    )
 
 
 def _capability(text: str) -> Capability:
@@ -79,14 +94,32 @@ def _configs(options: argparse.Namespace) -> None:
     for name in options.codec or VARIANTS:
         with torch.device("meta"):
             codec = outline_of(variant(name))
-            configs = configs_of(codec, roles(codec, "tensorrt"), "tensorrt")
-        write_configs(configs, options.repository)
+            _write_configs(codec, roles(codec, "tensorrt"), options)
+
+
+def _write_configs(codec: Codec, parts: Sequence[Role], options: argparse.Namespace) -> None:
+    configs = configs_of(codec, parts, "tensorrt")
+    for config in configs.values():
+        if config.HasField("optimization"):
+            config.optimization.cuda.graphs = options.cuda_graphs
+    write_configs(configs, options.repository)
+
+
+def _check(options: argparse.Namespace) -> None:
+    named = tuple(f"{codec}_" for codec in options.codec) or ("",)
+    models = sorted(path.parent.name for path in options.repository.glob("*/config.pbtxt"))
+    engines = engines_among(options.repository, [model for model in models if model.startswith(named)])
+    if not engines:
+        raise EngineMisfitError(f"no engines in {options.repository}; 'tritone-build engines' compiles some")
+    check_fit(options.repository, engines, machine_here(options.backends))
+    print(f"{len(engines)} engines fit this machine: {', '.join(engines)}")
 
 
 def _engines(options: argparse.Namespace) -> None:
     console = Console(stderr=True)
     codec = chosen_codec(options)
-    parts = [role for role in engine_roles(roles(codec, "tensorrt")) if _wanted(role, options.only)]
+    models = roles(codec, "tensorrt")
+    parts = [role for role in engine_roles(models) if _wanted(role, options.only)]
     if options.dry_run:
         for role in parts:
             print(trtexec_of(codec, role, options.repository, options.memory_gb))
@@ -98,6 +131,7 @@ def _engines(options: argparse.Namespace) -> None:
         write_repository(
             codec, options.repository, lambda name: console.print(f"exporting {name} ..."), "tensorrt"
         )
+    _write_configs(codec, models, options)
     console.print(f"{compiler.name} {compiler.version}, {_told(compiler)}")
     built = [engine for role in parts if (engine := _built(codec, role, compiler, options, console))]
     if built:

@@ -61,7 +61,7 @@ MAX_STEP_FRAMES = 8
 WHOLE = (
     Profile("low_latency", Span(1, 1, 8), Span(1, 1, 8)),
     Profile("interactive", Span(9, 32, 64), Span(1, 4, 8)),
-    Profile("bulk", Span(65, 256, 448), Span(1, 2, 8)),
+    Profile("bulk", Span(65, 256, 384), Span(1, 2, 8)),
 )
 """Of models without memory."""
 STEPS = (
@@ -78,7 +78,7 @@ def profiles_of(role: Role, geometry: Geometry) -> tuple[Profile, ...]:
         ProfileError: ranges of frames overlap or largest batches differ.
     """
     table = WHOLE if role.packing is None else STEPS
-    most = most_frames(geometry.frame_rate_hz)
+    most = most_frames(geometry.frame_rate_hz, geometry.lookaround_frames, geometry.causal)
     profiles = tuple(profile.within(geometry.min_frames, most) for profile in table)
     check_profiles(profiles)
     return profiles

@@ -63,7 +63,9 @@ def _bucketed(codec: Codec) -> Role:
     if not codec.geometry.causal:
         return role
     latent: Axes = ("batch", codec.geometry.latent_dim, "bucket")
-    bucketed = BucketedDequantizer(role.module, most_frames(codec.geometry.frame_rate_hz))
+    g = codec.geometry
+    most = most_frames(g.frame_rate_hz, g.lookaround_frames, g.causal)
+    bucketed = BucketedDequantizer(role.module, most)
     return replace(role, module=bucketed, outputs={**role.outputs, "latent": latent})
 
 

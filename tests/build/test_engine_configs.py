@@ -79,6 +79,14 @@ def test_tables_stay_on_the_cpu_and_networks_are_engines() -> None:
             assert len(config.optimization.cuda.graph_spec) > 0
 
 
+def test_one_switch_turns_cuda_graphs_on(tmp_path: Path) -> None:
+    assert main(["configs", "nanocodec_mini", "--cuda-graphs", "--repository", str(tmp_path)]) == 0
+    configs = [parsed(path) for path in tmp_path.glob("*/config.pbtxt")]
+    assert {config.name for config in configs if config.optimization.cuda.graphs} == {
+        config.name for config in configs if config.backend == "tensorrt"
+    }
+
+
 def test_an_ensemble_takes_no_larger_batch_than_its_models() -> None:
     sizes = {config.name: config.max_batch_size for config in map(parsed, CONFIGS)}
     for config in named("_decode"):

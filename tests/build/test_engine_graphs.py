@@ -9,6 +9,7 @@ import torch
 from engine_graphs import STREAMED, EngineGraphs, Running
 
 from tritone_build.buckets import BUCKETS, bucket_of, most_frames, wasted_share
+from tritone_build.codecs import VARIANTS, outline_of
 from tritone_build.codecs.base import Codec
 from tritone_build.fidelity import snr_db
 from tritone_build.roles import roles
@@ -150,20 +151,24 @@ def test_a_latent_is_filled_up_to_its_bucket_and_sounds_the_same(
     assert not audio[:, frames * g.samples_per_frame :].any()
 
 
-@pytest.mark.parametrize(("frame_rate_hz", "frames"), [(12.5, 256), (21.53, 448)])
-def test_the_largest_bucket_holds_the_clients_longest_piece_and_its_context(
-    frame_rate_hz: float, frames: int
-) -> None:
-    assert most_frames(frame_rate_hz) == frames
-    assert DECODE.longest_s * frame_rate_hz + 28 <= frames
+@pytest.mark.parametrize(
+    ("name", "frames"), [("nanocodec", 256), ("nanocodec_mini", 384), ("lfsc", 384), ("mimi", 224)]
+)
+def test_the_largest_bucket_holds_the_clients_longest_piece_and_its_context(name: str, frames: int) -> None:
+    with torch.device("meta"):
+        g = outline_of(VARIANTS[name]).geometry
+    assert most_frames(g.frame_rate_hz, g.lookaround_frames, g.causal) == frames
+    piece = DECODE.longest_s * g.frame_rate_hz
+    before = g.lookaround_frames if g.lookaround_frames < piece else 0
+    assert piece + before + (0 if g.causal else before) <= frames
 
 
 def test_more_frames_than_the_largest_bucket_are_refused(
     engine_graphs: EngineGraphs, codecs: dict[str, Codec]
 ) -> None:
-    tokens = np.zeros((1, 4, 449), np.int64)
-    with pytest.raises(Exception, match="tokens must have at most 448 frames in a request"):
-        engine_graphs.running("small_nanocodec")("dequantize", tokens=tokens, tokens_len=np.array([[449]]))
+    tokens = np.zeros((1, 4, 385), np.int64)
+    with pytest.raises(Exception, match="tokens must have at most 384 frames in a request"):
+        engine_graphs.running("small_nanocodec")("dequantize", tokens=tokens, tokens_len=np.array([[385]]))
 
 
 def test_no_engine_looks_up_what_a_caller_sends_unguarded(engine_graphs: EngineGraphs) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tritone_build import engines_cli
+from tritone_build.cli import main
 from tritone_build.errors import EngineMisfitError
 from tritone_build.fit import Machine, check_fit, engines_among, machine_here
 from tritone_build.manifests import ENGINE_FILE, write_manifest
@@ -93,3 +95,16 @@ def test_a_missing_engine_says_how_it_is_made(repository: Path) -> None:
 def test_the_server_of_the_tests_has_neither_tensorrt_nor_a_gpu() -> None:
     _, backends, _ = find_server()
     assert machine_here(backends).tensorrt is None
+
+
+def test_the_command_line_says_what_fits_and_what_does_not(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ["--repository", str(repository)]
+    assert main(["check", *where]) == 1
+    assert "this server has no TensorRT backend" in capsys.readouterr().err
+    assert main(["check", "another", *where]) == 1
+    assert "no engines in" in capsys.readouterr().err
+    monkeypatch.setattr(engines_cli, "machine_here", lambda _: ADA)
+    assert main(["check", *where]) == 0
+    assert "1 engines fit this machine: small_vocoder" in capsys.readouterr().out

@@ -1,0 +1,63 @@
+"""Triton's ``tensorrt`` backend as far as it needs no GPU: the graph of an engine, on ONNX Runtime.
+
+It lies in a server's folder of backends as ``tensorrt/model.py``, beside our ONNX Runtime backend as
+``on_cpu.py``, and keeps implicit state as Triton does: zeros at START, then what the last step left.
+"""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+on_cpu = import_module("on_cpu")
+_START, _END = 1, 2
+
+
+class TritonPythonModel:
+    """One engine."""
+
+    def initialize(self, args: dict[str, Any]) -> None:
+        config = json.loads(args["model_config"])
+        path = Path(args["model_repository"], args["model_version"], "model.onnx")
+        self._session = onnxruntime.InferenceSession(path)
+        self._outputs = [each.name for each in self._session.get_outputs()]
+        self._inputs = [tensor["name"] for tensor in config["input"]]
+        self._states = config.get("sequence_batching", {}).get("state", [])
+        parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+        unit = int(parameters["samples_per_frame"]) if self._inputs[0] == "audio" else 1
+        self._most = int(parameters.get("max_step_frames", 0)) * unit
+        self._pasts: dict[int, dict[str, Any]] = {}
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        given = on_cpu._arrays(request, self._inputs)
+        steps = given[self._inputs[0]].shape[-1]
+        if self._states and not 1 <= steps <= self._most:
+            return on_cpu._failure(f"no profile for {steps} steps", pb_utils.TritonError.INTERNAL)
+        past = self._past(request) if self._states else {}
+        made = dict(zip(self._outputs, self._session.run(None, {**given, **past}), strict=True))
+        if self._states:
+            self._keep(request, made)
+        names = request.requested_output_names()
+        return on_cpu._response(names, [made[name] for name in names])
+
+    def _past(self, request: Any) -> dict[str, Any]:
+        if request.flags() & _START:
+            types = {"TYPE_FP16": np.float16, "TYPE_INT64": np.int64}
+            return {
+                state["input_name"]: np.zeros((1, *map(int, state["dims"])), types[state["data_type"]])
+                for state in self._states
+            }
+        return self._pasts[request.correlation_id()]
+
+    def _keep(self, request: Any, made: dict[str, Any]) -> None:
+        stream = request.correlation_id()
+        self._pasts[stream] = {s["input_name"]: made[s["output_name"]] for s in self._states}
+        if request.flags() & _END:
+            del self._pasts[stream]
