@@ -51,9 +51,11 @@ def build_models(checkpoints: Sequence[tuple[str, str]], repository: Path = REPO
     _build_all(["models"], checkpoints, repository)
 
 
-def build_engines(checkpoints: Sequence[tuple[str, str]], repository: Path = ENGINES) -> None:
-    """Compile them with TensorRT-RTX, which needs no GPU; as above."""
-    _build_all(["engines", "--compiler", "tensorrt_rtx"], checkpoints, repository)
+def build_engines(
+    checkpoints: Sequence[tuple[str, str]], repository: Path = ENGINES, compiler: str = "tensorrt_rtx"
+) -> None:
+    """Compile them, by default with TensorRT-RTX, which needs no GPU; as above."""
+    _build_all(["engines", "--compiler", compiler], checkpoints, repository)
 
 
 def _build_all(how: Sequence[str], checkpoints: Sequence[tuple[str, str]], repository: Path) -> None:
