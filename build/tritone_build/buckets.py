@@ -16,8 +16,6 @@ from tritone_build.layers.guard import require
 
 __all__ = ["BUCKETS", "BucketedDequantizer", "bucket_of", "most_frames", "wasted_share"]
 
-_PIECE_S = 16.0
-"""The client's longest piece."""
 _MOST_FRAMES = 384
 _PER_OCTAVE = 4
 
@@ -40,12 +38,12 @@ def bucket_of(frames: int) -> int:
     return next(bucket for bucket in BUCKETS if bucket >= frames)
 
 
-def most_frames(frame_rate_hz: float, lookaround_frames: int, causal: bool) -> int:
-    """The largest bucket of a codec: the client's longest piece fits with its context, no more needs to.
+def most_frames(frame_rate_hz: float, lookaround_frames: int, causal: bool, piece_s: float = 16.0) -> int:
+    """The most frames in a request, a bucket: the client's longest piece fits with its context.
 
     What looks back further than a piece is long is streamed by the client.
     """
-    piece = math.ceil(_PIECE_S * frame_rate_hz)
+    piece = math.ceil(piece_s * frame_rate_hz)
     context = lookaround_frames if causal else 2 * lookaround_frames
     return bucket_of(min(piece + (context if lookaround_frames <= piece else 0), _MOST_FRAMES))
 

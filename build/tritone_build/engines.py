@@ -25,7 +25,7 @@ from tritone_build.role import Role
 
 __all__ = ["DEFAULT_MEMORY_GB", "Engine", "build_engine", "engine_roles", "is_built", "trtexec_of"]
 
-DEFAULT_MEMORY_GB = 4.0
+DEFAULT_MEMORY_GB = 6.0
 _TIMINGS = "timing.cache"
 
 

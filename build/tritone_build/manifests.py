@@ -15,6 +15,7 @@ _BUILDERS = ("layers/*.py", "codecs/*.py", "*.py")
 _NO_BUILDERS = (
     "cli.py",
     "compiler.py",
+    "engine_configs.py",
     "engines.py",
     "engines_cli.py",
     "errors.py",
@@ -26,6 +27,7 @@ _NO_BUILDERS = (
     "graph_fidelity.py",
     "inspection.py",
     "options.py",
+    "profiles.py",
     "trt_errors.py",
 )
 

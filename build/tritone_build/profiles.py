@@ -56,6 +56,8 @@ class Profile:
         return replace(self, frames=Span(*(min(max(least, frames), most) for frames in self.frames)))
 
 
+_ENCODED_S = 8.0
+"""The client's longest piece of sound; of tokens it is twice as long."""
 MAX_STEP_FRAMES = 8
 """In one step of a stream: with 256 streams in a batch, more would take more memory than a whole signal."""
 WHOLE = (
@@ -78,7 +80,12 @@ def profiles_of(role: Role, geometry: Geometry) -> tuple[Profile, ...]:
         ProfileError: ranges of frames overlap or largest batches differ.
     """
     table = WHOLE if role.packing is None else STEPS
-    most = most_frames(geometry.frame_rate_hz, geometry.lookaround_frames, geometry.causal)
+    g = geometry
+    most = (
+        most_frames(g.frame_rate_hz, g.encode_lookaround_frames, g.encode_causal, _ENCODED_S)
+        if "audio" in role.inputs
+        else most_frames(g.frame_rate_hz, g.lookaround_frames, g.causal)
+    )
     profiles = tuple(profile.within(geometry.min_frames, most) for profile in table)
     check_profiles(profiles)
     return profiles
