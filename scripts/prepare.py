@@ -52,21 +52,30 @@ def build_models(checkpoints: Sequence[tuple[str, str]], repository: Path = REPO
 
 
 def build_engines(
-    checkpoints: Sequence[tuple[str, str]], repository: Path = ENGINES, compiler: str = "tensorrt_rtx"
+    checkpoints: Sequence[tuple[str, str]],
+    repository: Path = ENGINES,
+    compiler: str = "tensorrt_rtx",
+    patiently: bool = False,
 ) -> None:
-    """Compile them, by default with TensorRT-RTX, which needs no GPU; as above."""
-    _build_all(["engines", "--compiler", compiler], checkpoints, repository)
+    """Compile them, by default with TensorRT-RTX, which needs no GPU; ``patiently``: others go first."""
+    _build_all(["engines", "--compiler", compiler], checkpoints, repository, ["nice"] if patiently else [])
 
 
-def _build_all(how: Sequence[str], checkpoints: Sequence[tuple[str, str]], repository: Path) -> None:
+def _build_all(
+    how: Sequence[str],
+    checkpoints: Sequence[tuple[str, str]],
+    repository: Path,
+    prefix: Sequence[str] = (),
+) -> None:
+    def build(pair: tuple[str, str]) -> int:
+        codec, checkpoint = pair
+        builder = str(Path(sys.executable).with_name("tritone-build"))
+        command = [*prefix, builder, *how, codec]
+        command += ["--checkpoint", checkpoint, "--repository", str(repository)]
+        return subprocess.run(command, check=False).returncode
+
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        built = pool.map(lambda pair: _build(how, pair[0], pair[1], repository), checkpoints)
+        built = pool.map(build, checkpoints)
         failed = [codec for (codec, _), code in zip(checkpoints, built, strict=True) if code]
     if failed:
         raise PrepareError(f"could not build {', '.join(failed)}")
-
-
-def _build(how: Sequence[str], codec: str, checkpoint: str, repository: Path) -> int:
-    builder = str(Path(sys.executable).with_name("tritone-build"))
-    command = [builder, *how, codec, "--checkpoint", checkpoint, "--repository", str(repository)]
-    return subprocess.run(command, check=False).returncode

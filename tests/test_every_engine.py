@@ -1,12 +1,14 @@
 """Every engine of every codec compiles, at full geometry, by the real TensorRT-RTX on this machine's CPU."""
 
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import FULL_SIZE
 
-from prepare import ENGINES, build_engines, default_checkpoint
+from prepare import ENGINES
 from tritone_build.codecs import VARIANTS, outline_of
 from tritone_build.codecs.base import Codec
 from tritone_build.engines import engine_roles
@@ -16,9 +18,6 @@ from tritone_build.profiles import profiles_of
 from tritone_build.role import Role
 from tritone_build.roles import roles
 
-NAMES = ["nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi"]
-"""The third NanoCodec has the networks of the first and another table."""
-
 
 def outlined(name: str) -> tuple[Codec, list[Role]]:
     with torch.device("meta"):
@@ -26,12 +25,12 @@ def outlined(name: str) -> tuple[Codec, list[Role]]:
         return codec, engine_roles(roles(codec, "tensorrt"))
 
 
-ENGINES_OF = [(name, role.name) for name in NAMES for role in outlined(name)[1]]
+ENGINES_OF = [(name, role.name) for name in FULL_SIZE for role in outlined(name)[1]]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def built() -> None:
-    build_engines([(name, default_checkpoint(name)) for name in NAMES])
+def built(engines_in_background: "Future[None]") -> None:
+    engines_in_background.result()
 
 
 def version(name: str, role: str) -> Path:
