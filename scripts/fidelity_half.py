@@ -15,7 +15,7 @@ from tritone_build.codecs import variant
 from tritone_build.fidelity import differing_share, snr_db
 from tritone_build.manifests import read_manifest
 
-__all__ = ["compile_rows", "half_rows"]
+__all__ = ["compared", "compile_rows", "half_rows"]
 
 _LEAST_DB, _LEAST_TRAINED_DB = 55, 50
 """Trained weights are coarser: they came in FP16, and speech is softer than noise."""
@@ -65,11 +65,11 @@ def half_rows(case: Case) -> list[Row]:
         data = way.piece(0, frames)
         whole = np.concatenate([way.whole(piece) for piece in pieces(data, most, way.step)], axis=-1)
         made = half.decode(data, most) if role == "decode" else half.encode(data, most, way.step)
-        rows += _rows(way, whole, made, f"{frames} frames, in pieces of at most {most}")
+        rows += compared(way, whole, made, f"{frames} frames, in pieces of at most {most}")
         if half.streams(role):
             made = half.streamed(role, data, way.step)
             asked = case.codec.decode(data) if role == "decode" else _all_books(case, data)
-            rows += _rows(way, asked, made, f"{frames} frames, streamed in ones", "_streamed")
+            rows += compared(way, asked, made, f"{frames} frames, streamed in ones", "_streamed")
     return rows
 
 
@@ -78,7 +78,10 @@ def _all_books(case: Case, audio: NDArray[np.float32]) -> NDArray[np.int64]:
     return case.codec.encode(audio, info.sample_rate_hz, info.num_codebooks)
 
 
-def _rows(way: Direction, exact: NDArray[Any], made: NDArray[Any], how: str, suffix: str = "") -> list[Row]:
+def compared(
+    way: Direction, exact: NDArray[Any], made: NDArray[Any], how: str, suffix: str = ""
+) -> list[Row]:
+    """Sound by its noise, and by how much the last third has more of it than the first; tokens by equality."""
     name, codec = way.check(f"fp16_vs_fp32{suffix}"), way.case.name
     if way.role == "encode":
         books = min(len(exact), len(made))

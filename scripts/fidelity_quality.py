@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fidelity_case import Case
+from half import HalfCodec
 from mini.sentences import HELD_OUT_SEED, TRAINING_SEED, sentences
 from mini.speech import KEPT_OUT, RATE_HZ, SPEECH, VOICES, Speaker, Voice
+from prepare import ENGINES
 from quality import WordErrors, mel_db, pesq_wb, stoi
 from report import Row
+from tritone_build.buckets import most_frames
 from tritone_build.codecs import variant
 from tritone_client.audio import resampled
 
@@ -54,7 +57,9 @@ def quality_rows(case: Case) -> list[Row]:
         return []
     spoken = {group: group.spoken(case.durations.sentences) for group in _GROUPS}
     rows = [row for group in _GROUPS for row in _group_rows(case, group, spoken[group], _whole)]
-    return rows + _group_rows(case, _GROUPS[1], spoken[_GROUPS[1]], _streamed, "_streamed")
+    for decode, suffix in ((_streamed, "_streamed"), (_half, "_fp16")):
+        rows += _group_rows(case, _GROUPS[1], spoken[_GROUPS[1]], decode, suffix)
+    return rows
 
 
 def _whole(case: Case, tokens: NDArray[np.int64]) -> Audio:
@@ -64,6 +69,13 @@ def _whole(case: Case, tokens: NDArray[np.int64]) -> Audio:
 def _streamed(case: Case, tokens: NDArray[np.int64]) -> Audio:
     with case.codec.decode_stream() as stream:
         return np.concatenate([stream.push(frame) for frame in tokens.T])
+
+
+def _half(case: Case, tokens: NDArray[np.int64]) -> Audio:
+    """As TensorRT would, by the graph that it compiles."""
+    info = case.codec.info
+    most = most_frames(info.frame_rate_hz, info.lookaround_frames, info.causal)
+    return HalfCodec(case.name, ENGINES).decode(tokens, most)
 
 
 def _group_rows(

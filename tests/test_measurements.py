@@ -11,6 +11,7 @@ from conftest import SMALL
 
 from bench_pairs import alternating, median_ratio
 from fidelity_case import Case, Direction
+from fidelity_half import compared
 from fidelity_streams import cuts
 from peers import references_of
 from peers.live import live_peers
@@ -21,7 +22,7 @@ from tritone_build.fixtures import write_fixture
 
 def direction(role: str, kept: bool) -> Direction:
     made = Direction.__new__(Direction)
-    made.case, made.role, made.back, made.kept = cast(Case, SimpleNamespace(name="some")), role, 7, kept  # type: ignore[assignment]
+    made.case, made.role, made.back, made.kept = cast(Case, SimpleNamespace(name="nanocodec")), role, 7, kept  # type: ignore[assignment]
     made.step, made.made = (1, 10) if role == "decode" else (10, 1)
     return made
 
@@ -46,6 +47,30 @@ def test_one_differing_token_falls_short() -> None:
         "check", [(tokens, tokens), (tokens, tokens + np.eye(2, 5, dtype=int))], ""
     )
     assert (row.check, row.value, row.ok) == ("encode_check", 0.2, False)
+
+
+def test_noise_that_grows_falls_short_in_fp16_however_faint() -> None:
+    draw = np.random.default_rng(0)
+    sound, noise = draw.standard_normal((2, 3000))
+    steady = compared(direction("decode", True), sound, sound + 1e-4 * noise, "")
+    assert [(row.check, row.ok) for row in steady] == [("fp16_vs_fp32", True), ("fp16_drift", True)]
+    growing = compared(
+        direction("decode", True), sound, sound + 1e-5 * np.linspace(1, 9, 3000) * noise, "", "_streamed"
+    )
+    assert [(row.check, row.ok) for row in growing] == [
+        ("fp16_vs_fp32_streamed", True),
+        ("fp16_drift_streamed", False),
+    ]
+    assert not compared(direction("decode", True), sound, sound + 1e-2 * noise, "")[0].ok
+
+
+def test_one_token_in_fifty_of_the_first_codebook_falls_short_in_fp16() -> None:
+    tokens = np.zeros((8, 100), np.int64)
+    for row, ok in ((0, False), (1, True)):
+        others = tokens.copy()
+        others[row, :2] = 1
+        (found,) = compared(direction("encode", True), tokens, others, "")
+        assert (found.check, found.ok) == ("encode_fp16_vs_fp32", ok)
 
 
 def test_equal_sound_falls_short_where_nothing_was_proven() -> None:
