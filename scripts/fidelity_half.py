@@ -81,7 +81,7 @@ def _all_books(case: Case, audio: NDArray[np.float32]) -> NDArray[np.int64]:
 def compared(
     way: Direction, exact: NDArray[Any], made: NDArray[Any], how: str, suffix: str = ""
 ) -> list[Row]:
-    """Sound by its noise, and by how much the last third has more of it than the first; tokens by equality."""
+    """Sound by its noise, and by how much more the last third has than the first; tokens by equality."""
     name, codec = way.check(f"fp16_vs_fp32{suffix}"), way.case.name
     if way.role == "encode":
         books = min(len(exact), len(made))

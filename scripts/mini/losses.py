@@ -102,10 +102,10 @@ def _third_octaves(window: int, rate_hz: int) -> Tensor:
 
 
 def _envelopes(audio: Tensor, rate_hz: int) -> Tensor:
-    """[B, S] -> [B, 15, segments, 64], each without its mean."""
+    """[B, S] -> [B, 15, segments, 64 or what there is], each without its mean."""
     bands = _third_octaves(_ENVELOPE.window, rate_hz).to(audio.device)
     power = bands @ _complex(audio, _ENVELOPE.window).square().sum(3)
-    followed = (power + 1e-6).sqrt().unfold(2, _SYLLABLE, _SYLLABLE // 4)
+    followed = (power + 1e-6).sqrt().unfold(2, min(_SYLLABLE, power.shape[2]), _SYLLABLE // 4)
     return followed - followed.mean(3, keepdim=True)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mini.losses import mel_distance, mel_loss, wave_loss
+from mini.losses import envelope_loss, mel_distance, mel_loss, wave_loss
 from mini.network import NAME, Autoencoder, write_checkpoint
 from mini.optimizers import Optimizers
 from mini.picture import draw_losses
@@ -85,8 +85,9 @@ def test_losses_are_zero_for_equal_sound_and_grow_with_the_difference() -> None:
     for values in (
         [float(mel_loss(each, sound, RATE_HZ)) for each in heard],
         [float(wave_loss(each, sound, RATE_HZ)) for each in heard],
+        [float(envelope_loss(each, sound, RATE_HZ)) for each in heard],
     ):
-        assert values[0] == 0
+        assert values[0] == pytest.approx(0, abs=1e-4)
         assert 0 < values[1] < values[2]
 
 
@@ -97,6 +98,17 @@ def test_what_nobody_hears_counts_for_nothing() -> None:
     assert float(mel_loss(1e5 * hiss, hum, RATE_HZ)) > 0.5
 
 
+def test_loudness_and_silence_do_not_count_in_the_envelope_loss_but_shape_does() -> None:
+    torch.manual_seed(0)
+    seconds = torch.arange(16384) / RATE_HZ
+    noise = 0.1 * torch.randn(1, 16384)
+    said = noise * (1 + torch.sin(2 * torch.pi * 6 * seconds))
+    assert float(envelope_loss(0.5 * said, said, RATE_HZ)) < 1e-3
+    assert float(envelope_loss(noise, said, RATE_HZ)) > 0.3
+    pauses = 1e-5 * torch.randn(2, 16384)
+    assert torch.isfinite(envelope_loss(pauses[:1], pauses[1:], RATE_HZ))
+
+
 def test_mel_distance_is_in_decibels() -> None:
     torch.manual_seed(0)
     sound = torch.randn(8192)
@@ -104,10 +116,19 @@ def test_mel_distance_is_in_decibels() -> None:
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_nothing() -> None:
-    settings = Settings(steps=1000, learning_rate=1.0)
-    assert [settings.rate_at(step) for step in (0, 199, 500, 850, 1000)] == pytest.approx(
+    settings = Settings(steps=2000, restart=1000, learning_rate=1.0)
+    assert [settings.rate_at(step) for step in (0, 199, 500, 850)] == pytest.approx([0.005, 1, 1, 0.5])
+
+
+def test_it_does_so_once_more_in_the_second_part_which_falls_for_longer() -> None:
+    settings = Settings(steps=2000, restart=1000, learning_rate=1.0)
+    assert [settings.rate_at(step) for step in (1000, 1199, 1300, 1650, 2000)] == pytest.approx(
         [0.005, 1, 1, 0.5, 0]
     )
+
+
+def test_envelopes_count_in_the_second_part() -> None:
+    assert [Settings().weights_at(step)["envelope"] for step in (0, 19999, 20000, 24999)] == [0, 0, 40, 40]
 
 
 def test_the_mel_loss_gains_weight_and_then_keeps_it() -> None:
