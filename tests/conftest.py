@@ -27,7 +27,35 @@ torch.set_num_threads(2)
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with the first two upsampling stages, few channels and short windows."""
+    if "quantizer_kwargs" in config:
+        return _small_moss(config)
     return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
+
+
+def _small_moss(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Two transformers each way, at 50 and 25 Hz, with windows of 20 and 10 steps."""
+    reduced = copy.deepcopy(dict(config))
+    stage = {"d_model": 64, "num_heads": 4, "num_layers": 2, "dim_feedforward": 96}
+    sizes = {"encoder_kwargs": ((8, 32), (64, 48)), "decoder_kwargs": ((48, 64), (32, 8))}
+    for half, channels in sizes.items():
+        blocks = [block for block in reduced[half] if block["module_type"] == "Transformer"][:2]
+        first, second = (
+            block | stage | {"input_dimension": pair[0], "output_dimension": pair[1]}
+            for block, pair in zip(blocks, channels, strict=True)
+        )
+        patches = ({"module_type": "PatchedPretransform", "patch_size": size} for size in (2, 8))
+        two, eight = patches
+        decodes = half == "decoder_kwargs"
+        reduced[half] = [first, two, second, eight] if decodes else [eight, first, two, second]
+    reduced["quantizer_kwargs"] |= {
+        "input_dim": 48,
+        "output_dim": 48,
+        "rvq_dim": 32,
+        "codebook_size": 128,
+        "codebook_dim": 4,
+    }
+    rate = {"sampling_rate": 400, "downsample_rate": 16, "causal_transformer_context_duration": 0.4}
+    return reduced | rate
 
 
 def _small_mimi(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +82,7 @@ def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
 
 SMALL = {f"small_{name}": small(variant.config) for name, variant in VARIANTS.items()}
 CAUSAL = [name for name in SMALL if name != "small_lfsc"]
-NEMO = [name for name in SMALL if name != "small_mimi"]
+NEMO = [name for name in SMALL if name not in ("small_mimi", "small_moss")]
 
 
 FULL_SIZE = ["nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi"]

@@ -1,11 +1,10 @@
-"""Reading codec checkpoints as they are published: NeMo archives and safetensors folders.
+"""Reading codec checkpoints as they are published: NeMo archives and safetensors, whole or in shards.
 
 A safetensors file without a configuration beside it must fit a published codec tensor by tensor. All
 come from a path or, by their id, from the Hugging Face hub. Nothing is ever unpickled but
 tensors.
 """
 
-import hashlib
 import io
 import json
 import pickle
@@ -25,11 +24,13 @@ from torch import Tensor
 from yaml import YAMLError
 
 from tritone_build.errors import CheckpointError, CheckpointNotFoundError
+from tritone_build.manifests import sha256_of
+from tritone_build.shards import INDEX, read_shards, shards_of
 
 __all__ = ["Checkpoint", "open_checkpoint"]
 
 _CONFIG, _WEIGHTS = "model_config.yaml", "model_weights.ckpt"
-_HUB_FILES = ["*.nemo", "*.safetensors", "config.json"]
+_HUB_FILES = ["*.nemo", "*.safetensors", INDEX, "config.json"]
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,22 @@ def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     if path.is_dir():
         path = _weights_in(path)
     try:
-        read = _read_safetensors if path.suffix == ".safetensors" else _read_nemo
-        layout, config, tensors = read(path)
+        layout, config, tensors = _read(path)
     except (tarfile.TarError, EOFError, zlib.error, SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path}: cannot be read as a {path.suffix or 'nemo'} checkpoint ({error}); "
             "the file is truncated or of another kind: fetch it again"
         ) from error
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Checkpoint(source, layout, config, tensors, digest)
+    files = shards_of(path) if path.name == INDEX else [path]
+    return Checkpoint(source, layout, config, tensors, sha256_of(*files))
+
+
+def _read(path: Path) -> tuple[str, Mapping[str, Any], Mapping[str, Tensor]]:
+    if path.name == INDEX:
+        return "sharded", _config_beside(path), read_shards(path)
+    if path.suffix == ".safetensors":
+        return "safetensors", _config_beside(path), load_file(path)
+    return _read_nemo(path)
 
 
 def _from_hub(source: str, revision: str | None) -> Path:
@@ -95,6 +102,8 @@ def _from_hub(source: str, revision: str | None) -> Path:
 
 
 def _weights_in(folder: Path) -> Path:
+    if (folder / INDEX).exists():
+        return folder / INDEX
     found = sorted(folder.glob("*.nemo")) or sorted(folder.glob("*.safetensors"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
@@ -145,10 +154,12 @@ def _tensors(path: Path, content: bytes) -> Mapping[str, Tensor]:
     return state
 
 
-def _read_safetensors(path: Path) -> tuple[str, Mapping[str, Any], Mapping[str, Tensor]]:
+def _config_beside(path: Path) -> Mapping[str, Any]:
     config_path = path.with_name("config.json")
     try:
         config = json.loads(config_path.read_text()) if config_path.exists() else {}
     except ValueError as error:
         raise CheckpointError(f"{config_path}: not JSON: {error}") from error
-    return "safetensors", config, load_file(path)
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{config_path}: expected an object, found {type(config).__name__}")
+    return config

@@ -22,8 +22,8 @@ from tritone_build.role import Role, choice_of_codebooks
 
 __all__ = ["engine_configs"]
 
-MAX_STREAMS = 1024
-"""Beside those that run, sequences wait in Triton; the client gives up on a START that waits too long."""
+MAX_STREAMS, _MOST_STATE_BYTES = 1024, 24 << 30
+"""At a time, in so much memory. Beside those that run, sequences wait in Triton; the client gives up on a START that waits too long."""
 _QUEUE_LIMIT, _QUEUE_LIMIT_US = 256, 10_000_000
 _STATE_DTYPES = {torch.float16: pb.TYPE_FP16, torch.float32: pb.TYPE_FP32, torch.int64: pb.TYPE_INT64}
 
@@ -81,9 +81,11 @@ def _add_batching(config: pb.ModelConfig) -> None:
 def _add_sequences(config: pb.ModelConfig, role: Role) -> None:
     """Implicit state: zeros for a new stream, updated in place on the GPU."""
     assert role.packing is not None
+    state_bytes = role.packing.state_bytes
+    streams = min(MAX_STREAMS, _MOST_STATE_BYTES // state_bytes)
     batching = config.sequence_batching
     batching.max_sequence_idle_microseconds = IDLE_LIMIT_US
-    batching.oldest.max_candidate_sequences = MAX_STREAMS
+    batching.oldest.max_candidate_sequences = streams
     for part in role.packing.parts:
         dtype, dims = _STATE_DTYPES[part.dtype], list(part.shape)
         batching.state.add(
@@ -97,9 +99,9 @@ def _add_sequences(config: pb.ModelConfig, role: Role) -> None:
             ],
         )
     limits = {
-        "max_streams": str(MAX_STREAMS),
+        "max_streams": str(streams),
         "idle_limit_ms": str(IDLE_LIMIT_US // 1000),
-        "state_bytes": str(role.packing.state_bytes),
+        "state_bytes": str(state_bytes),
         # An engine takes no empty request: a stream ends with a frame that nobody hears.
         "end_frames": "1",
         "max_step_frames": str(MAX_STEP_FRAMES),

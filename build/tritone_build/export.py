@@ -17,9 +17,13 @@ from onnxscript import optimizer
 from tritone_build.files import written_whole
 from tritone_build.role import Role
 
-__all__ = ["OPSET", "onnx_from_module", "write_onnx"]
+__all__ = ["DATA_FILE", "OPSET", "graph_of", "onnx_from_module", "write_onnx"]
 
 OPSET = 20
+DATA_FILE = "model.onnx.data"
+"""Weights of a graph that is too large for one protobuf message."""
+_LARGEST_MESSAGE = 1_500_000_000
+_PAGE = 65536
 _FOLD_LIMIT_ELEMENTS = 1 << 30
 _REFUSED = -(1 << 40)
 _DOMAIN = "tritone"
@@ -42,6 +46,13 @@ _REQUIRE = onnxscript.values.Op(
 
 
 def onnx_from_module(role: Role) -> onnx.ModelProto:
+    """The graph of a module as one message; of 2 GB at most, see :func:`graph_of`."""
+    proto = ir.to_proto(graph_of(role))
+    onnx.checker.check_model(proto)
+    return proto
+
+
+def graph_of(role: Role) -> ir.Model:
     """Trace a module and return its graph, constants folded and rules in place.
 
     Every named axis stays variable.
@@ -73,9 +84,7 @@ def onnx_from_module(role: Role) -> onnx.ModelProto:
     _name_axes(model, role)
     _add_defaults(model, role)
     model.metadata_props.update(role.metadata)
-    proto = ir.to_proto(model)
-    onnx.checker.check_model(proto)
-    return proto
+    return model
 
 
 def _simplify(model: ir.Model) -> None:
@@ -92,10 +101,20 @@ def _simplify(model: ir.Model) -> None:
     common.RemoveUnusedNodesPass()(model)
 
 
-def write_onnx(proto: onnx.ModelProto, path: Path) -> None:
-    """Write a model so that a reader never sees half of it."""
+def write_onnx(model: ir.Model, path: Path, largest: int = _LARGEST_MESSAGE) -> None:
+    """Write a model so that a reader never sees half of it.
+
+    Args:
+        model: a graph.
+        path: of the file; weights of more than ``largest`` bytes go into ``DATA_FILE`` beside it, laid out so
+            that a runtime can map them.
+        largest: bytes in one message, which may not reach 2 GB.
+    """
+    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    aside = DATA_FILE if weights > largest else None
     with written_whole(path) as partial:
-        onnx.save(proto, partial)
+        ir.save(model, partial, format="protobuf", external_data=aside, alignment=_PAGE)
+    onnx.checker.check_model(path)
 
 
 def _translate_require(length: Any, holds: Any, rule: str) -> Any:

@@ -19,6 +19,7 @@ from tritone_build import weight_norm
 from tritone_build.checkpoints import Checkpoint
 from tritone_build.codecs import family_of
 from tritone_build.errors import CheckpointError
+from tritone_build.shards import INDEX
 from tritone_build.weight_norm import Spelling
 
 __all__ = ["write_fixture", "write_nemo"]
@@ -36,10 +37,11 @@ def write_fixture(
     Args:
         config: as in a published checkpoint; :data:`tritone_build.codecs.VARIANTS` has those.
         path: a file for ``nemo`` (a tar archive), ``nemo.gz`` and ``kyutai`` (safetensors alone), a
-            folder for ``safetensors``.
+            folder for ``safetensors`` and ``sharded``.
         seed: the same seed gives the same weights in every layout and spelling.
         layout: NeMo's archive, plain or compressed; ``config.json`` beside ``model.safetensors``, as
-            on the Hugging Face hub; Kyutai's bare file. By default the first that the codec comes in.
+            on the Hugging Face hub, or beside two shards and their index; Kyutai's bare file. By
+            default the first that the codec comes in.
         spelling: how normalized weights are stored, where the codec has such.
 
     Raises:
@@ -51,11 +53,12 @@ def write_fixture(
     if layout not in family.LAYOUTS:
         raise CheckpointError(f"the codec has no layout {layout!r}; it has: {', '.join(family.LAYOUTS)}")
     tensors = family.in_layout(family.seeded_tensors(config, generator), layout, config)
-    if family.WEIGHT_NORM:
-        tensors = weight_norm.unfold(tensors, spelling, generator)
+    tensors = weight_norm.unfold(tensors, spelling, generator, family.NORMALIZED)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     if layout == "safetensors":
         return _write_safetensors(path / "model.safetensors", config, tensors)
+    if layout == "sharded":
+        return _write_shards(path, config, tensors)
     if layout == "kyutai":
         bare = any(config == variant.config for variant in family.VARIANTS)
         return _write_safetensors(path, None if bare else config, tensors)
@@ -89,3 +92,19 @@ def _write_safetensors(path: Path, config: Mapping[str, Any] | None, tensors: di
         path.with_name("config.json").write_text(json.dumps(config, indent=2))
     save_file(tensors, path)
     return path
+
+
+def _write_shards(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> Path:
+    """Two of about equal size; returns their index."""
+    total, begun = sum(tensor.nbytes for tensor in tensors.values()), 0
+    shards: tuple[dict[str, Tensor], ...] = ({}, {})
+    for name, tensor in tensors.items():
+        shards[2 * begun >= total][name] = tensor
+        begun += tensor.nbytes
+    names = [f"model-{n + 1:05}-of-{len(shards):05}.safetensors" for n in range(len(shards))]
+    for name, shard in zip(names, shards, strict=True):
+        _write_safetensors(folder / name, config, shard)
+    placed = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
+    index = folder / INDEX
+    index.write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": placed}, indent=2))
+    return index

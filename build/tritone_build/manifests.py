@@ -43,10 +43,15 @@ def fingerprint(checkpoint_sha256: str) -> dict[str, str]:
     return {"checkpoint_sha256": checkpoint_sha256, "builder_sha256": sources.hexdigest()}
 
 
-def sha256_of(path: Path) -> str:
-    """Of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(*paths: Path) -> str:
+    """Of a file; of several, the hash of their hashes."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256"))
+    if len(digests) == 1:
+        return digests[0].hexdigest()
+    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
 
 
 def read_manifest(version: Path) -> dict[str, Any]:

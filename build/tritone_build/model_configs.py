@@ -20,7 +20,8 @@ __all__ = [
 
 MAX_BATCH_SIZE = 64
 MAX_STEP_BATCH_SIZE = 16
-MAX_STREAMS = 64
+MAX_STREAMS, _MOST_STATE_BYTES = 64, 4 << 30
+"""At a time, in so much memory."""
 IDLE_LIMIT_US = 5_000_000
 _CANDIDATES = 4096
 """Streams that Triton lets through to the backend, which refuses those above MAX_STREAMS at once.
@@ -72,8 +73,10 @@ def model_config(codec: Codec, role: Role) -> pb.ModelConfig:
         add_parameters(config, {"intra_op_thread_count": "1"})
     if role.packing is not None:
         _add_sequences(config)
-        limits = {"max_streams": str(MAX_STREAMS), "idle_limit_ms": str(IDLE_LIMIT_US // 1000)}
-        add_parameters(config, limits | {"state_bytes": str(role.packing.state_bytes)})
+        state_bytes = role.packing.state_bytes
+        streams = min(MAX_STREAMS, _MOST_STATE_BYTES // state_bytes)
+        limits = {"max_streams": str(streams), "idle_limit_ms": str(IDLE_LIMIT_US // 1000)}
+        add_parameters(config, limits | {"state_bytes": str(state_bytes)})
     return config
 
 

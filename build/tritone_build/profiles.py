@@ -55,6 +55,10 @@ class Profile:
         """Without fewer frames than a network takes, or more than a request may have."""
         return replace(self, frames=Span(*(min(max(least, frames), most) for frames in self.frames)))
 
+    def in_batches(self, most: int) -> "Profile":
+        """Without more rows than that."""
+        return replace(self, batch=Span(*(min(rows, most) for rows in self.batch)))
+
 
 _ENCODED_S = 8.0
 """The client's longest piece of sound; of tokens it is twice as long."""
@@ -71,6 +75,8 @@ STEPS = (
     Profile("catch_up", Span(2, 4, MAX_STEP_FRAMES), Span(1, 8, 256)),
 )
 """Of live streams: a frame when it is due, and what a stream has to make up for."""
+_MOST_STATE_BYTES = 2 << 30
+"""That a batch of streams brings along."""
 
 
 def profiles_of(role: Role, geometry: Geometry) -> tuple[Profile, ...]:
@@ -87,6 +93,9 @@ def profiles_of(role: Role, geometry: Geometry) -> tuple[Profile, ...]:
         else most_frames(g.frame_rate_hz, g.lookaround_frames, g.causal)
     )
     profiles = tuple(profile.within(geometry.min_frames, most) for profile in table)
+    if role.packing is not None:
+        rows = _MOST_STATE_BYTES // role.packing.state_bytes
+        profiles = tuple(profile.in_batches(1 << (rows.bit_length() - 1)) for profile in profiles)
     check_profiles(profiles)
     return profiles
 

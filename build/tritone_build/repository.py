@@ -20,7 +20,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec
 from tritone_build.engine_configs import engine_configs
-from tritone_build.export import onnx_from_module, write_onnx
+from tritone_build.export import DATA_FILE, graph_of, write_onnx
 from tritone_build.manifests import fingerprint, read_manifest, sha256_of, write_manifest
 from tritone_build.model_configs import decode_config, model_config, model_name
 from tritone_build.role import Role
@@ -84,7 +84,7 @@ def write_repository(
     for role in parts:
         name = configs[role.name].name
         progress(name)
-        write_onnx(onnx_from_module(role), repository / name / "1" / ONNX_FILE)
+        write_onnx(graph_of(role), repository / name / "1" / ONNX_FILE)
     write_configs(configs, repository)
     for role_name, config in configs.items():
         version = repository / config.name / "1"
@@ -93,7 +93,8 @@ def write_repository(
 
 
 def _manifest(codec: Codec, role: str, target: Target, graph: Path) -> dict[str, object]:
-    hashed = {"onnx_sha256": sha256_of(graph)} if graph.exists() else {}
+    files = [file for file in (graph, graph.with_name(DATA_FILE)) if file.exists()]
+    hashed = {"onnx_sha256": sha256_of(*files)} if files else {}
     return {
         "codec": codec.name,
         "role": role,

@@ -42,15 +42,15 @@ def fold(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unfold(
-    tensors: Mapping[str, Tensor], spelling: Spelling, generator: torch.Generator
+    tensors: Mapping[str, Tensor], spelling: Spelling, generator: torch.Generator, endings: tuple[str, ...]
 ) -> dict[str, Tensor]:
-    """Spell every weight as g and v, |v| drawn at random; the inverse of :func:`fold`."""
+    """Spell weights whose names end so as g and v, |v| drawn at random; the inverse of :func:`fold`."""
     if spelling is Spelling.PLAIN:
         return dict(tensors)
     g_suffix, v_suffix = spelling.value
     spelled: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if not name.endswith(".weight"):
+        if not name.endswith(endings):
             spelled[name] = tensor
             continue
         owner, g = name.removesuffix(".weight"), _norm(tensor)

@@ -4,13 +4,13 @@ from typing import Protocol
 
 from torch import Tensor
 
-from peers import moshi, nemo, transformers_mimi
+from peers import moshi, nemo, openmoss, transformers_mimi
 from peers.layouts import in_every_layout
 from tritone_build.checkpoints import Checkpoint
 
 __all__ = ["Reference", "reference_of", "references_of"]
 
-_PEERS = {"nemo": nemo, "moshi": moshi, "transformers": transformers_mimi}
+_PEERS = {"nemo": nemo, "moshi": moshi, "transformers": transformers_mimi, "openmoss": openmoss}
 
 
 class Reference(Protocol):

@@ -12,7 +12,7 @@ from peers.residual import residual_margin
 from tritone_build.checkpoints import Checkpoint
 from wheels import Wheel
 
-__all__ = ["TransformersMimi", "recognises", "reference"]
+__all__ = ["TransformersMimi", "recognises", "reference", "transformers_module"]
 
 _WHEEL = Wheel(
     "transformers==5.23.0",
@@ -106,7 +106,12 @@ class TransformersMimi:
 
 
 def _package() -> Any:
+    transformers_module("utils.logging").disable_progress_bar()
+    return transformers_module("models.mimi.modeling_mimi")
+
+
+def transformers_module(name: str) -> Any:
+    """A module of the pinned wheel, by its name inside the package."""
     unchecked = stand_in("transformers.dependency_versions_check", dep_version_check=lambda *_: None)
     absent = {unchecked.__name__: unchecked, "regex": re}
-    imported(_WHEEL, "transformers.utils.logging", **absent).disable_progress_bar()
-    return imported(_WHEEL, "transformers.models.mimi.modeling_mimi", **absent)
+    return imported(_WHEEL, f"transformers.{name}", **absent)

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
-from tritone_build.codecs import mimi, nemo
+from tritone_build.codecs import mimi, moss, nemo
 from tritone_build.codecs.base import Codec, Family, Variant
 from tritone_build.errors import CheckpointError, UnknownCodecError
 
 __all__ = ["FAMILIES", "VARIANTS", "family_of", "load_codec", "open_published", "outline_of", "variant"]
 
-FAMILIES: tuple[Family, ...] = (nemo, mimi)
+FAMILIES: tuple[Family, ...] = (nemo, mimi, moss)
 VARIANTS = {variant.name: variant for family in FAMILIES for variant in family.VARIANTS}
 
 

@@ -87,8 +87,8 @@ class Family(Protocol):
     VARIANTS: tuple[Variant, ...]
     LAYOUTS: tuple[str, ...]
     """Formats in which checkpoints are published, see :mod:`tritone_build.fixtures`."""
-    WEIGHT_NORM: bool
-    """Whether published weights are normalized."""
+    NORMALIZED: tuple[str, ...]
+    """How the names of weights end that are published normalized."""
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is of this family, supported or not."""

@@ -26,8 +26,8 @@ from tritone_build.state import State
 
 __all__ = [
     "LAYOUTS",
+    "NORMALIZED",
     "VARIANTS",
-    "WEIGHT_NORM",
     "in_layout",
     "load",
     "outline",
@@ -38,7 +38,7 @@ __all__ = [
 
 VARIANTS: tuple[Variant, ...] = (Variant("mimi", "kyutai/mimi", PUBLISHED),)
 LAYOUTS: tuple[str, ...] = ("safetensors", "kyutai")
-WEIGHT_NORM = False
+NORMALIZED: tuple[str, ...] = ()
 _DEFAULT_CODEBOOKS = 8
 _INITIALIZED = torch.ones(1)
 

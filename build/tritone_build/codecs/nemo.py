@@ -26,8 +26,8 @@ from tritone_build.layers.reach import reach_of, shortest_input
 
 __all__ = [
     "LAYOUTS",
+    "NORMALIZED",
     "VARIANTS",
-    "WEIGHT_NORM",
     "Network",
     "in_layout",
     "load",
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 LAYOUTS: tuple[str, ...] = ("nemo", "nemo.gz", "safetensors")
-WEIGHT_NORM = True
+NORMALIZED: tuple[str, ...] = (".weight",)
 _TRAINING_ONLY = ("discriminator.", "slm_encoder.", "slm_predictor.", "speaker_encoder.")
 
 _NANO_ENCODER = {"base_channels": 24, "activation": "lrelu", "pad_mode": "replicate"}

@@ -1,0 +1,284 @@
+"""MOSS Audio Tokenizer of OpenMOSS: causal transformers at four rates, and 32 residual codebooks.
+
+After modeling_moss_audio_tokenizer.py of OpenMOSS/MOSS-Audio-Tokenizer (56df9ee). Both halves are causal
+and work over [B, T, C]; attention sees ten seconds at every rate, however long the stream.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil, sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tritone_build import weight_norm
+from tritone_build.checkpoints import Checkpoint
+from tritone_build.codecs.base import Codec, Geometry, Variant
+from tritone_build.codecs.moss_config import (
+    PUBLISHED,
+    Block,
+    MossConfig,
+    PatchConfig,
+    StageConfig,
+    describes,
+    parse,
+)
+from tritone_build.codecs.strict import check_strictly
+from tritone_build.layers.lfq import ResidualLfq
+from tritone_build.layers.patch import Patch, Unpatch
+from tritone_build.layers.reach import reach_of
+from tritone_build.layers.transformer import Transformer
+from tritone_build.state import State
+
+__all__ = [
+    "LAYOUTS",
+    "NORMALIZED",
+    "VARIANTS",
+    "Network",
+    "in_layout",
+    "load",
+    "outline",
+    "recognises",
+    "seeded_tensors",
+    "variant_of",
+]
+
+VARIANTS: tuple[Variant, ...] = (Variant("moss", "OpenMOSS-Team/MOSS-Audio-Tokenizer", PUBLISHED),)
+LAYOUTS: tuple[str, ...] = ("sharded", "safetensors")
+NORMALIZED: tuple[str, ...] = (
+    ".in_proj.weight",
+    ".out_proj.weight",
+    "quantizer.input_proj.weight",
+    "quantizer.output_proj.weight",
+)
+
+_OLDER = ((".self_attn.in_proj_weight", "in_projs.0"), (".self_attn.out_proj.weight", "out_projs.0"))
+"""Names that the authors' class takes too."""
+_LAYER = {
+    "attention.in_proj_weight": "self_attn.in_projs.0.weight",
+    "attention.out_weight": "self_attn.out_projs.0.weight",
+    "up_weight": "linear1.weight",
+    "down_weight": "linear2.weight",
+    "scale1": "layer_scale_1.scale",
+    "scale2": "layer_scale_2.scale",
+}
+_QUANTIZER = {
+    "codebooks": "quantizers.{}.codebook.weight",
+    "code_in_weight": "quantizers.{}.in_proj.weight",
+    "code_in_bias": "quantizers.{}.in_proj.bias",
+    "code_out_weight": "quantizers.{}.out_proj.weight",
+    "code_out_bias": "quantizers.{}.out_proj.bias",
+    "in_weight": "input_proj.weight",
+    "in_bias": "input_proj.bias",
+    "out_weight": "output_proj.weight",
+    "out_bias": "output_proj.bias",
+}
+
+
+def _projection(channels_in: int, channels_out: int) -> nn.Parameter | None:
+    return None if channels_in == channels_out else nn.Parameter(torch.empty(channels_out, channels_in))
+
+
+def _projected(x: Tensor, weight: Tensor | None) -> Tensor:
+    return x if weight is None else x @ weight.T.to(x.dtype)
+
+
+class Stage(nn.Module):
+    """A transformer at one rate: [B, T, channels_in] -> [B, T, channels_out]."""
+
+    def __init__(self, config: StageConfig):
+        super().__init__()
+        self.in_weight = _projection(config.channels_in, config.transformer.dim)
+        self.transformer = Transformer(config.transformer)
+        self.out_weight = _projection(config.transformer.dim, config.channels_out)
+
+    def reach(self, past: int, future: int) -> tuple[int, int]:
+        """See :class:`tritone_build.layers.reach.Reaching`."""
+        return self.transformer.reach(past, future)
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        """See the class."""
+        return _projected(self.transformer(_projected(x, self.in_weight), state), self.out_weight)
+
+
+class Half(nn.Module):
+    """Blocks in order, over [B, T, C]."""
+
+    def __init__(self, blocks: Sequence[Block], patch: type[Patch] | type[Unpatch]):
+        super().__init__()
+        made = (patch(block.size) if isinstance(block, PatchConfig) else Stage(block) for block in blocks)
+        self.blocks = nn.ModuleList(made)
+
+    def chain(self) -> Iterator[nn.Module]:
+        """The blocks in the order they run."""
+        yield from self.blocks
+
+    def run(self, x: Tensor, state: State) -> Tensor:
+        """[B, T, C] -> [B, T', C']."""
+        for block in self.blocks:
+            x = block(x, state)
+        return x
+
+
+class MossDecoder(Half):
+    """Latent [B, D, T] -> audio [B, T * hop], not limited to -1..1."""
+
+    def forward(self, latent: Tensor, state: State) -> Tensor:
+        """See the class."""
+        return self.run(latent.transpose(1, 2), state)[:, :, 0]
+
+
+class MossEncoder(Half):
+    """Audio [B, 1, S], S a multiple of the hop, -> latent [B, D, T]."""
+
+    def forward(self, audio: Tensor, state: State) -> Tensor:
+        """See the class."""
+        return self.run(audio.transpose(1, 2), state).transpose(1, 2)
+
+
+class Network(nn.Module):
+    """Both halves and the quantizer."""
+
+    def __init__(self, config: MossConfig):
+        super().__init__()
+        q = config.quantizer
+        self.encoder = MossEncoder(config.encoder, Patch)
+        self.decoder = MossDecoder(config.decoder, Unpatch)
+        self.quantizer = ResidualLfq(q.num_codebooks, q.codebook_size, q.code_dim, q.dim, config.latent_dim)
+
+    def published(self) -> dict[str, Tensor]:
+        """Tensors by their published name, weight norm folded; on the meta device, their shapes."""
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self.named_parameters():
+            there = published_name(name)
+            if "{}" in there:
+                tensors |= {there.format(index): entry for index, entry in enumerate(parameter)}
+            else:
+                tensors[there] = parameter
+        return tensors
+
+    def assign(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the tensors of :meth:`published`; those in FP32 are not copied."""
+        state = {}
+        for name, parameter in self.named_parameters():
+            there = published_name(name)
+            if "{}" in there:
+                state[name] = torch.stack([tensors[there.format(n)].float() for n in range(len(parameter))])
+            else:
+                state[name] = tensors[there].float()
+        self.load_state_dict(state, assign=True)
+
+
+def published_name(name: str) -> str:
+    """Of a parameter; with {} for the codebook where a parameter holds several."""
+    half, part, *rest = name.split(".")
+    if half == "quantizer":
+        return f"quantizer.{_QUANTIZER[part]}"
+    block, kind, *rest = rest
+    if kind != "transformer":
+        return f"{half}.{block}.{'input' if kind == 'in_weight' else 'output'}_proj.weight"
+    _, layer, *leaf = rest
+    inside = ".".join(leaf)
+    return f"{half}.{block}.transformer.layers.{layer}.{_LAYER.get(inside, inside)}"
+
+
+def recognises(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint is of this family, supported or not."""
+    return describes(checkpoint.config) or "quantizer.quantizers.0.codebook.weight" in checkpoint.tensors
+
+
+def _config_of(checkpoint: Checkpoint) -> MossConfig:
+    """From the checkpoint's configuration, else the published one, which the tensors must then fit."""
+    return parse(checkpoint.config if describes(checkpoint.config) else PUBLISHED)
+
+
+def variant_of(checkpoint: Checkpoint) -> str | None:
+    """Name of the published variant whose network this is."""
+    config = _config_of(checkpoint)
+    return next((v.name for v in VARIANTS if parse(v.config) == config), None)
+
+
+def load(name: str, checkpoint: Checkpoint) -> Codec:
+    """The codec with its weights, strictly: CheckpointMismatchError names every tensor that is off."""
+    config = _config_of(checkpoint)
+    with torch.device("meta"):
+        network = Network(config)
+    tensors = {_newer(name): t for name, t in weight_norm.fold(checkpoint.tensors).items()}
+    shapes = {name: tensor.shape for name, tensor in network.published().items()}
+    check_strictly(shapes, {}, tensors, checkpoint.source)
+    network.assign(tensors)
+    return _codec(name, config, network, checkpoint.sha256)
+
+
+def _newer(name: str) -> str:
+    for old, new in _OLDER:
+        if name.endswith(old):
+            return f"{name.removesuffix(old)}.self_attn.{new}.weight"
+    return name
+
+
+def outline(name: str, config: Mapping[str, Any]) -> Codec:
+    """The codec as far as ``config`` describes it, its weights empty."""
+    parsed = parse(config)
+    return _codec(name, parsed, Network(parsed), "")
+
+
+def _codec(name: str, config: MossConfig, network: Network, checkpoint_sha256: str) -> Codec:
+    network.eval().requires_grad_(False)
+    return Codec(
+        name=name,
+        geometry=_geometry(config, network),
+        quantizer=network.quantizer,
+        decoder=network.decoder,
+        encoder=network.encoder,
+        checkpoint_sha256=checkpoint_sha256,
+    )
+
+
+def _geometry(config: MossConfig, network: Network) -> Geometry:
+    hop, books = config.samples_per_frame, config.quantizer.num_codebooks
+    return Geometry(
+        sample_rate_hz=config.sample_rate_hz,
+        samples_per_frame=hop,
+        num_codebooks=books,
+        min_codebooks=1,
+        default_codebooks=books,
+        codebook_size=config.quantizer.codebook_size,
+        latent_dim=config.latent_dim,
+        causal=True,
+        encode_causal=True,
+        min_frames=1,
+        lookaround_frames=reach_of(network.decoder.chain())[0],
+        encode_lookaround_frames=ceil(reach_of(network.encoder.chain())[0] / hop),
+    )
+
+
+def in_layout(tensors: Mapping[str, Tensor], layout: str, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Names and shapes are the same in all."""
+    return dict(tensors)
+
+
+def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
+    """Random weights under their published names.
+
+    Scaled so that speech gives varied tokens, and tokens give sound of the level of speech.
+    """
+    with torch.device("meta"):
+        shapes = Network(parse(config)).published()
+    first, last = "encoder.1.input_proj", f"decoder.{len(config['decoder_kwargs']) - 2}.output_proj"
+    gains = {first: 10.0, last: 0.1, "codebook": 1.0, ".out_proj": 0.3}
+    return {name: _seeded(name, tensor, gains, generator) for name, tensor in shapes.items()}
+
+
+_SPREADS = ((r"layer_scale", 0.1, 0.02), (r"\.norm\d\.weight", 1.0, 0.1), (r"bias", 0.0, 0.05))
+"""Mean and spread of the tensors whose name matches; the others are weights."""
+
+
+def _seeded(name: str, like: Tensor, gains: Mapping[str, float], generator: torch.Generator) -> Tensor:
+    noise = torch.randn(like.shape, generator=generator)
+    for pattern, mean, spread in _SPREADS:
+        if re.search(pattern, name):
+            return noise.mul_(spread).add_(mean)
+    gain = next((gain for part, gain in gains.items() if part in name), 1.05)
+    return noise.mul_(gain / sqrt(like[0].numel()))

@@ -1,0 +1,58 @@
+"""Patches: steps side by side as channels, and back, over [B, T, C].
+
+Source: modeling_moss_audio_tokenizer.py of OpenMOSS/MOSS-Audio-Tokenizer
+(MossAudioTokenizerPatchedPretransform): a channel's steps lie together.
+"""
+
+from fractions import Fraction
+
+from torch import Tensor, nn
+
+from tritone_build.layers.reach import Reach
+from tritone_build.state import State
+
+__all__ = ["Patch", "Unpatch"]
+
+
+class Patch(nn.Module):
+    """[B, T * size, C] -> [B, T, C * size]."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+
+    @property
+    def rate_change(self) -> Fraction:
+        """Steps out per step in."""
+        return Fraction(1, self.size)
+
+    def reach(self, past: int, future: int) -> Reach:
+        """See :class:`tritone_build.layers.reach.Reaching`."""
+        return past * self.size, future * self.size + self.size - 1
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        """See the class."""
+        batch, _, channels = x.shape
+        return x.reshape(batch, -1, self.size, channels).transpose(2, 3).flatten(2)
+
+
+class Unpatch(nn.Module):
+    """[B, T, C * size] -> [B, T * size, C]."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+
+    @property
+    def rate_change(self) -> Fraction:
+        """Steps out per step in."""
+        return Fraction(self.size)
+
+    def reach(self, past: int, future: int) -> Reach:
+        """See :class:`tritone_build.layers.reach.Reaching`; the worst phase counts."""
+        return -(-past // self.size), (self.size - 1 + future) // self.size
+
+    def forward(self, x: Tensor, state: State) -> Tensor:
+        """See the class."""
+        batch, steps, channels = x.shape
+        return x.reshape(batch, steps, channels // self.size, self.size).transpose(2, 3).flatten(1, 2)
