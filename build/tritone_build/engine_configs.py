@@ -23,7 +23,8 @@ from tritone_build.role import Role, choice_of_codebooks
 __all__ = ["engine_configs"]
 
 MAX_STREAMS, _MOST_STATE_BYTES = 1024, 24 << 30
-"""At a time, in so much memory. Beside those that run, sequences wait in Triton; the client gives up on a START that waits too long."""
+"""At a time, in so much memory. Beside those that run, sequences wait in Triton; the client gives up on a
+START that waits too long."""
 _QUEUE_LIMIT, _QUEUE_LIMIT_US = 256, 10_000_000
 _STATE_DTYPES = {torch.float16: pb.TYPE_FP16, torch.float32: pb.TYPE_FP32, torch.int64: pb.TYPE_INT64}
 

@@ -110,7 +110,9 @@ def write_onnx(model: ir.Model, path: Path, largest: int = _LARGEST_MESSAGE) -> 
             that a runtime can map them.
         largest: bytes in one message, which may not reach 2 GB.
     """
-    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    weights = sum(
+        value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value
+    )
     aside = DATA_FILE if weights > largest else None
     with written_whole(path) as partial:
         ir.save(model, partial, format="protobuf", external_data=aside, alignment=_PAGE)
