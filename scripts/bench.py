@@ -25,10 +25,9 @@ from bench_sessions import BareSession
 from bench_steps import Sound, step_rows
 from memory import PeakMemory
 from peers import Reference, references_of
-from prepare import REPOSITORY, build_models, default_checkpoint
+from prepare import MEASURED, REPOSITORY, USUAL, build_models, default_checkpoint
 from report import Row, step, write_report
 from tritone_build.checkpoints import open_checkpoint
-from tritone_build.codecs import VARIANTS
 from tritone_client import Codec
 from tritone_client.audio import read_audio, resampled
 from tritonserver import TritonServer, serving
@@ -67,7 +66,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--codec", choices=list(VARIANTS), nargs="+", default=list(VARIANTS), help="default: all"
+        "--codec", choices=list(MEASURED), nargs="+", default=USUAL, help=f"default: {', '.join(USUAL)}"
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of either side (%(default)s)")
     parser.add_argument("--steps", action="store_true", help="steps of live streams only")

@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from fidelity_case import Case, Direction
 from half import HalfCodec, pieces
-from prepare import ENGINES
+from prepare import ENGINES, MEASURED
 from report import Row
 from tritone_build.buckets import most_frames
-from tritone_build.codecs import variant
 from tritone_build.fidelity import differing_share, snr_db
 from tritone_build.manifests import read_manifest
 
@@ -88,7 +87,7 @@ def compared(
         share = 1 - differing_share(exact[0], made[0])
         how += f"; first codebook, {1 - differing_share(exact[:books], made[:books]):.1%} of {books}"
         return [Row(codec, name, share, "share", f">= {_LEAST_EQUAL}", share >= _LEAST_EQUAL, how)]
-    least = _LEAST_TRAINED_DB if variant(codec).comes_along else _LEAST_DB
+    least = _LEAST_TRAINED_DB if MEASURED[codec].comes_along else _LEAST_DB
     value, third = snr_db(exact, made), len(exact) // 3
     lost = snr_db(exact[:third], made[:third]) - snr_db(exact[-third:], made[-third:])
     return [

@@ -10,11 +10,10 @@ from fidelity_case import Case
 from half import HalfCodec
 from mini.sentences import HELD_OUT_SEED, TRAINING_SEED, sentences
 from mini.speech import KEPT_OUT, RATE_HZ, SPEECH, VOICES, Speaker, Voice
-from prepare import ENGINES
+from prepare import ENGINES, MEASURED
 from quality import WordErrors, mel_db, pesq_wb, stoi
 from report import Row
 from tritone_build.buckets import most_frames
-from tritone_build.codecs import variant
 from tritone_client.audio import resampled
 
 __all__ = ["quality_rows"]
@@ -53,7 +52,7 @@ def quality_rows(case: Case) -> list[Row]:
     Raises:
         SynthesizerError: a speech synthesizer is missing.
     """
-    if not variant(case.name).comes_along:
+    if not MEASURED[case.name].comes_along:
         return []
     spoken = {group: group.spoken(case.durations.sentences) for group in _GROUPS}
     rows = [row for group in _GROUPS for row in _group_rows(case, group, spoken[group], _whole)]

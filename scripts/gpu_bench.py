@@ -29,9 +29,9 @@ from torch import Tensor
 
 from gpu_models import engines_of, graphs_of
 from gpu_runtimes import MissingRuntimeError, OnnxRuntime, Runtime, TensorRt, Torch
-from prepare import PrepareError, default_checkpoint
+from prepare import MEASURED, PrepareError, default_checkpoint
 from tritone_build.checkpoints import open_checkpoint
-from tritone_build.codecs import VARIANTS, load_codec
+from tritone_build.codecs import load_codec
 from tritone_build.codecs.base import Codec
 from tritone_build.engines import engine_roles
 from tritone_build.fidelity import differing_share, snr_db
@@ -81,7 +81,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     few = ["nanocodec", "nanocodec_mini", "mimi"]
-    parser.add_argument("--codec", choices=list(VARIANTS), nargs="+", default=few, help="%(default)s")
+    parser.add_argument("--codec", choices=list(MEASURED), nargs="+", default=few, help="%(default)s")
     parser.add_argument("--only", nargs="+", metavar="role", help="say vocoder decode_stream (default: all)")
     parser.add_argument("--runs", type=int, default=30, help="timed ones at each point (%(default)s)")
     parser.add_argument(

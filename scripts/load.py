@@ -31,11 +31,10 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from load_picture import draw
 from perf_analyzer import Load, PerfAnalyzerError, find_perf_analyzer, measure
-from prepare import REPOSITORY, PrepareError, build_models, default_checkpoint
+from prepare import MEASURED, REPOSITORY, PrepareError, build_models, default_checkpoint
 from report import Row, write_report
 from stream_metrics import mean_batch, steps_by_batch
 from sweep import Point, Sweep
-from tritone_build.codecs import VARIANTS
 from tritone_client import Codec, TritoneError
 from tritone_client.audio import read_audio, resampled
 from tritonserver import ServerError, TritonServer, serving
@@ -79,9 +78,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    targeted = [codec for codec in VARIANTS if (codec, "decode") in _TARGETS]
+    targeted = [codec for codec in MEASURED if (codec, "decode") in _TARGETS]
     parser.add_argument(
-        "--codec", choices=list(VARIANTS), nargs="+", default=targeted, help=f"default: {' '.join(targeted)}"
+        "--codec", choices=list(MEASURED), nargs="+", default=targeted, help=f"default: {' '.join(targeted)}"
     )
     parser.add_argument(
         "--direction",

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tritone_build.codecs import variant
+from tritone_build.codecs import VARIANTS, shallow_variants
 from tritone_build.fixtures import write_fixture
 
 __all__ = [
     "ENGINES",
+    "MEASURED",
     "REPOSITORY",
+    "USUAL",
     "PrepareError",
     "build_engines",
     "build_models",
@@ -20,6 +22,10 @@ __all__ = [
 ]
 
 REPOSITORY, ENGINES = Path("artifacts/model_repository"), Path("artifacts/engine_repository")
+MEASURED = VARIANTS | shallow_variants()
+"""What can be measured."""
+USUAL = [name for name in MEASURED if f"{name}_shallow" not in MEASURED]
+"""What is measured unless told: what fits a small machine."""
 _SEEDED = Path("artifacts/checkpoints")
 _AT_ONCE = 2
 
@@ -32,13 +38,13 @@ def seeded_checkpoint(codec: str) -> str:
     """Path of a checkpoint with random weights in the published format, written on the first call."""
     path = _SEEDED / f"{codec}-seed0"
     if not path.exists():
-        write_fixture(variant(codec).config, path)
+        write_fixture(MEASURED[codec].config, path)
     return str(path)
 
 
 def default_checkpoint(codec: str) -> str:
     """A codec's own weights if they come with the package, else random ones: no hub is asked."""
-    published = variant(codec)
+    published = MEASURED[codec]
     return published.source if published.comes_along else seeded_checkpoint(codec)
 
 

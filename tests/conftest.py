@@ -85,7 +85,7 @@ CAUSAL = [name for name in SMALL if name != "small_lfsc"]
 NEMO = [name for name in SMALL if name not in ("small_mimi", "small_moss")]
 
 
-FULL_SIZE = ["nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi"]
+FULL_SIZE = ["nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi", "moss_shallow"]
 """Whose engines are compiled; the third NanoCodec has the networks of the first and another table."""
 
 

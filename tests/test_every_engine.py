@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import FULL_SIZE
 
-from prepare import ENGINES
-from tritone_build.codecs import VARIANTS, outline_of
+from prepare import ENGINES, MEASURED
+from tritone_build.codecs import outline_of
 from tritone_build.codecs.base import Codec
 from tritone_build.engines import engine_roles
 from tritone_build.manifests import ENGINE_FILE, read_manifest
@@ -21,7 +21,7 @@ from tritone_build.roles import roles
 
 def outlined(name: str) -> tuple[Codec, list[Role]]:
     with torch.device("meta"):
-        codec = outline_of(VARIANTS[name])
+        codec = outline_of(MEASURED[name])
         return codec, engine_roles(roles(codec, "tensorrt"))
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tritone_build.codecs import FAMILIES, VARIANTS, load_codec, open_published, variant
+from tritone_build.codecs import FAMILIES, VARIANTS, load_codec, open_published, shallow_variants
 from tritone_build.engines_cli import add_commands
-from tritone_build.errors import TritoneBuildError
+from tritone_build.errors import TritoneBuildError, UnknownCodecError
 from tritone_build.fixtures import write_fixture
 from tritone_build.options import add_checkpoint, chosen_codec
 from tritone_build.repository import is_current, model_names, write_repository
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
     fixture = commands.add_parser("fixture", help="write seeded random weights in a published format")
     fixture.set_defaults(run=_fixture)
-    fixture.add_argument("codec", help="a published codec, whose geometry is used")
+    fixture.add_argument("codec", help="a published codec, or one with fewer layers, as moss_shallow")
     fixture.add_argument("output", type=Path, help="file to write; a folder for safetensors")
     fixture.add_argument("--seed", type=int, default=0, help="%(default)s")
     layouts = {layout: None for family in FAMILIES for layout in family.LAYOUTS}
@@ -156,7 +156,10 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _fixture(options: argparse.Namespace) -> None:
-    config = variant(options.codec).config
+    known = VARIANTS | shallow_variants()
+    if options.codec not in known:
+        raise UnknownCodecError(options.codec, list(known))
+    config = known[options.codec].config
     spelling = _SPELLINGS[options.weight_norm]
     written = write_fixture(config, options.output, options.seed, options.layout, spelling)
     print(f"{written}: random weights, seed {options.seed}; what they decode to is noise")

@@ -13,7 +13,16 @@ from tritone_build.codecs import mimi, moss, nemo
 from tritone_build.codecs.base import Codec, Family, Variant
 from tritone_build.errors import CheckpointError, UnknownCodecError
 
-__all__ = ["FAMILIES", "VARIANTS", "family_of", "load_codec", "open_published", "outline_of", "variant"]
+__all__ = [
+    "FAMILIES",
+    "VARIANTS",
+    "family_of",
+    "load_codec",
+    "open_published",
+    "outline_of",
+    "shallow_variants",
+    "variant",
+]
 
 FAMILIES: tuple[Family, ...] = (nemo, mimi, moss)
 VARIANTS = {variant.name: variant for family in FAMILIES for variant in family.VARIANTS}
@@ -24,6 +33,15 @@ def variant(name: str) -> Variant:
     if name not in VARIANTS:
         raise UnknownCodecError(name, list(VARIANTS))
     return VARIANTS[name]
+
+
+def shallow_variants() -> dict[str, Variant]:
+    """Codecs with fewer layers than a published one, by name: not to be had as checkpoints."""
+    return {
+        f"{name}_shallow": Variant(f"{name}_shallow", "", each.shallow)
+        for name, each in VARIANTS.items()
+        if each.shallow is not None
+    }
 
 
 def open_published(source: str, revision: str | None = None) -> Checkpoint:
@@ -61,7 +79,7 @@ def family_of(checkpoint: Checkpoint) -> Family:
 
 def outline_of(published: Variant) -> Codec:
     """A published codec without weights, on the meta device: its geometry, and the shapes of its models."""
-    family = next(family for family in FAMILIES if published in family.VARIANTS)
+    family = family_of(Checkpoint(published.name, "", published.config, {}, ""))
     with torch.device("meta"):
         return family.outline(published.name, published.config)
 

@@ -31,7 +31,8 @@ class Variant:
     """A published checkpoint: where it is and what its own configuration says of the network.
 
     ``source`` is an id on the Hugging Face hub, or a file that comes with this package. ``revision``
-    and ``sha256`` pin it where they are known.
+    and ``sha256`` pin it where they are known. ``shallow`` describes the same network with fewer layers, to
+    measure with where the whole takes more memory than a small machine has.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Variant:
     config: Mapping[str, Any]
     revision: str | None = None
     sha256: str | None = None
+    shallow: Mapping[str, Any] | None = None
 
     @property
     def comes_along(self) -> bool:

@@ -17,6 +17,7 @@ from tritone_build.checkpoints import Checkpoint
 from tritone_build.codecs.base import Codec, Geometry, Variant
 from tritone_build.codecs.moss_config import (
     PUBLISHED,
+    SHALLOW,
     Block,
     MossConfig,
     PatchConfig,
@@ -44,7 +45,9 @@ __all__ = [
     "variant_of",
 ]
 
-VARIANTS: tuple[Variant, ...] = (Variant("moss", "OpenMOSS-Team/MOSS-Audio-Tokenizer", PUBLISHED),)
+VARIANTS: tuple[Variant, ...] = (
+    Variant("moss", "OpenMOSS-Team/MOSS-Audio-Tokenizer", PUBLISHED, shallow=SHALLOW),
+)
 LAYOUTS: tuple[str, ...] = ("sharded", "safetensors")
 NORMALIZED: tuple[str, ...] = (
     ".in_proj.weight",

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.transformer import TransformerConfig
 
-__all__ = ["PUBLISHED", "Block", "MossConfig", "PatchConfig", "QuantizerConfig", "StageConfig"]
+__all__ = ["PUBLISHED", "SHALLOW", "Block", "MossConfig", "PatchConfig", "QuantizerConfig", "StageConfig"]
 __all__ += ["describes", "parse"]
 
 
@@ -39,7 +39,7 @@ def _patch(size: int) -> dict[str, Any]:
     return {"module_type": "PatchedPretransform", "patch_size": size}
 
 
-PUBLISHED: Mapping[str, Any] = {
+PUBLISHED: dict[str, Any] = {
     "model_type": "speech_tokenizer",
     "architectures": ["MossAudioTokenizerModel"],
     "sampling_rate": 24000,
@@ -78,6 +78,12 @@ PUBLISHED: Mapping[str, Any] = {
     },
 }
 """config.json of OpenMOSS-Team/MOSS-Audio-Tokenizer, without what says nothing of the network."""
+
+SHALLOW: Mapping[str, Any] = PUBLISHED | {
+    half: [block | {"num_layers": 2} if "num_layers" in block else block for block in PUBLISHED[half]]
+    for half in ("encoder_kwargs", "decoder_kwargs")
+}
+"""Two layers in each transformer, all else as published."""
 
 _REQUIRED = (
     "sampling_rate",
