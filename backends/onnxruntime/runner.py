@@ -46,6 +46,10 @@ class Runner:
         # Lengths differ from request to request: planned buffers and kept ones would pile up
         # (20 s of nanocodec: 850 MB at the peak and after it, against 460 MB and 70 MB).
         options.enable_mem_pattern = False
+        if any(path.parent.glob("*.data")):
+            # Weights in files of their own are mapped, and are in memory once for all models that link the
+            # file (see tritone_build/weights.py). Packed for products of several rows they would be copies.
+            options.add_session_config_entry("session.disable_prepacking", "1")
         self._keeping, self._returning = onnxruntime.RunOptions(), onnxruntime.RunOptions()
         self._returning.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.device = device

@@ -16,14 +16,11 @@ from onnxscript import optimizer
 
 from tritone_build.files import written_whole
 from tritone_build.role import Role
+from tritone_build.weights import data_files
 
-__all__ = ["DATA_FILE", "OPSET", "graph_of", "onnx_from_module", "write_onnx"]
+__all__ = ["OPSET", "graph_of", "onnx_from_module", "write_onnx"]
 
 OPSET = 20
-DATA_FILE = "model.onnx.data"
-"""Weights of a graph that is too large for one protobuf message."""
-_LARGEST_MESSAGE = 1_500_000_000
-_PAGE = 65536
 _FOLD_LIMIT_ELEMENTS = 1 << 30
 _REFUSED = -(1 << 40)
 _DOMAIN = "tritone"
@@ -101,22 +98,12 @@ def _simplify(model: ir.Model) -> None:
     common.RemoveUnusedNodesPass()(model)
 
 
-def write_onnx(model: ir.Model, path: Path, largest: int = _LARGEST_MESSAGE) -> None:
-    """Write a model so that a reader never sees half of it.
-
-    Args:
-        model: a graph.
-        path: of the file; weights of more than ``largest`` bytes go into ``DATA_FILE`` beside it, laid out so
-            that a runtime can map them.
-        largest: bytes in one message, which may not reach 2 GB.
-    """
-    weights = sum(
-        value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value
-    )
-    aside = DATA_FILE if weights > largest else None
+def write_onnx(model: ir.Model, path: Path) -> None:
+    """Write a model so that a reader never sees half of it; no more than 2 GB of it."""
     with written_whole(path) as partial:
-        ir.save(model, partial, format="protobuf", external_data=aside, alignment=_PAGE)
-    onnx.checker.check_model(path)
+        ir.save(model, partial, format="protobuf")
+    if not data_files(path):  # the checker refuses links
+        onnx.checker.check_model(path)
 
 
 def _translate_require(length: Any, holds: Any, rule: str) -> Any:

@@ -21,12 +21,13 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec
 from tritone_build.engine_configs import engine_configs
-from tritone_build.export import DATA_FILE, graph_of, write_onnx
+from tritone_build.export import graph_of, write_onnx
 from tritone_build.manifests import fingerprint, read_manifest, sha256_of, write_manifest
 from tritone_build.model_configs import decode_config, model_config, model_name
 from tritone_build.quantization import in_int8
 from tritone_build.role import Role
 from tritone_build.roles import Target, role_names, roles
+from tritone_build.weights import SharedWeights, data_files
 
 __all__ = [
     "ONNX_FILE",
@@ -94,7 +95,7 @@ def write_repository(
         weights: ``int8`` makes live steps on a CPU faster and less exact; of all networks, not of tables.
     """
     parts = roles(codec, target)
-    configs = configs_of(codec, parts, target)
+    configs, shared = configs_of(codec, parts, target), SharedWeights()
     for config in configs.values():
         shutil.rmtree(repository / config.name, ignore_errors=True)
     for role in parts:
@@ -103,7 +104,9 @@ def write_repository(
         graph = graph_of(role)
         if weights == "int8" and role.name != "dequantize":
             graph = in_int8(graph)
-        write_onnx(graph, repository / name / "1" / ONNX_FILE)
+        version = repository / name / "1"
+        shared.set_aside(graph, version, role.name)
+        write_onnx(graph, version / ONNX_FILE)
     write_configs(configs, repository)
     for role_name, config in configs.items():
         version = repository / config.name / "1"
@@ -112,8 +115,7 @@ def write_repository(
 
 
 def _manifest(codec: Codec, role: str, target: Target, weights: Weights, graph: Path) -> dict[str, object]:
-    files = [file for file in (graph, graph.with_name(DATA_FILE)) if file.exists()]
-    hashed = {"onnx_sha256": sha256_of(*files)} if files else {}
+    hashed = {"onnx_sha256": sha256_of(graph, *data_files(graph))} if graph.exists() else {}
     return {
         "codec": codec.name,
         "role": role,

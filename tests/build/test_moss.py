@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import pytest
 import torch
 from conftest import SMALL
@@ -19,10 +18,8 @@ from tritone_build.codecs import VARIANTS, load_codec, moss
 from tritone_build.codecs.base import Codec
 from tritone_build.codecs.moss_config import PUBLISHED, parse
 from tritone_build.errors import CheckpointError, CheckpointMismatchError, UnsupportedNetworkError
-from tritone_build.export import DATA_FILE, graph_of, write_onnx
 from tritone_build.fidelity import snr_db
 from tritone_build.fixtures import write_fixture
-from tritone_build.roles import engine_role
 from tritone_build.shards import INDEX
 from tritone_build.state import whole
 from tritone_build.steps import DecodeStep, OwnRows
@@ -203,19 +200,3 @@ def changed(half: str, block: int, **values: Any) -> dict[str, Any]:
 def test_what_is_not_implemented_is_refused_by_name(config: dict[str, Any], said: str) -> None:
     with pytest.raises(UnsupportedNetworkError, match=said):
         parse(config)
-
-
-def test_a_graph_that_is_too_large_for_one_message_keeps_its_weights_beside_it(
-    codec: Codec, tmp_path: Path
-) -> None:
-    graph, path = graph_of(engine_role(codec, "vocoder")), tmp_path / "model.onnx"
-    write_onnx(graph, path)
-    whole_file = path.stat().st_size
-    assert not path.with_name(DATA_FILE).exists()
-    write_onnx(graph, path, largest=1000)
-    assert path.stat().st_size + path.with_name(DATA_FILE).stat().st_size >= whole_file
-    latent = codec.quantizer.dequantize(some_tokens(codec, 32))
-    session = onnxruntime.InferenceSession(path)
-    length = torch.full((2, 1), FRAMES)
-    audio, _ = session.run(None, {"latent": latent.numpy(), "latent_len": length.numpy()})
-    assert snr_db(whole(codec.decoder, latent).numpy(), audio) > 115
