@@ -21,8 +21,9 @@ from rich.console import Console
 
 from bench_machine import machine_rows
 from bench_pairs import alternating, median_ratio
-from bench_sessions import BareSession
+from bench_sessions import BareSession, has_streams
 from bench_steps import Sound, step_rows
+from bench_weights import int8_rows, reading_rows
 from memory import PeakMemory
 from peers import Reference, references_of
 from prepare import MEASURED, REPOSITORY, USUAL, build_models, default_checkpoint
@@ -57,6 +58,11 @@ def main() -> int:
                 rows += _served_rows(codec, server, sound, options.threads)
         with step(console, f"timing steps of {name}"):
             rows += step_rows(name, options.threads, sound)
+            if has_streams(name, "decode_stream"):
+                rows += reading_rows(name, options.threads, sound, rows[1].value)
+        if options.int8:
+            with step(console, f"timing steps of {name} in INT8"):
+                rows += int8_rows(name, options.threads, sound)
     write_report("bench", rows, console)
     return 0 if all(row.ok for row in rows) else 1
 
@@ -70,6 +76,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of either side (%(default)s)")
     parser.add_argument("--steps", action="store_true", help="steps of live streams only")
+    parser.add_argument(
+        "--int8", action="store_true", help="also with weights in INT8: networks of transformers"
+    )
     return parser.parse_args()
 
 

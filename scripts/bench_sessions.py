@@ -44,26 +44,28 @@ class BareStreams:
         codec: whose.
         role: ``decode_stream`` or ``encode_stream``.
         threads: of a step.
+        repository: with the model.
     """
 
-    def __init__(self, codec: str, role: str, threads: int):
-        config = text_format.Parse(
-            (REPOSITORY / f"{codec}_{role}" / "config.pbtxt").read_text(), pb.ModelConfig()
-        )
+    def __init__(self, codec: str, role: str, threads: int, repository: Path = REPOSITORY):
+        folder = repository / f"{codec}_{role}"
+        config = text_format.Parse((folder / "config.pbtxt").read_text(), pb.ModelConfig())
         self._input = config.input[0].name
         count = int(config.parameters["max_streams"].string_value)
-        runner = Runner(_model(codec, role), threads)
+        runner = Runner(folder / "1" / "model.onnx", threads)
         self._streams = Streams(runner, self._input, config.output[0].name, Limits(count, _FOR_GOOD_S))
         self._started = False
 
-    def step(self, data: Array) -> None:
-        """One row [B, ...] for each stream; raises what a stream was answered."""
+    def step(self, data: Array) -> list[Array]:
+        """One row [B, ...] for each stream, and its answer; raises what a stream was answered instead."""
         rows = [{self._input: data[n : n + 1]} for n in range(len(data))]
         steps = [Step(n, row, start=not self._started, end=False) for n, row in enumerate(rows)]
-        for answer in self._streams.run(steps):
+        answers = self._streams.run(steps)
+        for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         self._started = True
+        return [answer for answer in answers if not isinstance(answer, Exception)]
 
 
 def has_streams(codec: str, role: str) -> bool:

@@ -22,12 +22,12 @@ __all__ = ["Sound", "step_rows"]
 
 _WARM, _ROUNDS, _ROUNDS_STATELESS = 130, 60, 9
 _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
-    ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5},
-    ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2},
-    ("decode", 8): {"moshi": 1 / 2},
+    ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5, "openmoss": 1.0},
+    ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2, "openmoss": 1.0},
+    ("decode", 8): {"moshi": 1 / 2, "openmoss": 1.0},
 }
 """Most that one of our steps may take, in steps of the peer, by direction and streams."""
-_STREAM_FRAME_MS = {("decode", 8): 3.0}
+_STREAM_FRAME_MS = {("mimi", "decode", 8): 3.0}
 _ONE_FRAME, _SAME_EXACTNESS = 1.15, 1 / 15
 
 
@@ -65,7 +65,7 @@ def step_rows(codec: str, threads: int, sound: Sound) -> list[Row]:
 def _peer_rows(
     codec: str, role: str, batch: int, threads: int, sound: Sound, peers: Mapping[str, Opening]
 ) -> list[Row]:
-    targets = _TARGETS[role, batch]
+    targets = {name: limit for name, limit in _TARGETS[role, batch].items() if name in peers}
     with ExitStack() as opened:
         sides = [_ours(codec, role, batch, threads, sound)]
         for name in targets:
@@ -85,7 +85,7 @@ def _peer_rows(
 
 
 def _stream_frame_row(codec: str, role: str, batch: int, value: float, how: str) -> Row:
-    limit = _STREAM_FRAME_MS.get((role, batch))
+    limit = _STREAM_FRAME_MS.get((codec, role, batch))
     target = "none" if limit is None else f"<= {limit:.1f}"
     ok = limit is None or value <= limit
     return Row(codec, _step(role, batch), value, "ms", target, ok, f"{how}; per stream and frame")

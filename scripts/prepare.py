@@ -48,13 +48,15 @@ def default_checkpoint(codec: str) -> str:
     return published.source if published.comes_along else seeded_checkpoint(codec)
 
 
-def build_models(checkpoints: Sequence[tuple[str, str]], repository: Path = REPOSITORY) -> None:
+def build_models(
+    checkpoints: Sequence[tuple[str, str]], repository: Path = REPOSITORY, weights: str = "fp32"
+) -> None:
     """Export (codec, checkpoint) pairs that are not up to date, two at once, each in its own process.
 
     Raises:
         PrepareError: one of them failed.
     """
-    _build_all(["models"], checkpoints, repository)
+    _build_all(["models", "--weights", weights], checkpoints, repository)
 
 
 def build_engines(

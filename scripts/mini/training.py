@@ -24,7 +24,7 @@ _MEL_FIRST, _MEL_AT_LAST, _MEL_RISES = 12.0, 40.0, 6000
 _WAVE, _ENVELOPE = 20.0, 40.0
 _LARGEST_GRADIENT = 100.0
 _WARM_UP = 200
-_COOL_DOWN, _LAST_COOL_DOWN = 0.3, 0.7
+_COOL_DOWN, _LATER_COOL_DOWN = 0.3, 0.7
 _GAINS_DB = (-10.0, 3.0)
 _HELD_OUT = 10**9
 """Step whose draws the held-out batches are."""
@@ -40,29 +40,32 @@ class TrainingError(RuntimeError):
 class Settings:
     """What a run's result depends on.
 
-    ``sentences`` is how many each voice speaks; ``restart`` the step that begins the second part, with
-    the learning rate at its full height again and a loss on envelopes.
+    ``sentences`` is how many each voice speaks. After ``first`` steps further parts of ``part`` steps
+    follow, each with the learning rate at its full height again, and with a loss on envelopes.
     """
 
     seed: int = 0
-    steps: int = 25000
-    restart: int = 20000
+    steps: int = 30000
+    first: int = 20000
+    part: int = 5000
     batch: int = 8
     frames: int = 16
     learning_rate: float = 7e-4
     sentences: int = 400
 
     def rate_at(self, step: int) -> float:
-        """Learning rate: in either part a warm-up, a plateau, and a fall to nothing over its last steps."""
-        parts = (0, self.restart, _COOL_DOWN), (self.restart, self.steps, _LAST_COOL_DOWN)
-        first, last, cool = parts[step >= self.restart]
-        cooling = (last - step) / max(1, round(cool * (last - first)))
-        return self.learning_rate * min(1.0, (step - first + 1) / _WARM_UP, cooling)
+        """Learning rate: in every part a warm-up, a plateau, and a fall to nothing over its last steps."""
+        begun, last, cool = 0, self.first, _COOL_DOWN
+        if step >= self.first:
+            begun = self.first + (step - self.first) // self.part * self.part
+            last, cool = begun + self.part, _LATER_COOL_DOWN
+        cooling = (last - step) / max(1, round(cool * (last - begun)))
+        return self.learning_rate * min(1.0, (step - begun + 1) / _WARM_UP, cooling)
 
     def weights_at(self, step: int) -> dict[str, float]:
         """Of the losses."""
         mel = _MEL_FIRST + (_MEL_AT_LAST - _MEL_FIRST) * min(1.0, step / _MEL_RISES)
-        return {"mel": mel, "wave": _WAVE, "envelope": _ENVELOPE * (step >= self.restart)}
+        return {"mel": mel, "wave": _WAVE, "envelope": _ENVELOPE * (step >= self.first)}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 from safetensors.torch import save_file
 from torch import Tensor
 
-from peers import moshi
+from peers import moshi, openmoss
 from peers.layouts import in_every_layout
 from peers.rustymimi import RustyMimi
 from tritone_build.checkpoints import Checkpoint
@@ -44,6 +44,8 @@ def live_peers(checkpoint: Checkpoint, num_codebooks: int) -> Mapping[str, Openi
         if moshi.recognises(each):
             streaming = partial(moshi.reference(each).streaming, num_codebooks=num_codebooks)
             return {"moshi": streaming, "rustymimi": partial(_rustymimi, each, num_codebooks)}
+        if openmoss.recognises(each):
+            return {"openmoss": partial(openmoss.reference(each).streaming, num_codebooks=num_codebooks)}
     return {}
 
 

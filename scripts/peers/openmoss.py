@@ -1,8 +1,9 @@
 """OpenMOSS's own code of MOSS Audio Tokenizer, as vllm-omni 0.30.0 carries it, offline and in chunks."""
 
 import copy
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from peers.transformers_mimi import transformers_module
 from tritone_build.checkpoints import Checkpoint
 from wheels import Wheel
 
-__all__ = ["OpenMoss", "recognises", "reference"]
+__all__ = ["OpenMoss", "OpenMossStream", "recognises", "reference"]
 
 _FOLDER = "vllm_omni/model_executor/models/moss_tts/"
 _WHEEL = Wheel(
@@ -31,6 +32,24 @@ def recognises(checkpoint: Checkpoint) -> bool:
 def reference(checkpoint: Checkpoint) -> "OpenMoss":
     """OpenMOSS's network with these weights."""
     return OpenMoss(checkpoint.config, checkpoint.tensors)
+
+
+@dataclass(frozen=True)
+class OpenMossStream:
+    """The class's streaming mode: each call continues where the last one ended."""
+
+    model: Any
+    num_codebooks: int | None
+
+    def encode_step(self, audio: Tensor) -> Tensor:
+        """Audio FP32 [B, 1, hop] -> tokens INT64 [B, K, 1]."""
+        tokens: Tensor = self.model.encode(audio, num_quantizers=self.num_codebooks).audio_codes
+        return tokens.transpose(0, 1)
+
+    def decode_step(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, K, 1] -> audio FP32 [B, 1, hop]."""
+        audio: Tensor = self.model.decode(tokens.transpose(0, 1)).audio
+        return audio
 
 
 class OpenMoss:
@@ -99,6 +118,15 @@ class OpenMoss:
             margins.append((second - best) / second)
             residual = residual - each(residual)[0]
         return torch.stack(margins, dim=1).float()
+
+    @contextmanager
+    def streaming(self, batch: int = 1, num_codebooks: int | None = None) -> Iterator[OpenMossStream]:
+        """Fresh streaming state for as long as the context lasts; nothing offline meanwhile.
+
+        Equals the offline network until a ring of keys has come round, after ten seconds.
+        """
+        with torch.inference_mode(), self._model.streaming(batch):
+            yield OpenMossStream(self._model, num_codebooks)
 
     def _whole(self, audio: Tensor) -> Tensor:
         """Zeros to a whole frame: the class takes tokens of a last one that is not for not valid."""

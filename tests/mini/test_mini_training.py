@@ -115,16 +115,19 @@ def test_mel_distance_is_in_decibels() -> None:
     assert mel_distance(sound / 10, sound, RATE_HZ) == pytest.approx(20, abs=0.01)
 
 
+def rates(*steps: int) -> list[float]:
+    settings = Settings(steps=2000, first=1000, part=500, learning_rate=1.0)
+    return [settings.rate_at(step) for step in steps]
+
+
 def test_the_learning_rate_warms_up_stays_and_falls_to_nothing() -> None:
-    settings = Settings(steps=2000, restart=1000, learning_rate=1.0)
-    assert [settings.rate_at(step) for step in (0, 199, 500, 850)] == pytest.approx([0.005, 1, 1, 0.5])
+    assert rates(0, 199, 500, 850, 999) == pytest.approx([0.005, 1, 1, 0.5, 1 / 300])
 
 
-def test_it_does_so_once_more_in_the_second_part_which_falls_for_longer() -> None:
-    settings = Settings(steps=2000, restart=1000, learning_rate=1.0)
-    assert [settings.rate_at(step) for step in (1000, 1199, 1300, 1650, 2000)] == pytest.approx(
-        [0.005, 1, 1, 0.5, 0]
-    )
+def test_it_does_so_once_more_in_every_later_part_which_falls_for_longer() -> None:
+    for begun in (1000, 1500):
+        steps = [begun + step for step in (0, 149, 325, 499)]
+        assert rates(*steps) == pytest.approx([0.005, 0.75, 0.5, 1 / 350])
 
 
 def test_envelopes_count_in_the_second_part() -> None:
