@@ -23,7 +23,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def served_small(code: str, url: str) -> str:
     """The example on the small codec and the server of the tests."""
-    small = re.sub(r'"(nanocodec|mimi)"', r'"small_\1"', code)
+    small = re.sub(r'"(nanocodec|mimi|moss)"', r'"small_\1"', code)
     return small.replace("127.0.0.1:8001", url).replace("24000", "1200")
 
 
@@ -31,7 +31,7 @@ def served_small(code: str, url: str) -> str:
 def test_python_blocks_run_from_top_to_bottom(page: Path, server: TritonServer) -> None:
     names: dict[str, object] = {}
     for code in blocks(page, "python"):
-        source = served_small(code, server.url) if "Codec(" in code else code
+        source = served_small(code, server.url) if "127.0.0.1:8001" in code else code
         exec(compile(source, str(page), "exec"), names)
 
 
