@@ -59,7 +59,7 @@ def main() -> int:
         with step(console, f"timing steps of {name}"):
             rows += step_rows(name, options.threads, sound)
             if has_streams(name, "decode_stream"):
-                rows += reading_rows(name, options.threads, sound, rows[1].value)
+                rows += reading_rows(name, options.threads, sound, rows)
         if options.int8:
             with step(console, f"timing steps of {name} in INT8"):
                 rows += int8_rows(name, options.threads, sound)

@@ -48,8 +48,8 @@ def _told(model: str, engine: dict[str, Any]) -> str:
         f"{p['frames']['least']}-{p['frames']['most']} x {p['batch']['least']}-{p['batch']['most']}"
         for p in engine["profiles"]
     ]
-    size, share = engine["bytes"] / 1e6, engine["fp16_share_of_products"]
-    return f"{model}; frames x batch {', '.join(profiles)}; {size:.1f} MB; {share:.0%} of products FP16"
+    size, share = engine["bytes"] / 1e6, engine["fp16_share_of_weights"]
+    return f"{model}; frames x batch {', '.join(profiles)}; {size:.1f} MB; {share:.0%} of weights FP16"
 
 
 def half_rows(case: Case) -> list[Row]:

@@ -45,7 +45,7 @@ def test_it_compiles_in_fp16_for_every_profile_and_computes_what_fp32_does(name:
     (of_role,) = [part for part in parts if part.name == role]
     names = [profile.name for profile in profiles_of(of_role, codec.geometry)]
     assert [profile["name"] for profile in manifest["profiles"]] == names
-    assert manifest["fp16_share_of_products"] > 0.6
+    assert manifest["fp16_share_of_weights"] > 0.6
     fidelity = manifest["fidelity"]
     assert fidelity.get("snr_db", 99) > 50
     assert fidelity.get("equal_tokens", 1) > 0.95

@@ -30,9 +30,10 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Network:
-    """A parsed network: Polygraphy's (builder, network, parser)."""
+    """A parsed network: Polygraphy's (builder, network, parser), and the TensorRT that it is of."""
 
     parsed: Any
+    trt: Any
 
     @property
     def definition(self) -> Any:
@@ -66,9 +67,10 @@ class Compiler:
         """
         backend = import_module("polygraphy.backend.trt")
         try:
-            return Network(backend.network_from_onnx_path(str(path), strongly_typed=True))
+            parsed = backend.network_from_onnx_path(str(path), strongly_typed=True)
         except Exception as error:
             raise EngineError(f"{path}: TensorRT {self.version} refuses {self._refused(path)}") from error
+        return Network(parsed, self.trt)
 
     def _refused(self, path: Path) -> str:
         logger = self.trt.Logger(self.trt.Logger.INTERNAL_ERROR)

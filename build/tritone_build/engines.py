@@ -92,7 +92,7 @@ def build_engine(
         "onnx_sha256": manifest["onnx_sha256"],
         "precision": "fp16",
         "layers": dict(inspection.layers),
-        "fp16_share_of_products": round(inspection.fp16_share, 3),
+        "fp16_share_of_weights": round(inspection.fp16_share, 3),
         "seconds": round(engine.seconds, 1),
         "bytes": engine.size_bytes,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,

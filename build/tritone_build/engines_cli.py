@@ -161,7 +161,7 @@ def _built(
 
 
 def _table(engines: list[Engine]) -> Table:
-    table = Table("engine", "profiles: frames x batch", "seconds", "MB", "products in FP16")
+    table = Table("engine", "profiles: frames x batch", "seconds", "MB", "weights in FP16")
     for engine in engines:
         profiles = "; ".join(
             f"{p.frames.least}-{p.frames.most} x {p.batch.least}-{p.batch.most}" for p in engine.profiles

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from tritone_build.compiler import Network
@@ -11,22 +12,22 @@ from tritone_build.role import Axes, Role
 
 __all__ = ["Inspection", "inspect_network"]
 
-_PRODUCTS = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY")
-"""Layers in which the time goes."""
+_CONVOLUTIONS = {"CONVOLUTION": "IConvolutionLayer", "DECONVOLUTION": "IDeconvolutionLayer"}
+_PRODUCT = "MATRIX_MULTIPLY"
 _LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Layers by dtype of their output, and the share of products (convolutions too) that are FP16."""
+    """Layers by dtype of their output, and weights of convolutions and matrix products by dtype."""
 
     layers: Mapping[str, int]
-    products: Mapping[str, int]
+    weights: Mapping[str, int]
 
     @property
     def fp16_share(self) -> float:
-        """Of products."""
-        return self.products.get("HALF", 0) / max(1, sum(self.products.values()))
+        """Of those weights, in which the time goes."""
+        return self.weights.get("HALF", 0) / max(1, sum(self.weights.values()))
 
 
 def inspect_network(network: Network, role: Role) -> Inspection:
@@ -37,20 +38,31 @@ def inspect_network(network: Network, role: Role) -> Inspection:
     """
     definition = network.definition
     layers: Counter[str] = Counter()
-    products: Counter[str] = Counter()
+    weights: Counter[str] = Counter()
     for number in range(definition.num_layers):
         layer = definition.get_layer(number)
         dtype = layer.get_output(0).dtype.name
         layers[dtype] += 1
-        if layer.type.name in _PRODUCTS:
-            products[dtype] += 1
+        weights[dtype] += _weights_of(layer, network.trt)
     _check_tensors(definition, role)
-    found = Inspection(dict(layers), dict(products))
+    found = Inspection(dict(layers), dict(weights))
     if found.fp16_share < _LEAST_SHARE:
         raise EngineError(
-            f"{role.name}: only {found.fp16_share:.0%} of its convolutions and matrix products are FP16"
+            f"{role.name}: only {found.fp16_share:.0%} of the weights of its convolutions and matrix "
+            "products are FP16"
         )
     return found
+
+
+def _weights_of(layer: Any, trt: Any) -> int:
+    """Numbers that a product or convolution has beside its input; 0 for other layers."""
+    kind = layer.type.name
+    if kind == _PRODUCT:
+        return prod(size for size in layer.get_input(1).shape if size > 0)
+    if kind not in _CONVOLUTIONS:
+        return 0
+    layer.__class__ = getattr(trt, _CONVOLUTIONS[kind])  # TensorRT hands out layers without their kind
+    return int(layer.kernel.size)
 
 
 def _check_tensors(definition: Any, role: Role) -> None:

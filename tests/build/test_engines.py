@@ -53,7 +53,7 @@ def test_an_engine_is_built_inspected_and_described(
     assert made["compiler"] == "tensorrt_rtx"
     assert made["compute_capabilities"] == ["8.9"]
     assert made["precision"] == "fp16"
-    assert made["fp16_share_of_products"] > 0.5
+    assert made["fp16_share_of_weights"] > 0.5
     assert [profile["name"] for profile in made["profiles"]] == ["low_latency", "interactive", "bulk"]
 
 
@@ -62,7 +62,7 @@ def test_a_network_in_fp32_is_an_error(
 ) -> None:
     network = compiler.parse(repository / f"{NAME}_vocoder" / "1" / ONNX_FILE)
     with pytest.raises(
-        EngineError, match="vocoder: only 0% of its convolutions and matrix products are FP16"
+        EngineError, match="vocoder: only 0% of the weights of its convolutions and matrix products"
     ):
         inspect_network(network, parts["vocoder"])
 
