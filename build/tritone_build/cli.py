@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tritone_build.codecs import FAMILIES, VARIANTS, load_codec, open_published, shallow_variants
+from tritone_build.codecs import FAMILIES, VARIANTS, family_of, load_codec, open_published, shallow_variants
 from tritone_build.engines_cli import add_commands
 from tritone_build.errors import TritoneBuildError, UnknownCodecError
 from tritone_build.fixtures import write_fixture
@@ -147,8 +147,9 @@ def _inspect(options: argparse.Namespace) -> None:
     if options.tensors:
         for name, tensor in checkpoint.tensors.items():
             console.print(f"{name} {list(tensor.shape)} {tensor.dtype}", highlight=False)
-    codec = load_codec(checkpoint)
-    console.print(f"a complete checkpoint of {codec.name}; every tensor fits")
+    published = family_of(checkpoint).variant_of(checkpoint)
+    codec = load_codec(checkpoint, published or "unpublished")
+    console.print(f"a complete checkpoint of {published or 'an unpublished geometry'}; every tensor fits")
     facts = Table("geometry", "")
     for key, value in vars(codec.geometry).items():
         facts.add_row(key, str(value))

@@ -159,7 +159,7 @@ def test_a_padded_row_gives_what_it_gives_alone(
             "dequantize", tokens=tokens[row : row + 1, :, :frames], tokens_len=lengths(1, frames)
         )
         spoken = models.run("vocoder", **alone)["audio"][0]
-        assert snr_db(spoken, audio[row, : len(spoken)]) > 125
+        assert snr_db(spoken, audio[row, : len(spoken)]) > 120
         assert not audio[row, len(spoken) :].any()
 
 

@@ -98,8 +98,9 @@ def test_state_names_sort_alike_going_in_and_out(repository: Path) -> None:
 @pytest.mark.parametrize("name", CAUSAL)
 def test_every_tail_of_a_decoder_lies_in_one_tensor(name: str, codecs: dict[str, Codec]) -> None:
     step = DecodeStep(codecs[name])
-    tails = next(part for part in step.packing.parts if part.name == "tails")
-    assert step.packing.state_bytes >= 4 * tails.shape[0] > 0
+    tails = [part for part in step.packing.parts if part.name == "tails"]
+    assert len(tails) == (name != "small_moss")  # which has no convolutions
+    assert step.packing.state_bytes >= max(1, sum(4 * part.shape[0] for part in tails))
     assert packing_of([]).state_bytes == 0
 
 

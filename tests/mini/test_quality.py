@@ -95,7 +95,8 @@ def test_rows_are_short_when_speech_is_lost(
 ) -> None:
     monkeypatch.setattr(Speaker, "__call__", lambda self, text: speech[0])
     monkeypatch.setattr(fidelity_quality, "stoi", lambda *_: gain)
-    monkeypatch.setattr(fidelity_quality, "_streamed", fidelity_quality._whole)
+    for way in ("_streamed", "_half"):
+        monkeypatch.setattr(fidelity_quality, way, fidelity_quality._whole)
     text = "Heard by all."
     monkeypatch.setattr(fidelity_quality, "sentences", lambda count, seed: [text] * count)
     monkeypatch.setattr(quality, "_recognized", lambda audio, _: text if np.abs(audio).max() > 0.1 else "")
@@ -106,8 +107,9 @@ def test_rows_are_short_when_speech_is_lost(
         "stoi_unseen_sentences",
         "stoi_unseen_voice",
         "stoi_unseen_sentences_streamed",
+        "stoi_unseen_sentences_fp16",
     }
-    for name in ("stoi_unseen_sentences", "stoi_unseen_voice", "stoi_unseen_sentences_streamed"):
+    for name in (name for name in rows if name.startswith("stoi_unseen")):
         assert rows[name].ok == (gain == 1), name
     assert rows["wer_unseen_sentences"].ok == (gain == 1)
 
