@@ -16,7 +16,7 @@ SOURCES := build/tritone_build client/tritone_client scripts backends/onnxruntim
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models engines serve page fidelity bench load train clean
+.PHONY: help demo test lint format models engines serve page fidelity bench load numbers train clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -77,8 +77,11 @@ fidelity: $(ENGINES) ## compare every codec, through Triton, with its reference;
 bench: $(READY) ## time every codec beside its peers; reports/bench.json
 	@PYTHONPATH=backends/onnxruntime GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python scripts/bench.py
 
-load: $(READY) ## drive live streams at real-time pace with perf_analyzer; reports/load.json
+load: $(READY) ## put real-time load on the server, overload, and a soak; reports/load.json
 	@$(BIN)/python scripts/load.py
+
+numbers: $(READY) ## write docs/benchmarks.md from what bench and load measured
+	@$(BIN)/python scripts/benchmarks_page.py
 
 train: $(READY) ## train nanocodec_mini again, within hours; artifacts/mini
 	@$(BIN)/python scripts/train_mini.py

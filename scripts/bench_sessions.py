@@ -1,5 +1,6 @@
 """The served models on ONNX Runtime in this process, run as the backend runs them."""
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,25 @@ _FOR_GOOD_S = 1e6
 
 
 class BareSession:
-    """The two models of an ensemble that decodes, without memory."""
+    """The models of a codec without memory, each loaded when it is first asked for."""
 
     def __init__(self, codec: str, threads: int):
-        self.dequantize, self.vocoder = (
-            Runner(_model(codec, role), threads) for role in ("dequantize", "vocoder")
-        )
+        self._codec, self._threads = codec, threads
+
+    @cached_property
+    def dequantize(self) -> Runner:
+        """Tokens to latent."""
+        return Runner(_model(self._codec, "dequantize"), self._threads)
+
+    @cached_property
+    def vocoder(self) -> Runner:
+        """Latent to audio."""
+        return Runner(_model(self._codec, "vocoder"), self._threads)
+
+    @cached_property
+    def encoder(self) -> Runner:
+        """Audio to tokens."""
+        return Runner(_model(self._codec, "encode"), self._threads)
 
     def latent(self, tokens: NDArray[np.int64]) -> tuple[Array, Array]:
         """Tokens [K, T] -> latent [1, D, T] and its length."""
@@ -31,10 +45,21 @@ class BareSession:
         latent, length_out = self.dequantize.run({"tokens": tokens[None], "tokens_len": length})
         return latent, length_out
 
-    def decode(self, tokens: NDArray[np.int64]) -> None:
-        """Tokens [K, T]."""
+    def decode(self, tokens: NDArray[np.int64]) -> Array:
+        """Tokens [K, T] -> audio [S]."""
         latent, length = self.latent(tokens)
-        self.vocoder.run({"latent": latent, "latent_len": length})
+        audio: Array = self.sound(latent, length)[0]
+        return audio
+
+    def sound(self, latent: Array, length: Array) -> Array:
+        """Latent [1, D, T] and its length -> audio [1, S]."""
+        audio: Array = self.vocoder.run({"latent": latent, "latent_len": length})[0]
+        return audio
+
+    def encode(self, audio: NDArray[np.float32]) -> Array:
+        """Audio [S] -> tokens [K, T], of as many codebooks as the codec has by default."""
+        tokens: Array = self.encoder.run({"audio": audio[None], "audio_len": np.array([[len(audio)]])})[0][0]
+        return tokens
 
 
 class BareStreams:
@@ -44,11 +69,11 @@ class BareStreams:
         codec: whose.
         role: ``decode_stream`` or ``encode_stream``.
         threads: of a step.
-        repository: with the model.
+        repository: with the model; the usual one unless told.
     """
 
-    def __init__(self, codec: str, role: str, threads: int, repository: Path = REPOSITORY):
-        folder = repository / f"{codec}_{role}"
+    def __init__(self, codec: str, role: str, threads: int, repository: Path | None = None):
+        folder = (repository or REPOSITORY) / f"{codec}_{role}"
         config = text_format.Parse((folder / "config.pbtxt").read_text(), pb.ModelConfig())
         self._input = config.input[0].name
         count = int(config.parameters["max_streams"].string_value)

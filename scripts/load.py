@@ -1,55 +1,54 @@
-"""Find how many live streams each codec serves in real time, with NVIDIA's perf_analyzer.
+"""Put load on a real server: live streams in real time, whole utterances, starts, overload, and a soak.
 
-For each number of streams, every stream sends one frame when it is due (every 80 ms at 12.5 frames
-per second) and is answered in turn; streams end and others begin, as callers do. A number of
-streams is served in real time if 99 % of the answers come before the next frame is due, at least
-99 % of the frames are answered, and no stream is failed. Numbers rise until answers are late twice
-in a row, or the server is saturated. Weights are seeded random ones at full geometry, which cost
-what trained ones cost; tokens are those of the repository's speech sample.
+streams   NVIDIA's perf_analyzer: every stream sends one frame when it is due (every 80 ms at 12.5 frames
+          per second); streams end and others begin, as callers do. One of them is a listener of ours, which
+          counts late frames and a player's underruns. A number of streams is served in real time if 99 % of
+          the answers come before the next frame is due, at least 99 % of the frames are answered, and no
+          stream fails. Numbers rise until answers are late twice in a row, or the server is saturated.
+offline   perf_analyzer in a closed loop: utterances of mixed lengths, some at a time, one and two instances
+start     a cold start, and first sound of streams that are opened while others are live
+overload  a server told to take as many streams as it keeps up with is asked for twice as many
+soak      half as many streams as it keeps up with, for ten minutes: memory, deadlines, and every sample
 
-perf_analyzer runs on this machine too and takes some of it, about a tenth of a core at 16 streams.
-Results: a table, reports/load.json and the picture reports/load.png.
+Weights are seeded random ones at full geometry, which cost what trained ones cost; tokens are those of the
+repository's speech sample. The load generators run on this machine too and take some of it.
+Results: a table, reports/load.json, and pictures in reports/.
 
 Examples:
   make load
-  .venv/bin/python scripts/load.py --codec nanocodec --streams 4,5,6,7 --seconds 60
+  .venv/bin/python scripts/load.py --quick
+  .venv/bin/python scripts/load.py --only streams --codec nanocodec --streams 4,5,6,7 --seconds 60
   .venv/bin/python scripts/load.py --codec nanocodec --dry-run
 """
 
 import argparse
-import json
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from google.protobuf import text_format
-from numpy.typing import NDArray
 from rich.console import Console
-from tritonclient.grpc import model_config_pb2 as pb
 
-from load_picture import draw
-from perf_analyzer import Load, PerfAnalyzerError, find_perf_analyzer, measure
+from load_inputs import tokens_of
+from load_offline import offline_rows
+from load_overload import overload_rows
+from load_picture import draw, draw_memory
+from load_soak import soak_of, soak_rows
+from load_start import cold_start_row, first_audio_rows
+from load_streams import Asked, LoadError, commands, served_sweep, stream_rows
+from perf_analyzer import PerfAnalyzerError
 from prepare import MEASURED, REPOSITORY, PrepareError, build_models, default_checkpoint
-from report import Row, write_report
-from stream_metrics import mean_batch, steps_by_batch
-from sweep import Point, Sweep
+from report import Row, step, write_report
+from sweep import Sweep
 from tritone_client import Codec, TritoneError
-from tritone_client.audio import read_audio, resampled
-from tritonserver import ServerError, TritonServer, serving
+from tritonserver import ServerError, serving
 from wheels import WheelError
 
-__all__ = ["main", "write_inputs"]
+__all__ = ["main"]
 
-_TARGETS = {("mimi", "decode"): 20, ("nanocodec", "decode"): 5}
-_STREAMS = "1,2,3,4,5,6,8,12,16,20,24,28"
-_SPEECH, _PICTURE = Path("samples/speech.wav"), Path("reports/load.png")
-_SEQUENCES = 6
-
-
-class LoadError(RuntimeError):
-    """There is nothing to put load on; the message says what is missing."""
+_PARTS = ("streams", "offline", "start", "overload", "soak")
+_TARGETED = ("mimi", "nanocodec")
+_STREAMS, _QUICK_STREAMS = "1,2,3,4,5,6,8,12,16,20,24,28", "1,8,16"
+_PICTURE, _MEMORY_PICTURE = Path("reports/load.svg"), Path("reports/memory.svg")
+_OVERLOAD_S = 20.0
 
 
 def main() -> int:
@@ -61,16 +60,13 @@ def main() -> int:
             if not options.dry_run:
                 build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
         if options.dry_run:
-            _print_commands(options)
+            print("\n".join(line for codec in options.codec for line in commands(_asked(options, codec))))
             return 0
-        sweeps = [_served_sweep(options, codec, console) for codec in options.codec]
+        rows = _measured(options, console)
     except (LoadError, PerfAnalyzerError, ServerError, WheelError, PrepareError, TritoneError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
-    rows = [row for sweep in sweeps for row in _rows(sweep, options)]
     write_report("load", rows, console)
-    draw(_PICTURE, sweeps)
-    console.print(f"picture: {_PICTURE}")
     return 0 if all(row.ok for row in rows) else 1
 
 
@@ -78,30 +74,32 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    targeted = [codec for codec in MEASURED if (codec, "decode") in _TARGETS]
-    parser.add_argument(
-        "--codec", choices=list(MEASURED), nargs="+", default=targeted, help=f"default: {' '.join(targeted)}"
-    )
+    parser.add_argument("--codec", choices=list(MEASURED), nargs="+", help=f"default: {' '.join(_TARGETED)}")
+    parser.add_argument("--only", choices=_PARTS, nargs="+", default=_PARTS, help="parts (default: all)")
     parser.add_argument(
         "--direction",
         choices=["decode", "encode"],
         default="decode",
-        help="tokens to sound, as after a language model, or sound to tokens (%(default)s)",
+        help="of streams: tokens to sound, as after a language model, or sound to tokens (%(default)s)",
     )
     parser.add_argument(
-        "--streams",
-        type=_counts,
-        default=_STREAMS,
-        help="numbers of live streams to try, rising (%(default)s)",
+        "--streams", type=_counts, help=f"numbers of live streams to try, rising ({_STREAMS})"
     )
     parser.add_argument(
-        "--seconds", type=float, default=20.0, help="measured for each; its p99 rests on them (%(default)s)"
+        "--seconds", type=float, help="measured for each number; its p99 rests on them (20; quick: 8)"
     )
+    parser.add_argument("--soak-minutes", type=float, help="how long a soak takes (10; quick: 0.5)")
+    parser.add_argument("--quick", action="store_true", help="a little of each part, of one codec")
     parser.add_argument(
         "--repository", type=Path, help=f"serve this one as it is (default: build {REPOSITORY})"
     )
     parser.add_argument("--dry-run", action="store_true", help="print perf_analyzer's command lines only")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.codec = options.codec or (_TARGETED[:1] if options.quick else _TARGETED)
+    options.streams = options.streams or _counts(_QUICK_STREAMS if options.quick else _STREAMS)
+    options.seconds = options.seconds or (8.0 if options.quick else 20.0)
+    options.soak_minutes = options.soak_minutes or (0.5 if options.quick else 10.0)
+    return options
 
 
 def _counts(text: str) -> list[int]:
@@ -111,107 +109,52 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-def _loads(options: argparse.Namespace, model: str, url: str, inputs: Path) -> Iterator[Load]:
-    """One per number of streams, at the frame rate that the model's configuration states."""
-    path = options.repository / model / "config.pbtxt"
-    if not path.exists():
-        raise LoadError(
-            f"{path} is missing: the models are not built ('make models'), or this codec has no such model "
-            "because that half of it looks ahead"
-        )
-    parameters = text_format.Parse(path.read_text(), pb.ModelConfig()).parameters
-    sample_rate, hop = (int(parameters[name].string_value) for name in ("sample_rate", "samples_per_frame"))
-    for streams in options.streams:
-        yield Load(url, model, inputs, streams, sample_rate / hop, options.seconds)
+def _asked(options: argparse.Namespace, codec: str) -> Asked:
+    return Asked(options.repository, codec, options.direction, options.streams, options.seconds)
 
 
-def _print_commands(options: argparse.Namespace) -> None:
-    executable, _ = find_perf_analyzer()
+def _measured(options: argparse.Namespace, console: Console) -> list[Row]:
+    rows: list[Row] = []
+    sweeps: list[Sweep] = []
+    if "streams" in options.only:
+        sweeps = [served_sweep(_asked(options, codec), console) for codec in options.codec]
+        for sweep in sweeps:
+            rows += stream_rows(sweep, _asked(options, sweep.codec))
+        draw(_PICTURE, sweeps)
+        console.print(f"picture: {_PICTURE}")
+    knees = {sweep.codec: sweep.knee for sweep in sweeps}
     for codec in options.codec:
-        for load in _loads(
-            options, f"{codec}_{options.direction}_stream", "127.0.0.1:8001", Path("inputs.json")
-        ):
-            print(" ".join(load.command(executable, Path("answers.json"))))
+        if "offline" in options.only:
+            with step(console, f"{codec}: whole utterances"):
+                rows += offline_rows(options.repository, codec, options.seconds)
+    # The rest needs a number of streams that is kept up with: of the first codec, or as told.
+    first = options.codec[0]
+    return rows + _lived(options, first, max(1, knees.get(first, options.streams[0])), console)
 
 
-def _served_sweep(options: argparse.Namespace, codec: str, console: Console) -> Sweep:
-    model = f"{codec}_{options.direction}_stream"
-    with tempfile.TemporaryDirectory() as scratch:
-        inputs = Path(scratch, "inputs.json")
-        list(_loads(options, model, "", inputs))  # before the server starts: is the model there?
-        with serving(options.repository, [codec]) as server:
-            name, frames = _frames(codec, options.direction, server)
-            write_inputs(inputs, name, frames)
-            points: list[Point] = []
-            for load in _loads(options, model, server.url, inputs):
-                points.append(_point(load, server, console))
-                if Sweep(codec, model, points).over:
-                    break
-    return Sweep(codec, model, points)
+def _lived(options: argparse.Namespace, codec: str, knee: int, console: Console) -> list[Row]:
+    """What concerns live streams, knowing how many a server keeps up with."""
+    rows: list[Row] = []
+    half = max(1, knee // 2)
+    if "start" in options.only:
+        with step(console, f"{codec}: starts"):
+            rows.append(cold_start_row(options.repository, codec))
+            with serving(options.repository, [codec]) as server, Codec(codec, server.url) as client:
+                rows += first_audio_rows(client, server, tokens_of(client), (0, half))
+    if "overload" in options.only:
+        with step(console, f"{codec}: {2 * knee} streams ask for {knee} places"):
+            rows += overload_rows(options.repository, codec, knee, _OVERLOAD_S)
+    if "soak" in options.only:
+        with step(console, f"{codec}: {half} streams for {options.soak_minutes:g} minutes"):
+            rows += _soak(options, codec, half)
+    return rows
 
 
-def _frames(codec: str, direction: str, server: TritonServer) -> tuple[str, NDArray[np.generic]]:
-    """The name of a stream model's input, and the speech sample as such inputs [frames, ...]."""
-    audio, rate_hz = read_audio(_SPEECH)
-    with Codec(codec, server.url) as client:
-        if direction == "decode":
-            return "tokens", client.encode(audio, rate_hz).T[:, :, None]
-        own_hz, hop = client.info.sample_rate_hz, client.info.samples_per_frame
-    audio = resampled(audio, rate_hz, own_hz)
-    return "audio", audio[: len(audio) // hop * hop].reshape(-1, hop)
-
-
-def write_inputs(path: Path, name: str, frames: NDArray[np.generic]) -> None:
-    """Sequences for perf_analyzer, one request per frame.
-
-    Each starts elsewhere in ``frames`` [T, ...] and is of another length, so streams neither say the
-    same nor end together.
-    """
-    steps = [{name: {"content": frame.ravel().tolist(), "shape": list(frame.shape)}} for frame in frames]
-    count = len(steps)
-    sequences = []
-    for index in range(_SEQUENCES):
-        start = index * count // _SEQUENCES
-        sequences.append((steps[start:] + steps[:start])[: count - index * count // (2 * _SEQUENCES)])
-    path.write_text(json.dumps({"data": sequences}))
-
-
-def _point(load: Load, server: TritonServer, console: Console) -> Point:
-    doing = f"{load.model}, live streams: {load.streams}, {load.asked_hz:g} frames/s"
-    metrics = f"http://{server.host}:{server.ports.metrics}/metrics"
-    before = steps_by_batch(metrics, load.model)
-    with console.status(doing) as status:
-        result = measure(load, lambda gone: status.update(f"{doing}, {gone:.0f} of {load.duration_s:.0f} s"))
-    point = Point(result, mean_batch(before, steps_by_batch(metrics, load.model)))
-    console.print(
-        f"{doing}: {'real time' if point.real_time else 'too many'}, {_told(point)}", soft_wrap=True
-    )
-    return point
-
-
-def _told(point: Point) -> str:
-    result = point.result
-    if result.errors:
-        return f"{len(result.errors)} streams failed: {result.errors[0]}"
-    p50, p95, p99 = (result.percentile_ms(percent) for percent in (50, 95, 99))
-    told = f"p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, longest {result.percentile_ms(100):.1f} ms"
-    told += f"; {100 * (1 - result.missing_share):.1f} % of {result.load.asked_hz:g}/s"
-    return told if point.mean_batch is None else f"{told}; {point.mean_batch:.1f} streams per step"
-
-
-def _rows(sweep: Sweep, options: argparse.Namespace) -> list[Row]:
-    wanted = _TARGETS.get((sweep.codec, options.direction), 0)
-    last = sweep.points[-1]
-    how = f"{options.direction}, frames of {last.frame_ms:.1f} ms, {options.seconds:g} s each; "
-    how += f"ended at {last.streams}: {_told(last)}"
-    target = f">= {wanted}" if wanted else "none"
-    knee = Row(sweep.codec, "realtime_streams", sweep.knee, "streams", target, sweep.knee >= wanted, how)
-    return [knee, *(_latency_row(sweep.codec, point) for point in sweep.answered)]
-
-
-def _latency_row(codec: str, point: Point) -> Row:
-    how = f"streams: {point.streams}; {_told(point)}"
-    return Row(codec, "latency_p99", point.result.percentile_ms(99), "ms", "none", True, how)
+def _soak(options: argparse.Namespace, codec: str, streams: int) -> list[Row]:
+    with serving(options.repository, [codec]) as server, Codec(codec, server.url) as client:
+        soak = soak_of(client, server, tokens_of(client), streams, 60 * options.soak_minutes)
+    draw_memory(_MEMORY_PICTURE, codec, soak)
+    return soak_rows(codec, soak)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The picture of a load test: latency against the number of live streams."""
+"""The pictures of a load test: latency against the number of live streams, memory against time."""
 
 import os
 from collections.abc import Sequence
@@ -7,9 +7,10 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
+from load_soak import Soak
 from sweep import Sweep
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_memory"]
 
 
 def draw(path: Path, sweeps: Sequence[Sweep]) -> None:
@@ -38,7 +39,7 @@ def draw(path: Path, sweeps: Sequence[Sweep]) -> None:
     figure.suptitle("Latency of live streams through Triton")
     axes.set_title(f"{os.cpu_count()} cores, which the load generator shares", fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
     pyplot.close(figure)
 
 
@@ -49,3 +50,18 @@ def _lines(axes: Axes, sweep: Sweep, color: str) -> None:
     axes.plot(streams, p99, "o-", color=color, label=f"{label}, p99")
     axes.plot(streams, p50, ".:", color=color, label="p50")
     axes.fill_between(streams, p50, p99, color=color, alpha=0.08)
+
+
+def draw_memory(path: Path, codec: str, soak: Soak) -> None:
+    """Write a PNG of the memory of server and children while streams came and went."""
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 3.5), layout="constrained")
+    axes.plot([at / 60 for at, _ in soak.memory], [size for _, size in soak.memory], "C0")
+    axes.set(xlabel="minutes", ylabel="MB", ylim=(0, None), xlim=(0, None))
+    axes.grid(visible=True, alpha=0.25)
+    figure.suptitle(f"Memory of the server under {soak.streams} live streams of {codec}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)

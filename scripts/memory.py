@@ -6,13 +6,13 @@ from types import TracebackType
 
 import psutil
 
-__all__ = ["PeakMemory", "resting_mb"]
+__all__ = ["PeakMemory", "memory_mb", "resting_mb"]
 
 _INTERVAL_S = 0.02
 _REST_S = 1.0
 
 
-def _memory_mb(pid: int) -> float:
+def memory_mb(pid: int) -> float:
     """Proportional set size of a process tree in MB: shared pages are counted once."""
     total = 0
     root = psutil.Process(pid)
@@ -26,10 +26,10 @@ def _memory_mb(pid: int) -> float:
 
 def resting_mb(pid: int) -> float:
     """The same between requests, the least of a second: an answer may come before its memory is freed."""
-    least, until_s = _memory_mb(pid), time.monotonic() + _REST_S
+    least, until_s = memory_mb(pid), time.monotonic() + _REST_S
     while time.monotonic() < until_s:
         time.sleep(_INTERVAL_S)
-        least = min(least, _memory_mb(pid))
+        least = min(least, memory_mb(pid))
     return least
 
 
@@ -43,7 +43,7 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._done.wait(_INTERVAL_S):
-            self.peak_mb = max(self.peak_mb, _memory_mb(self._pid))
+            self.peak_mb = max(self.peak_mb, memory_mb(self._pid))
 
     def __enter__(self) -> "PeakMemory":
         self._thread.start()

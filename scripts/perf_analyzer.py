@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,15 @@ from numpy.typing import NDArray
 from tritonserver import find_server
 from wheels import CACHE, Wheel
 
-__all__ = ["Load", "PerfAnalyzerError", "Result", "find_perf_analyzer", "measure", "read_answers"]
+__all__ = [
+    "Load",
+    "PerfAnalyzerError",
+    "Result",
+    "find_perf_analyzer",
+    "measure",
+    "missing_share",
+    "read_answers",
+]
 
 _BINARY = "tritonclient-2.51.0.data/data/bin/perf_analyzer"
 # Later wheels need a newer glibc than the server itself does.
@@ -30,7 +39,7 @@ _LEAD_S, _GRACE_S = 1.0, 60.0
 _IDS_PER_RUN, _IDS = 2**16, 2**31
 
 _ANSWER = re.compile(
-    rb'"timestamp":(\d+),"sequence_id":\d+,"request_inputs":\{[^}]*\},"response_timestamps":\[(\d+)'
+    rb'"timestamp":(\d+),(?:"sequence_id":\d+,)?"request_inputs":\{[^}]*\},"response_timestamps":\[(\d+)'
 )
 _THREAD_ERROR = re.compile(r"Thread \[\d+\] had error: (.+)")
 _BOUNDARIES = re.compile(rb'"window_boundaries":\[([\d,]+)\]')
@@ -93,9 +102,27 @@ class Load:
         return [str(executable), "-m", self.model, "-u", self.url, "-i", "grpc", *flags]
 
 
+class Asked(Protocol):
+    """Any load that perf_analyzer can be asked for."""
+
+    @property
+    def seconds(self) -> float:
+        """Measured."""
+
+    @property
+    def duration_s(self) -> float:
+        """How long it takes if the server answers."""
+
+    def command(self, executable: Path, export: Path) -> list[str]:
+        """The command line."""
+
+
+L = TypeVar("L", bound=Asked)
+
+
 @dataclass(frozen=True)
-class Result:
-    """How the streams fared.
+class Result(Generic[L]):
+    """How a load fared.
 
     Args:
         load: what was asked.
@@ -104,7 +131,7 @@ class Result:
         errors: what the server said to streams it failed; perf_analyzer then gives up, without answers.
     """
 
-    load: Load
+    load: L
     latencies_ms: NDArray[np.float64]
     span_s: float
     errors: Sequence[str] = ()
@@ -113,11 +140,6 @@ class Result:
     def achieved_hz(self) -> float:
         """Answers per second."""
         return len(self.latencies_ms) / self.span_s
-
-    @property
-    def missing_share(self) -> float:
-        """Share of the asked requests that was not answered; one at the edge of the span is no miss."""
-        return max(0.0, 1 - (len(self.latencies_ms) + 1) / (self.load.asked_hz * self.span_s))
 
     def percentile_ms(self, percent: float) -> float:
         """Of the latencies; infinite where there are none."""
@@ -158,7 +180,12 @@ def _linked_libraries() -> Path:
     return folder
 
 
-def measure(load: Load, progress: Callable[[float], None] = lambda seconds: None) -> Result:
+def missing_share(result: Result[Load]) -> float:
+    """Share of the asked requests that was not answered; one at the edge of the span is no miss."""
+    return max(0.0, 1 - (len(result.latencies_ms) + 1) / (result.load.asked_hz * result.span_s))
+
+
+def measure(load: L, progress: Callable[[float], None] = lambda seconds: None) -> Result[L]:
     """Run the load, calling ``progress`` about once a second with the seconds gone.
 
     Raises:

@@ -44,7 +44,7 @@ def main() -> int:
 def _server(options: argparse.Namespace) -> TritonServer:
     ports = Ports(options.http_port, options.grpc_port, options.metrics_port)
     codecs = options.codec or _built(options.repository)
-    return TritonServer(options.repository, codecs, options.host, ports, options.device)
+    return TritonServer(options.repository, codecs, options.host, ports, options.device, options.max_streams)
 
 
 def _serve(server: TritonServer, try_models: bool) -> int:
@@ -101,9 +101,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--grpc-port", type=int, default=8001, help="%(default)s")
     parser.add_argument("--http-port", type=int, default=8000, help="%(default)s")
     parser.add_argument("--metrics-port", type=int, default=8002, help="%(default)s")
+    parser.add_argument(
+        "--max-streams",
+        type=_count,
+        help="live streams per model, of which this machine keeps up with fewer than the models allow "
+        "('make load' finds how many); more are refused at once",
+    )
     parser.add_argument("--no-smoke", action="store_true", help="serve without trying the models first")
     parser.add_argument("--dry-run", action="store_true", help="print the server's command line only")
     return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"at least 1 stream, got {text}")
+    return int(text)
 
 
 def _built(repository: Path) -> list[str]:

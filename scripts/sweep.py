@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from perf_analyzer import Result
+from listeners import Heard
+from perf_analyzer import Load, Result, missing_share
 
 __all__ = ["Point", "Sweep"]
 
@@ -15,15 +16,22 @@ _LATE_IN_A_ROW = 2
 
 @dataclass(frozen=True)
 class Point:
-    """One number of streams; ``mean_batch`` is how many shared a step, where the server tells."""
+    """One number of streams.
 
-    result: Result
+    Args:
+        result: of perf_analyzer's.
+        mean_batch: how many shared a step, where the server tells.
+        heard: how the one fared that was a listener of ours, if one was.
+    """
+
+    result: Result[Load]
     mean_batch: float | None = None
+    heard: Heard | None = None
 
     @property
     def streams(self) -> int:
         """At the same time."""
-        return self.result.load.streams
+        return self.result.load.streams + (self.heard is not None)
 
     @property
     def frame_ms(self) -> float:
@@ -38,7 +46,9 @@ class Point:
     @property
     def real_time(self) -> bool:
         """Whether the streams were served as they must be."""
-        return not (self.late or self.result.errors or self.result.missing_share > _MISSING_ALLOWED)
+        heard_late = self.heard is not None and not self.heard.in_time
+        unanswered = missing_share(self.result) > _MISSING_ALLOWED
+        return not (self.late or heard_late or self.result.errors or unanswered)
 
 
 @dataclass(frozen=True)
@@ -65,4 +75,4 @@ class Sweep:
         last = self.points[-_LATE_IN_A_ROW:]
         if len(last) == _LATE_IN_A_ROW and all(point.late for point in last):
             return True
-        return any(point.result.errors or point.result.missing_share > _SATURATED for point in last[-1:])
+        return any(point.result.errors or missing_share(point.result) > _SATURATED for point in last[-1:])

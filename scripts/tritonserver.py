@@ -72,6 +72,7 @@ class TritonServer:
         host: address to listen on.
         ports: where.
         device: that our backend runs them on: cpu, cuda, rtx or auto.
+        max_streams: live at once per model, where that is fewer than the model's own limit.
     """
 
     repository: Path
@@ -79,6 +80,7 @@ class TritonServer:
     host: str = "127.0.0.1"
     ports: Ports = field(default_factory=Ports)
     device: str = "cpu"
+    max_streams: int | None = None
 
     def __post_init__(self) -> None:
         self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
@@ -131,9 +133,10 @@ class TritonServer:
             "exit-timeout-secs": _EXIT_TIMEOUT_S,
         }
         flags = [f"--{name}={value}" for name, value in options.items()]
-        return [str(executable), *flags, *(f"--load-model={name}" for name in self.models())], environment | {
-            "TRITONE_DEVICE": self.device
-        }
+        environment = environment | {"TRITONE_DEVICE": self.device}
+        if self.max_streams is not None:
+            environment["TRITONE_MAX_STREAMS"] = str(self.max_streams)
+        return [str(executable), *flags, *(f"--load-model={name}" for name in self.models())], environment
 
     def _refuse_foreign_engines(self, backends: Path) -> None:
         models = [f"{codec}_{role}" for codec in self.codecs for role in (*_PARTS, *_WHOLE, *_STREAMS)]
@@ -286,7 +289,9 @@ def _copy(files: Iterator[Path] | Sequence[Path], folder: Path) -> None:
 
 
 @contextmanager
-def serving(repository: Path, codecs: Sequence[str]) -> Iterator[TritonServer]:
+def serving(
+    repository: Path, codecs: Sequence[str], max_streams: int | None = None
+) -> Iterator[TritonServer]:
     """A server on free ports of loopback, for tests and measurements."""
-    with TritonServer(repository, codecs, ports=Ports.free()) as server:
+    with TritonServer(repository, codecs, ports=Ports.free(), max_streams=max_streams) as server:
         yield server

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import SMALL
 
-from bench_pairs import alternating, median_ratio
+from bench_pairs import alternating, ratio_row, spread_of
 from fidelity_case import Case, Direction
 from fidelity_half import compared
 from fidelity_streams import cuts
@@ -86,8 +86,15 @@ def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
     assert [len(side) for side in times] == [2, 2]
 
 
-def test_the_ratio_is_the_median_of_the_rounds() -> None:
-    assert median_ratio([1, 9, 4], [2, 3, 4]) == 1
+def test_a_ratio_is_the_median_of_the_rounds_and_judged_by_its_worst_repeat() -> None:
+    row = ratio_row("codec", "check", [1, 9, 4], [2, 3, 4], 1.0, "how")
+    assert (row.value, row.low, row.high, row.ok) == (1, 0.5, 3, False)
+    assert ratio_row("codec", "check", [1, 9, 4], [2, 9, 4], 1.0, "how").ok
+
+
+def test_repeats_are_equal_shares_of_the_rounds() -> None:
+    spread = spread_of([*[1.0] * 4, *[2.0] * 4, *[3.0] * 4, *[4.0] * 4, *[5.0] * 4])
+    assert (spread.median, spread.low, spread.high) == (3, 1, 5)
 
 
 @pytest.mark.parametrize("layout", ["safetensors", "kyutai"])

@@ -10,6 +10,7 @@ NumPy 2 they take every element size for zero, so inputs repeat their first elem
 
 import ctypes
 import json
+import os
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,9 +47,8 @@ class TritonPythonModel:
             self.served: _Served = _Calls(runner, inputs)
         else:
             idle_s = int(batching["max_sequence_idle_microseconds"]) / 1e6
-            streams = Streams(
-                runner, inputs[0], config["output"][0]["name"], Limits(int(parameters["max_streams"]), idle_s)
-            )
+            limits = Limits(_most_streams(int(parameters["max_streams"])), idle_s)
+            streams = Streams(runner, inputs[0], config["output"][0]["name"], limits)
             self.served = _Steps(streams, inputs, Meter(pb_utils, args["model_name"], streams))
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -119,6 +119,11 @@ class _Steps:
         if isinstance(answer, Exception):
             return _failure(str(answer), pb_utils.TritonError.INTERNAL)
         return _response(request.requested_output_names(), [answer])
+
+
+def _most_streams(configured: int) -> int:
+    """The model's limit, or a lower one of the operator, who knows how many this machine serves in time."""
+    return min(configured, int(os.environ.get("TRITONE_MAX_STREAMS") or configured))
 
 
 def _response(names: list[str], arrays: list[Any]) -> Any:

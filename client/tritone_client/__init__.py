@@ -10,6 +10,7 @@ from tritone_client.codec import Codec, served_codecs
 from tritone_client.errors import (
     AudioError,
     MissingExtraError,
+    NoServerLeftError,
     ServerFullError,
     ServerRefusedError,
     ServerUnavailableError,
@@ -20,6 +21,7 @@ from tritone_client.errors import (
     UnknownCodecError,
 )
 from tritone_client.info import CodecInfo, StreamInfo
+from tritone_client.resuming import Resume, Resumption
 from tritone_client.stream import Stream
 
 __all__ = [
@@ -29,6 +31,9 @@ __all__ = [
     "Codec",
     "CodecInfo",
     "MissingExtraError",
+    "NoServerLeftError",
+    "Resume",
+    "Resumption",
     "ServerFullError",
     "ServerRefusedError",
     "ServerUnavailableError",

@@ -1,6 +1,6 @@
 """The same codecs for asyncio: nothing here blocks the event loop."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -11,7 +11,8 @@ from tritone_client.aio_transport import AsyncTransport
 from tritone_client.info import CodecInfo
 from tritone_client.live import Live
 from tritone_client.offline import decoded, encoded
-from tritone_client.served import DECODE, Served
+from tritone_client.resuming import Resume
+from tritone_client.served import DECODE, Served, endpoints
 from tritone_client.steps import Steps, awaited
 
 __all__ = ["AsyncCodec", "AsyncStream"]
@@ -57,13 +58,20 @@ class AsyncCodec:
 
     info: CodecInfo
 
-    def __init__(self, name: str, url: str = "127.0.0.1:8001", timeout_s: float = 120.0):
-        self.name = name
-        self._url, self._timeout_s = url, timeout_s
+    def __init__(
+        self,
+        name: str,
+        url: str | Sequence[str] = "127.0.0.1:8001",
+        timeout_s: float = 120.0,
+        resume: Resume | None = None,
+    ):
+        self.name, self._urls, self._timeout_s = name, endpoints(url), timeout_s
+        self._resume = resume or (Resume() if len(self._urls) > 1 else None)
 
     async def __aenter__(self) -> "AsyncCodec":
-        self._transport = AsyncTransport(self._url, self._timeout_s)  # belongs to the running loop
-        self._served = Served(self.name, self._transport)
+        # They belong to the running loop.
+        self._transports = [AsyncTransport(url, self._timeout_s) for url in self._urls]
+        self._served = Served(self.name, self._transports, self._resume)
         try:
             self.info = await awaited(self._served.info(DECODE))
         except BaseException:
@@ -76,7 +84,8 @@ class AsyncCodec:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._transport.close()
+        for transport in self._transports:
+            await transport.close()
 
     async def decode(self, tokens: NDArray[Any]) -> NDArray[np.float32]:
         """Turn tokens [K, T] into audio [S]."""

@@ -32,9 +32,13 @@ class AsyncTransport:
         """Close the connection."""
         await self._client.close()
 
-    def connection(self) -> "AsyncConnection":
+    async def wait(self, seconds: float) -> None:
+        """Let others run."""
+        await asyncio.sleep(seconds)
+
+    def connection(self, timeout_s: float | None = None) -> "AsyncConnection":
         """Another connection to the same server, for a stream."""
-        return AsyncConnection(self.url, self.timeout_s)
+        return AsyncConnection(self.url, timeout_s or self.timeout_s)
 
     async def ready(self, model: str) -> bool:
         """Whether the model is loaded."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tritone_client.info import StreamInfo
 from tritone_client.offline import decoded, encoded
-from tritone_client.served import DECODE, Served, codecs_among
+from tritone_client.resuming import Resume
+from tritone_client.served import DECODE, Served, codecs_among, endpoints
 from tritone_client.steps import run
 from tritone_client.stream import Stream
 from tritone_client.transport import Transport
@@ -24,21 +25,30 @@ class Codec:
     """A codec that a server at ``url`` (host:port of its gRPC) serves; also a context manager.
 
     Everything about the codec is read from the server. The methods may be called from several
-    threads.
+    threads. Of several servers, each of which must serve the same, the first that answers decodes whole
+    inputs; live streams begin at them in turn, and go on at another one where theirs fails.
 
     Args:
         name: of the codec, as in :func:`served_codecs`.
-        url: host and gRPC port.
+        url: host and gRPC port, or several.
         timeout_s: longest wait for one answer.
+        resume: how streams go on; one server is tried again too. Default: only with several servers.
 
     Raises:
         ServerUnavailableError: nobody answers there.
         UnknownCodecError: the server does not have the codec; the message lists those it has.
     """
 
-    def __init__(self, name: str, url: str = "127.0.0.1:8001", timeout_s: float = 120.0):
-        self.name, self._transport = name, Transport(url, timeout_s)
-        self._served = Served(name, self._transport)
+    def __init__(
+        self,
+        name: str,
+        url: str | Sequence[str] = "127.0.0.1:8001",
+        timeout_s: float = 120.0,
+        resume: Resume | None = None,
+    ):
+        urls = endpoints(url)
+        self.name, self._transports = name, [Transport(each, timeout_s) for each in urls]
+        self._served = Served(name, self._transports, resume or (Resume() if len(urls) > 1 else None))
         try:
             self.info = run(self._served.info(DECODE))
         except BaseException:
@@ -52,7 +62,8 @@ class Codec:
 
     def close(self) -> None:
         """Close the connection."""
-        self._transport.close()
+        for transport in self._transports:
+            transport.close()
 
     def __enter__(self) -> "Codec":
         return self

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 __all__ = [
     "AudioError",
     "MissingExtraError",
+    "NoServerLeftError",
     "ServerFullError",
     "ServerRefusedError",
     "ServerUnavailableError",
@@ -50,6 +51,10 @@ class ServerFullError(ServerUnavailableError):
 
 class StreamLostError(ServerUnavailableError):
     """The server no longer knows the stream: it was idle for too long, or the server was restarted."""
+
+
+class NoServerLeftError(ServerUnavailableError):
+    """A stream that was to outlive its server found no other one in time."""
 
 
 class StreamClosedError(TritoneError, ValueError):

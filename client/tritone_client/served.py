@@ -1,6 +1,6 @@
 """What a server has for a codec, and how its models are called; the codec's name is all that is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from tritone_client.carriers import Carrier, Link, Sequenced, Single
 from tritone_client.checks import checked_codebooks
 from tritone_client.cutting import Cutter, FrameCutter, WindowCutter
-from tritone_client.errors import ServerRefusedError, UnknownCodecError
+from tritone_client.errors import ServerRefusedError, ServerUnavailableError, UnknownCodecError
 from tritone_client.info import CodecInfo, StreamInfo
 from tritone_client.live import AudioIntake, Intake, Live, TokenIntake
+from tritone_client.resuming import Past, Resume, Resuming
 from tritone_client.steps import Steps
 from tritone_client.wire import Arrays
 
@@ -25,6 +26,7 @@ __all__ = [
     "Transport",
     "choice",
     "codecs_among",
+    "endpoints",
     "whole",
 ]
 
@@ -85,32 +87,51 @@ class Transport(Protocol):
     def results(self, calls: Sequence[Call], output: str) -> Any:
         """One output of each call, in order."""
 
-    def connection(self) -> Link:
-        """Another connection to the same server."""
+    def connection(self, timeout_s: float | None = None) -> Link:
+        """Another connection to the same server, with a longest wait of its own."""
+
+    def wait(self, seconds: float) -> Any:
+        """Sleep."""
 
 
 class Served:
-    """One codec of a server; everything is asked once and remembered.
+    """One codec of a server, or of several that serve the same; everything is asked once and remembered.
 
     Args:
         name: of the codec.
-        transport: to its server.
+        transports: to its servers; the first that answers is asked.
+        resume: how streams go on where a server fails; None: they do not.
     """
 
-    def __init__(self, name: str, transport: Transport):
-        self.name, self.transport = name, transport
+    def __init__(self, name: str, transports: Sequence[Transport], resume: Resume | None = None):
+        self.name, self._transports, self._resume = name, list(transports), resume
+        self._opened = 0
         self._infos: dict[str, CodecInfo] = {}
         self._stream_infos: dict[str, StreamInfo | None] = {}
+
+    def asked(self, question: Callable[[Transport], Any]) -> Steps[Any]:
+        """The answer of the first server that gives one, which is asked first from then on.
+
+        Raises:
+            ServerUnavailableError: of the last one, where none does.
+        """
+        for transport in list(self._transports[:-1]):
+            try:
+                return (yield lambda: question(transport))  # noqa: B023
+            except ServerUnavailableError:
+                self._transports.append(self._transports.pop(0))
+        last = self._transports[0]
+        return (yield lambda: question(last))
 
     def info(self, role: Role) -> Steps[CodecInfo]:
         """Of its model; UnknownCodecError lists what the server has instead."""
         if role.name not in self._infos:
             model = f"{self.name}_{role.name}"
             try:
-                parameters = yield lambda: self.transport.parameters(model)
+                parameters = yield from self.asked(lambda transport: transport.parameters(model))
             except ServerRefusedError as error:
-                served = codecs_among((yield self.transport.ready_models))
-                raise UnknownCodecError(self.name, self.transport.url, served) from error
+                served = codecs_among((yield from self.asked(lambda transport: transport.ready_models())))
+                raise UnknownCodecError(self.name, self._transports[0].url, served) from error
             self._infos[role.name] = CodecInfo.from_parameters(self.name, model, parameters)
         return self._infos[role.name]
 
@@ -119,8 +140,8 @@ class Served:
         if role.name not in self._stream_infos:
             model = f"{self.name}_{role.name}_stream"
             parameters: Mapping[str, str] | None = None
-            if (yield lambda: self.transport.ready(model)):
-                parameters = yield lambda: self.transport.parameters(model)
+            if (yield from self.asked(lambda transport: transport.ready(model))):
+                parameters = yield from self.asked(lambda transport: transport.parameters(model))
             found = None if parameters is None else StreamInfo.from_parameters(model, parameters)
             self._stream_infos[role.name] = found
         return self._stream_infos[role.name]
@@ -140,31 +161,51 @@ class Served:
     def _live(self, role: Role, intake: Intake, nothing: NDArray[Any], more: Arrays) -> Steps[Live]:
         info = yield from self.info(role)
         stream = yield from self.stream_info(role)
-        link, steps = self.transport.connection(), role.steps(role.input, info)
-        longest = role.longest_frames(info)
+        steps, longest = role.steps(role.input, info), role.longest_frames(info)
         cutter: Cutter
-        carrier: Carrier
         if stream is not None:
-            most = stream.max_step_frames or longest
-            cutter = FrameCutter(steps, min(longest, most, _frames_in(_LONGEST_STEP_S, info)))
-            carrier = Sequenced(
-                link,
-                f"{self.name}_{role.name}_stream",
-                role.output,
-                lambda data: {role.input: data[None], **more},
-                stream,
-                stream.end_frames * steps,
-            )
+            most = min(longest, stream.max_step_frames or longest)
+            cutter = FrameCutter(steps, min(most, _frames_in(_LONGEST_STEP_S, info)))
+            past = Past(steps, self._replayed(info), most)
         else:
             after, least = (
                 (0 if info.causal else info.lookaround_frames),
                 max(info.min_frames * steps, info.min_samples if role is ENCODE else 0),
             )
             cutter = WindowCutter(steps, longest, info.lookaround_frames, after, least)
-            carrier = Single(
-                link, f"{self.name}_{role.name}", role.output, lambda data: whole(role, data, more)
-            )
+            past = Past(steps, 0, longest)
+        carrier = self._carrier(lambda link: self._carried(link, role, stream, steps, more), past)
         return Live(intake, cutter, carrier, role.steps(role.output, info), nothing)
+
+    def _carrier(self, opened: Callable[[Link], Carrier], past: Past) -> Carrier:
+        resume = self._resume
+        if resume is None:
+            return opened(self._transports[0].connection())
+        self._opened += 1  # streams begin at the servers in turn
+        first = self._opened % len(self._transports)
+        servers = [*self._transports[first:], *self._transports[:first]]
+        return Resuming(servers, lambda server: opened(server.connection(resume.answer_s)), past, resume)
+
+    def _carried(
+        self, link: Link, role: Role, stream: StreamInfo | None, steps: int, more: Arrays
+    ) -> Carrier:
+        model = f"{self.name}_{role.name}"
+        if stream is None:
+            return Single(link, model, role.output, lambda data: whole(role, data, more))
+        return Sequenced(
+            link,
+            f"{model}_stream",
+            role.output,
+            lambda data: {role.input: data[None], **more},
+            stream,
+            stream.end_frames * steps,
+        )
+
+    def _replayed(self, info: CodecInfo) -> int:
+        """Frames that a fresh stream must see to go on as if it had seen all, or as many as are allowed."""
+        if self._resume is None or self._resume.most_replay_s is None:
+            return info.lookaround_frames
+        return min(info.lookaround_frames, _frames_in(self._resume.most_replay_s, info))
 
 
 def whole(role: Role, data: NDArray[Any], more: Arrays) -> Arrays:
@@ -183,6 +224,14 @@ def choice(num_codebooks: int | None, info: CodecInfo) -> Arrays:
 def _frames_in(seconds: float, info: CodecInfo) -> int:
     """Full frames, at least one."""
     return max(1, int(seconds * info.frame_rate_hz))
+
+
+def endpoints(url: str | Sequence[str]) -> list[str]:
+    """One or several, as a list; ValueError where there is none."""
+    urls = [url] if isinstance(url, str) else list(url)
+    if not urls:
+        raise ValueError("no server: give host and gRPC port of one at least")
+    return urls
 
 
 def codecs_among(models: Sequence[str]) -> list[str]:

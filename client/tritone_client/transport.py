@@ -1,5 +1,6 @@
 """Requests to Triton over gRPC, with errors told apart by kind."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -37,9 +38,13 @@ class Transport:
         index = self._ask(lambda: self._client.get_model_repository_index(client_timeout=self.timeout_s))
         return [model.name for model in index.models if model.state == "READY"]
 
-    def connection(self) -> Connection:
+    def wait(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+    def connection(self, timeout_s: float | None = None) -> Connection:
         """Another connection to the same server, for a stream."""
-        return Connection(self.url, self.timeout_s)
+        return Connection(self.url, timeout_s or self.timeout_s)
 
     def ready(self, model: str) -> bool:
         """Whether the model is loaded."""
@@ -50,8 +55,11 @@ class Transport:
         answer = self._ask(lambda: self._client.get_model_config(model, client_timeout=self.timeout_s))
         return {key: value.string_value for key, value in answer.config.parameters.items()}
 
-    def results(self, calls: Sequence[Call], output: str) -> Iterator[NDArray[Any]]:
-        """Send the calls, a few at a time, and yield one output of each in order."""
+    def results(self, calls: Sequence[Call], output: str) -> list[NDArray[Any]]:
+        """Send the calls, a few at a time; one output of each in order."""
+        return list(self._results(calls, output))
+
+    def _results(self, calls: Sequence[Call], output: str) -> Iterator[NDArray[Any]]:
         if len(calls) == 1:  # waiting in this thread saves handing the answer over from another
             model, arrays = calls[0]
             yield self._array(

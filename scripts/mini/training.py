@@ -45,7 +45,7 @@ class Settings:
     """
 
     seed: int = 0
-    steps: int = 30000
+    steps: int = 25000
     first: int = 20000
     part: int = 5000
     batch: int = 8

@@ -12,7 +12,7 @@ from peers.residual import residual_margin
 from tritone_build.checkpoints import Checkpoint
 from wheels import Wheel
 
-__all__ = ["TransformersMimi", "recognises", "reference", "transformers_module"]
+__all__ = ["GrowingMimi", "TransformersMimi", "recognises", "reference", "transformers_module"]
 
 _WHEEL = Wheel(
     "transformers==5.23.0",
@@ -70,6 +70,10 @@ class TransformersMimi:
         audio: Tensor = self._model.decode(tokens.long()).audio_values
         return audio[:, 0]
 
+    def growing(self) -> "GrowingMimi":
+        """A stream as `decode` offers one."""
+        return GrowingMimi(self._model, transformers_module("cache_utils").DynamicCache())
+
     @torch.no_grad()
     def latent(self, audio: Tensor) -> Tensor:
         """Audio [B, S] -> latent before quantization, [B, D, T]."""
@@ -103,6 +107,20 @@ class TransformersMimi:
     def _chosen(self, num_codebooks: int | None) -> int:
         served = min(_SERVED_CODEBOOKS, int(self._model.config.num_quantizers))
         return served if num_codebooks is None else num_codebooks
+
+
+class GrowingMimi:
+    """A stream whose attention remembers, in a cache that grows, and whose convolutions do not."""
+
+    def __init__(self, model: Any, cache: Any):
+        self._model, self._cache = model, cache
+
+    @torch.no_grad()
+    def decode_step(self, tokens: Tensor) -> Tensor:
+        """Tokens [1, K, T] -> audio FP32 [1, T * hop]."""
+        made = self._model.decode(tokens, decoder_past_key_values=self._cache)
+        audio: Tensor = made.audio_values
+        return audio[:, 0]
 
 
 def _package() -> Any:

@@ -138,7 +138,7 @@ def test_no_server_is_told_with_how_to_start_one() -> None:
 
 def test_an_answer_that_takes_too_long_is_told(server: TritonServer) -> None:
     with Codec(NAME, server.url) as codec:
-        codec._transport.timeout_s = 1e-4
+        codec._transports[0].timeout_s = 1e-4
         with pytest.raises(ServerUnavailableError, match="within"):
             codec.decode(tokens(300)[0])
 

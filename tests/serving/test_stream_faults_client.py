@@ -89,7 +89,10 @@ def dropped_iterator(codec: Codec) -> None:
 
 def cancelled_task(codec: Codec) -> None:
     async def cancelled() -> None:
-        async with AsyncCodec(codec.name, codec._transport.url) as remote, remote.decode_stream() as stream:
+        async with (
+            AsyncCodec(codec.name, codec._transports[0].url) as remote,
+            remote.decode_stream() as stream,
+        ):
             await stream.push(tokens_of(codec.info, 1))
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(stream.push(tokens_of(codec.info, 5000)), 0.001)

@@ -101,7 +101,7 @@ def test_asyncio_gives_the_same(codec: Codec) -> None:
         return np.concatenate(pieces)
 
     async def everything() -> None:
-        async with AsyncCodec(codec.name, codec._transport.url) as remote:
+        async with AsyncCodec(codec.name, codec._transports[0].url) as remote:
             assert remote.info == codec.info
             for result in await asyncio.gather(*(played(remote, 0.001 * index) for index in range(4))):
                 assert snr_db(codec.decode(tokens), result) > 120

@@ -1,0 +1,99 @@
+"""Write docs/benchmarks.md and its pictures from what 'make bench' and 'make load' measured.
+
+The text is scripts/benchmarks.md; a line of it in double braces becomes a table:
+  {{made bench}}                 command, date, machine and versions
+  {{rows bench decode_vs_*}}     every row whose check fits one of the patterns
+  {{curve bench frame_ms_by_frames}}   a column per codec, a line per place on the axis
+
+Examples:
+  make bench load numbers
+  .venv/bin/python scripts/benchmarks_page.py --check
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from report import Row, read_report
+from scaling_picture import draw_scaling
+
+_TEMPLATE, _PAGE = Path("scripts/benchmarks.md"), Path("docs/benchmarks.md")
+_PICTURES = ("load.svg", "memory.svg")
+_LINE = re.compile(r"^\{\{(\w+) (\w+) ?(.*)\}\}$", re.MULTILINE)
+
+
+def main() -> int:
+    """Entry point; 1 when a report is missing."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="print the page instead of writing it")
+    options = parser.parse_args()
+    try:
+        page = filled(_TEMPLATE.read_text())
+    except FileNotFoundError as error:
+        print(f"benchmarks_page: {error}", file=sys.stderr)
+        return 1
+    if options.check:
+        print(page)
+        return 0
+    _PAGE.write_text(page)
+    for name in _PICTURES:
+        shutil.copy2(Path("reports") / name, _PAGE.parent / name)
+    draw_scaling(_PAGE.parent / "scaling.svg", read_report("bench")[1])
+    print(f"written to {_PAGE}")
+    return 0
+
+
+def filled(template: str) -> str:
+    """The text with its tables.
+
+    Raises:
+        FileNotFoundError: a report is missing.
+        ValueError: a table would be empty.
+    """
+    return _LINE.sub(lambda found: _TABLES[found[1]](found[2], found[3].split()), template)
+
+
+def _made(report: str, _: Sequence[str]) -> str:
+    made, _rows = read_report(report)
+    return f"`{made['command']}`, {made['date']}; {made['machine']}; {made['versions']}."
+
+
+def _rows(report: str, patterns: Sequence[str]) -> str:
+    lines = ["| codec | check | value | target | met | on |", "|---|---|---|---|---|---|"]
+    for row in _chosen(report, patterns):
+        met = "" if row.target == "none" else "yes" if row.ok else "**no**"
+        target = "" if row.target == "none" else row.target.replace(">=", "≥").replace("<=", "≤")
+        unit = "" if row.unit == "ratio" else f" {row.unit}"
+        cells = (f"`{row.codec}`", f"`{row.check}`", f"{row.told}{unit}", target, met, row.how)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _curve(report: str, patterns: Sequence[str]) -> str:
+    rows = _chosen(report, patterns)
+    codecs, places = list(dict.fromkeys(row.codec for row in rows)), sorted({row.at or 0 for row in rows})
+    told = {(row.codec, row.at): row.told for row in rows}
+    axis = rows[0].how.partition(":")[0]
+    lines = [f"| {axis} | {' | '.join(f'`{codec}`' for codec in codecs)} |", "|---" * (len(codecs) + 1) + "|"]
+    lines += [f"| {at:g} | {' | '.join(told.get((codec, at), '') for codec in codecs)} |" for at in places]
+    return "\n".join(lines)
+
+
+def _chosen(report: str, patterns: Sequence[str]) -> list[Row]:
+    rows = [row for row in read_report(report)[1] if any(fnmatch(row.check, each) for each in patterns)]
+    if not rows:
+        raise ValueError(f"no row of {report} fits {' '.join(patterns)}")
+    return rows
+
+
+_TABLES: dict[str, Callable[[str, Sequence[str]], str]] = {"made": _made, "rows": _rows, "curve": _curve}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

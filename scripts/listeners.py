@@ -1,0 +1,115 @@
+"""Listeners: live streams at real-time pace through our client, which count what a listener would hear."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_client import ServerFullError, TritoneError
+from tritone_client.aio import AsyncCodec
+
+__all__ = ["Heard", "Utterance", "heard_by", "percentile"]
+
+Tokens = NDArray[np.int64]
+_LATE_ALLOWED = 0.01
+_RESERVE_FRAMES = 1
+"""That a listener's player keeps before it begins."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Tokens [K, T] that a stream says, and when it begins, in seconds from the start of all."""
+
+    tokens: Tokens
+    begins_s: float = 0.0
+
+
+@dataclass
+class Heard:
+    """How a stream fared.
+
+    ``misses`` are answers that came after the next frame was due, ``underruns`` the times that a player
+    with one frame in reserve ran dry; ``refused_ms`` is how long a full server took to say so, ``error``
+    what else went wrong.
+    """
+
+    latencies_ms: list[float] = field(default_factory=list)
+    misses: int = 0
+    underruns: int = 0
+    refused_ms: float | None = None
+    error: str | None = None
+    audio: list[NDArray[np.float32]] = field(default_factory=list)
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        if self.refused_ms is not None:
+            return f"refused within {self.refused_ms:.0f} ms"
+        failed = f", then failed: {self.error}" if self.error else ""
+        frames = len(self.latencies_ms)
+        return f"{self.misses} of {frames} frames late, {self.underruns} underruns{failed}"
+
+    @property
+    def in_time(self) -> bool:
+        """Whether it was served, and at most one frame in a hundred came too late."""
+        frames = len(self.latencies_ms)
+        return self.error is None and self.refused_ms is None and self.misses <= _LATE_ALLOWED * frames
+
+    @property
+    def first_ms(self) -> float:
+        """From opening the stream to its first sound."""
+        return self.latencies_ms[0]
+
+
+def heard_by(codec: str, url: str, utterances: Sequence[Utterance], keep: bool = False) -> list[Heard]:
+    """Speak them all at real-time pace, each as a stream of its own; ``keep`` their sound."""
+
+    async def speak() -> list[Heard]:
+        async with AsyncCodec(codec, url) as client:
+            begun = time.perf_counter()
+            return list(await asyncio.gather(*(_one(client, each, begun, keep) for each in utterances)))
+
+    return asyncio.run(speak())
+
+
+def percentile(heard: Sequence[Heard], percent: float) -> float:
+    """Of the latencies of all their frames, in ms; infinite where there are none."""
+    latencies = [each for one in heard for each in one.latencies_ms]
+    return float(np.percentile(latencies, percent)) if latencies else float("inf")
+
+
+async def _one(client: AsyncCodec, utterance: Utterance, begun: float, keep: bool) -> Heard:
+    await asyncio.sleep(max(0.0, begun + utterance.begins_s - time.perf_counter()))
+    heard, opened = Heard(), time.perf_counter()
+    try:
+        async with client.decode_stream() as stream:
+            await _spoken(stream, utterance.tokens, 1 / client.info.frame_rate_hz, heard, keep)
+    except ServerFullError:
+        heard.refused_ms = 1000 * (time.perf_counter() - opened)
+    except TritoneError as error:
+        heard.error = str(error)
+    return heard
+
+
+async def _spoken(stream: Any, tokens: Tokens, period_s: float, heard: Heard, keep: bool) -> None:
+    begun, plays_at = time.perf_counter(), float("inf")
+    for number in range(tokens.shape[1]):
+        due = begun + number * period_s
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        sent = time.perf_counter()
+        audio = await stream.push(tokens[:, number : number + 1])
+        now = time.perf_counter()
+        heard.latencies_ms.append(1000 * (now - sent))
+        heard.misses += now > due + period_s
+        if number == 0:
+            plays_at = now + _RESERVE_FRAMES * period_s
+        elif now > plays_at:
+            heard.underruns += 1
+            plays_at = now
+        plays_at += period_s if number else 0.0
+        if keep:
+            heard.audio.append(audio)

@@ -1,0 +1,59 @@
+"""What a load test sends: the speech sample, as tokens or sound, in the form that perf_analyzer reads."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_client import Codec
+from tritone_client.audio import read_audio, resampled
+from tritonserver import TritonServer
+
+__all__ = ["frames_of", "tokens_of", "write_inputs", "write_requests"]
+
+_SPEECH = Path("samples/speech.wav")
+_SEQUENCES = 6
+
+
+def tokens_of(codec: Codec) -> NDArray[np.int64]:
+    """The speech sample as tokens [K, T]."""
+    return codec.encode(*read_audio(_SPEECH))
+
+
+def frames_of(codec: str, direction: str, server: TritonServer) -> tuple[str, NDArray[np.generic]]:
+    """The name of a stream model's input, and the speech sample as such inputs [frames, ...]."""
+    with Codec(codec, server.url) as client:
+        if direction == "decode":
+            return "tokens", tokens_of(client).T[:, :, None]
+        own_hz, hop = client.info.sample_rate_hz, client.info.samples_per_frame
+    audio = resampled(*read_audio(_SPEECH), own_hz)
+    return "audio", audio[: len(audio) // hop * hop].reshape(-1, hop)
+
+
+def write_inputs(path: Path, name: str, frames: NDArray[np.generic]) -> None:
+    """Sequences for perf_analyzer, one request per frame.
+
+    Each starts elsewhere in ``frames`` [T, ...] and is of another length, so streams neither say the
+    same nor end together.
+    """
+    steps = [{name: {"content": frame.ravel().tolist(), "shape": list(frame.shape)}} for frame in frames]
+    count = len(steps)
+    sequences = []
+    for index in range(_SEQUENCES):
+        start = index * count // _SEQUENCES
+        sequences.append((steps[start:] + steps[:start])[: count - index * count // (2 * _SEQUENCES)])
+    path.write_text(json.dumps({"data": sequences}))
+
+
+def write_requests(path: Path, tokens: NDArray[np.int64], lengths: Sequence[int]) -> None:
+    """Requests to decode the first frames of tokens [K, T], so many each, for a model without memory."""
+    requests = [
+        {
+            "tokens": {"content": tokens[:, :length].ravel().tolist(), "shape": [len(tokens), length]},
+            "tokens_len": {"content": [length], "shape": [1]},
+        }
+        for length in lengths
+    ]
+    path.write_text(json.dumps({"data": requests}))

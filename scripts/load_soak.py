@@ -1,0 +1,147 @@
+"""A server under steady load for minutes: its memory, deadlines, and every stream against the whole."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from listeners import Heard, Utterance, heard_by, percentile
+from memory import memory_mb
+from report import Row
+from tritone_build.fidelity import snr_db
+from tritone_client import Codec
+from tritonserver import TritonServer
+
+__all__ = ["Soak", "soak_of", "soak_rows"]
+
+_SAMPLED_S = 5.0
+_SETTLED_S = 120.0
+"""Memory may grow for so long: arenas fill, forms of requests are seen for the first time."""
+_WINDOW_S = 60.0
+_MOST_GROWTH, _LEAST_DB, _MOST_MISSES = 1.0, 115.0, 0.01
+_LENGTHS = (1.0, 0.6, 0.8)
+"""Of utterances, in lengths of the sample: streams do not end together."""
+
+
+@dataclass(frozen=True)
+class Soak:
+    """What was heard, how it differs from the whole in dB (per ended stream), and memory [(s, MB)]."""
+
+    streams: int
+    seconds: float
+    heard: Sequence[Heard]
+    snrs_db: Sequence[float]
+    memory: Sequence[tuple[float, float]]
+
+
+class _Watch:
+    """Memory every few seconds, in a thread."""
+
+    def __init__(self, pid: int):
+        self.seen: list[tuple[float, float]] = []
+        self._pid, self._done = pid, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        begun = time.monotonic()
+        while not self._done.wait(_SAMPLED_S):
+            self.seen.append((time.monotonic() - begun, memory_mb(self._pid)))
+
+    def __enter__(self) -> "_Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+def soak_of(
+    codec: Codec, server: TritonServer, tokens: NDArray[np.int64], streams: int, seconds: float
+) -> Soak:
+    """Keep so many streams live for so long; one that ends is followed by another."""
+    period_s = 1 / codec.info.frame_rate_hz
+    utterances = _schedule(tokens, streams, seconds, period_s)
+    spoken = {each.tokens.shape[1]: each.tokens for each in utterances}
+    wholes = {length: codec.decode(each) for length, each in spoken.items()}
+    with _Watch(server.pid) as watch:
+        heard = heard_by(codec.name, server.url, utterances, keep=True)
+    snrs = []
+    for each, one in zip(utterances, heard, strict=True):
+        audio = np.concatenate(one.audio) if one.audio else np.zeros(0, np.float32)
+        whole = wholes[each.tokens.shape[1]]
+        snrs.append(snr_db(whole, audio) if len(audio) == len(whole) else float("-inf"))
+    return Soak(streams, seconds, heard, snrs, watch.seen)
+
+
+def _schedule(tokens: NDArray[np.int64], streams: int, seconds: float, period_s: float) -> list[Utterance]:
+    """One line of utterances after another, per stream; the lines begin a little apart."""
+    pieces = [tokens[:, : max(1, round(share * tokens.shape[1]))] for share in _LENGTHS]
+    utterances = []
+    for line in range(streams):
+        at, turn = line * period_s / streams, line
+        while at < seconds:
+            piece = pieces[turn % len(pieces)]
+            utterances.append(Utterance(piece, at))
+            at, turn = at + (piece.shape[1] + 2) * period_s, turn + 1
+    return sorted(utterances, key=lambda each: each.begins_s)
+
+
+def soak_rows(codec: str, soak: Soak) -> list[Row]:
+    """Memory after it has settled, deadlines, and the worst stream."""
+    frames = sum(len(each.latencies_ms) for each in soak.heard)
+    misses = sum(each.misses for each in soak.heard) / max(1, frames)
+    dry = sum(each.underruns for each in soak.heard)
+    failed = [each.error or "refused" for each in soak.heard if each.error or each.refused_ms]
+    how = f"{soak.streams} live streams for {soak.seconds:.0f} s, {len(soak.heard)} in all"
+    p99 = f"p99 {percentile(soak.heard, 99):.1f} ms, {dry} underruns, {frames} frames"
+    failures = f"; first: {failed[0]}" if failed else ""
+    growth, worst = _growth(soak.memory), min(soak.snrs_db)
+    judged = growth is not None
+    return [
+        Row(
+            codec,
+            "soak_memory_growth",
+            growth or 0.0,
+            "%",
+            f"< {_MOST_GROWTH:g}" if judged else "none",
+            not judged or (growth or 0.0) < _MOST_GROWTH,
+            f"{how}; {_told(soak.memory)}" + ("" if judged else "; too short to judge"),
+        ),
+        Row(
+            codec,
+            "soak_misses",
+            misses,
+            "share",
+            f"<= {_MOST_MISSES}",
+            misses <= _MOST_MISSES,
+            f"{how}; {p99}",
+        ),
+        Row(codec, "soak_failed", len(failed), "streams", "0", not failed, how + failures),
+        Row(
+            codec,
+            "soak_worst_stream",
+            worst,
+            "dB",
+            f">= {_LEAST_DB:g}",
+            worst >= _LEAST_DB,
+            f"{how}, each against the whole",
+        ),
+    ]
+
+
+def _growth(memory: Sequence[tuple[float, float]]) -> float | None:
+    """Percent between the first and last minute after settling; None where there are no two."""
+    settled = [(at, size) for at, size in memory if at >= _SETTLED_S]
+    if not settled or settled[-1][0] - settled[0][0] < 2 * _WINDOW_S:
+        return None
+    first = [size for at, size in settled if at < settled[0][0] + _WINDOW_S]
+    last = [size for at, size in settled if at > settled[-1][0] - _WINDOW_S]
+    return float(100 * (np.median(last) / np.median(first) - 1))
+
+
+def _told(memory: Sequence[tuple[float, float]]) -> str:
+    return f"{memory[0][1]:.0f} MB at first, {memory[-1][1]:.0f} at the end" if memory else "not seen"

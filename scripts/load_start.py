@@ -1,0 +1,50 @@
+"""How soon: a server that starts, and a stream that is opened on one that runs."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from listeners import Utterance, heard_by
+from report import Row
+from tritone_client import Codec
+from tritonserver import TritonServer, serving
+
+__all__ = ["cold_start_row", "first_audio_rows"]
+
+_OPENINGS, _FRAMES, _APART_S, _SETTLED_S = 30, 3, 0.4, 1.0
+
+
+def cold_start_row(repository: Path, codec: str) -> Row:
+    """From starting the process to the first sound of a stream; files are in the page cache."""
+    begun = time.monotonic()
+    with serving(repository, [codec]) as server:
+        ready_s = time.monotonic() - begun
+        with Codec(codec, server.url) as client, client.decode_stream() as stream:
+            stream.push(np.zeros((client.info.num_codebooks, 1), np.int64))
+            value = time.monotonic() - begun
+    how = f"of the server with all models of one codec; ready after {ready_s:.1f} s"
+    return Row(codec, "cold_start", value, "s", "none", True, how)
+
+
+def first_audio_rows(
+    codec: Codec, server: TritonServer, tokens: NDArray[np.int64], live: Sequence[int]
+) -> list[Row]:
+    """From opening a stream to its first sound, while so many others are live."""
+    return [_first_audio_row(codec, server, tokens, count) for count in live]
+
+
+def _first_audio_row(codec: Codec, server: TritonServer, tokens: NDArray[np.int64], live: int) -> Row:
+    rate_hz = codec.info.frame_rate_hz
+    frames = round((_SETTLED_S + _OPENINGS * _APART_S) * rate_hz)
+    spoken = np.resize(tokens.T, (frames, len(tokens))).T
+    background = [Utterance(spoken, n / rate_hz / live) for n in range(live)]
+    openings = [Utterance(tokens[:, :_FRAMES], _SETTLED_S + n * _APART_S) for n in range(_OPENINGS)]
+    heard = heard_by(codec.name, server.url, [*openings, *background])[:_OPENINGS]
+    first = [each.first_ms for each in heard if each.latencies_ms] or [float("inf")]
+    p50, p99 = (float(np.percentile(first, percent)) for percent in (50, 99))
+    ok = all(each.latencies_ms for each in heard)
+    how = f"{_OPENINGS} streams, opened while {live} are live; p99 {p99:.1f} ms"
+    return Row(codec.name, "first_audio", p50, "ms", "none", ok, how, min(first), p99, live)

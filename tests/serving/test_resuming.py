@@ -1,0 +1,178 @@
+"""Streams go on at another server, sample for sample, when theirs is killed, full, idle or gone."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tritone_build.fidelity import snr_db
+from tritone_client import (
+    AsyncCodec,
+    Codec,
+    NoServerLeftError,
+    Resume,
+    Resumption,
+    ServerFullError,
+    ServerUnavailableError,
+)
+from tritonserver import Ports, TritonServer, serving
+
+STREAMING = ("small_nanocodec", "small_mimi", "small_moss")
+FRAMES = 60
+
+
+def killed(server: TritonServer) -> None:
+    os.killpg(server.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def pair(repository: Path) -> Iterator[list[TritonServer]]:
+    """Two servers, of which a test may kill one."""
+    with serving(repository, STREAMING) as first, serving(repository, STREAMING) as second:
+        yield [first, second]
+
+
+def urls(servers: list[TritonServer]) -> list[str]:
+    return [server.url for server in servers]
+
+
+def tokens_of(codec: Codec) -> NDArray[np.int64]:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(FRAMES * codec.info.samples_per_frame)
+    return codec.encode(noise.astype(np.float32), codec.info.sample_rate_hz)
+
+
+@pytest.mark.parametrize("name", STREAMING)
+def test_a_stream_outlives_the_server_that_is_killed(name: str, pair: list[TritonServer]) -> None:
+    told: list[Resumption] = []
+    with Codec(name, urls(pair), resume=Resume(told=told.append)) as codec:
+        tokens = tokens_of(codec)
+        whole = codec.decode(tokens)
+        # Streams begin in turn: of two, one is at the server that dies.
+        with codec.decode_stream() as one, codec.decode_stream() as other:
+            heard: list[list[NDArray[np.float32]]] = [[], []]
+            for number, frame in enumerate(tokens.T):
+                if number == FRAMES // 2:
+                    killed(pair[0])
+                for audio, stream in zip(heard, (one, other), strict=True):
+                    audio.append(stream.push(frame))
+        for audio in heard:
+            assert sum(map(len, audio)) == len(whole)
+            assert snr_db(whole, np.concatenate(audio)) > 115
+    (resumption,) = told
+    assert (resumption.left, resumption.taken) == (pair[0].url, pair[1].url)
+    assert 0 < resumption.replayed_frames <= FRAMES // 2
+    assert resumption.seconds < 10
+
+
+def test_encoding_goes_on_too_and_without_blocking_others(pair: list[TritonServer]) -> None:
+    async def spoken() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        async with AsyncCodec("small_mimi", urls(pair)) as codec:
+            hop, rate_hz = codec.info.samples_per_frame, codec.info.sample_rate_hz
+            noise = (0.1 * np.random.default_rng(0).standard_normal(FRAMES * hop)).astype(np.float32)
+            whole = await codec.encode(noise, rate_hz)
+            streams = [codec.encode_stream(rate_hz) for _ in pair]
+            found: list[list[NDArray[np.int64]]] = [[] for _ in streams]
+            for number in range(FRAMES):
+                if number == FRAMES // 2:
+                    killed(pair[0])
+                piece = noise[number * hop : (number + 1) * hop]
+                made = await asyncio.gather(*(stream.push(piece) for stream in streams))
+                for tokens, one in zip(found, made, strict=True):
+                    tokens.append(one)
+            for tokens, stream in zip(found, streams, strict=True):
+                tokens.append(await stream.close())
+            assert all(np.array_equal(whole, np.concatenate(tokens, axis=1)) for tokens in found)
+            return whole, np.concatenate(found[0], axis=1)
+
+    whole, streamed = asyncio.run(spoken())
+    assert whole.shape == streamed.shape
+
+
+def test_an_idle_stream_that_was_ended_goes_on(pair: list[TritonServer]) -> None:
+    told: list[Resumption] = []
+    with Codec("small_nanocodec", pair[0].url, resume=Resume(told=told.append)) as codec:
+        tokens, whole = tokens_of(codec), codec.decode(tokens_of(codec))
+        with codec.decode_stream() as stream:
+            first = stream.push(tokens[:, :20])
+            info = codec.stream_info
+            assert info is not None
+            time.sleep(info.idle_limit_ms / 1000 + 2)
+            rest = stream.push(tokens[:, 20:])
+    assert snr_db(whole, np.concatenate([first, rest])) > 120
+    assert [each.left for each in told] == [pair[0].url]
+
+
+def test_a_full_server_is_passed_by_and_all_full_is_said_at_once(repository: Path) -> None:
+    name = "small_nanocodec"
+    with (
+        serving(repository, [name], max_streams=1) as first,
+        serving(repository, [name], max_streams=1) as second,
+        Codec(name, [first.url, second.url]) as codec,
+    ):
+        frame = tokens_of(codec)[:, :1]
+        with codec.decode_stream() as one, codec.decode_stream() as two:
+            one.push(frame)
+            two.push(frame)
+            begun = time.monotonic()
+            with codec.decode_stream() as three, pytest.raises(ServerFullError):
+                three.push(frame)
+            assert time.monotonic() - begun < 10
+            one.push(frame)
+            two.push(frame)
+
+
+def test_servers_that_come_back_are_found_and_absent_ones_end_in_one_error(repository: Path) -> None:
+    name, ports = "small_nanocodec", Ports.free()
+    with TritonServer(repository, [name], ports=ports) as server, Codec(name, server.url) as plain:
+        tokens = tokens_of(plain)
+        whole = plain.decode(tokens)
+        codec = Codec(name, server.url, resume=Resume(deadline_s=60))
+        stream = codec.decode_stream()
+        heard = [stream.push(tokens[:, :30])]
+        killed(server)
+    with TritonServer(repository, [name], ports=ports) as server:
+        heard.append(stream.push(tokens[:, 30:]))
+        stream.close()
+        assert snr_db(whole, np.concatenate(heard)) > 120
+    codec.close()
+
+    with TritonServer(repository, [name], ports=ports) as server:
+        codec = Codec(name, server.url, resume=Resume(deadline_s=1.5))
+        stream = codec.decode_stream()
+        stream.push(tokens[:, :3])
+        killed(server)
+        begun = time.monotonic()
+        with pytest.raises(NoServerLeftError, match=r"none of the servers .* within 1.5 s"):
+            stream.push(tokens[:, 3:4])
+        assert time.monotonic() - begun < 8
+        codec.close()
+
+
+def test_a_bounded_replay_is_shorter_and_nearly_the_same(pair: list[TritonServer]) -> None:
+    told: list[Resumption] = []
+    resume = Resume(most_replay_s=1.0, told=told.append)
+    with Codec("small_mimi", urls(pair), resume=resume) as codec:
+        tokens, whole = tokens_of(codec), codec.decode(tokens_of(codec))
+        with codec.decode_stream() as stream, codec.decode_stream() as other:
+            heard = [stream.push(tokens[:, :50]), other.push(tokens[:, :50])]
+            killed(pair[0])
+            heard = [heard[0], stream.push(tokens[:, 50:]), other.push(tokens[:, 50:])]
+    assert [each.replayed_frames < 50 for each in told] == [True]
+    assert heard[0].shape[0] + heard[1].shape[0] == len(whole)
+
+
+def test_a_first_server_that_is_down_is_no_matter(pair: list[TritonServer]) -> None:
+    with Codec("small_nanocodec", ["127.0.0.1:9", pair[0].url]) as codec:
+        tokens = tokens_of(codec)
+        with codec.decode_stream() as one, codec.decode_stream() as other:
+            assert len(one.push(tokens)) == len(other.push(tokens)) == len(codec.decode(tokens))
+    with pytest.raises(ServerUnavailableError):
+        Codec("small_nanocodec", ["127.0.0.1:9", "127.0.0.1:11"])
+    with pytest.raises(ValueError, match="no server"):
+        Codec("small_nanocodec", [])

@@ -1,0 +1,52 @@
+"""What the benchmarks compute, on small networks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bench_recipes
+import bench_sessions
+from bench_limits import frame_gflop
+from bench_recipes import recipe_rows
+from bench_scaling import scaling_rows
+from bench_steps import Sound
+from tritone_client import Codec
+from tritonserver import TritonServer
+
+NAME = "small_nanocodec"
+
+
+@pytest.fixture
+def sound(server: TritonServer, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Sound:
+    monkeypatch.setattr(bench_sessions, "REPOSITORY", repository)
+    monkeypatch.setattr(bench_recipes, "REPOSITORY", repository)
+    with Codec(NAME, server.url) as codec:
+        noise = 0.1 * np.random.default_rng(0).standard_normal(120 * codec.info.samples_per_frame)
+        audio = noise.astype(np.float32)
+        return Sound(codec.info, audio, codec.encode(audio, codec.info.sample_rate_hz))
+
+
+def test_longer_windows_are_nearer_to_the_whole_and_the_field_is_exact(sound: Sound) -> None:
+    rows = recipe_rows(NAME, 1, sound, quick=True)
+    checks = [row.check for row in rows]
+    assert checks[0] == "decode_step_vs_window_0"
+    assert checks[-1] == f"decode_step_vs_window_{sound.info.lookaround_frames}"
+    apart = [float(row.how.split(": ")[1].split(" dB")[0]) for row in rows]
+    assert apart[0] < 40
+    assert apart[-1] > 110
+
+
+def test_curves_run_along_frames_rows_streams_and_threads(sound: Sound) -> None:
+    rows = scaling_rows(NAME, 2, sound)
+    curves: dict[str, list[float]] = {}
+    for row in rows:
+        curves.setdefault(row.check, []).append(row.at or 0)
+        assert row.value > 0
+    assert list(curves) == [f"frame_ms_by_{axis}" for axis in ("frames", "rows", "streams", "threads")]
+    assert all(places == sorted(places) and len(places) > 1 for places in curves.values())
+
+
+def test_arithmetic_of_a_frame_is_counted_without_weights() -> None:
+    assert frame_gflop("nanocodec_mini", "decode_stream") == pytest.approx(0.079, rel=0.05)
+    assert frame_gflop("mimi", "decode_stream") == pytest.approx(0.49, rel=0.05)
