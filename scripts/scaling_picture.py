@@ -23,9 +23,13 @@ def draw_scaling(path: Path, rows: Sequence[Row]) -> None:
     from matplotlib import pyplot
 
     mpl.rcParams["svg.hashsalt"] = "tritone"
-    figure, plots = pyplot.subplots(1, len(_AXES), figsize=(13, 3.6), layout="constrained", sharey=True)
+    drawn = {check: label for check, label in _AXES.items() if any(row.check == check for row in rows)}
+    figure, grid = pyplot.subplots(
+        1, len(drawn), figsize=(13, 3.6), layout="constrained", sharey=True, squeeze=False
+    )
+    plots = grid[0]
     codecs = list(dict.fromkeys(row.codec for row in rows if row.check in _AXES))
-    for axes, (check, label) in zip(plots, _AXES.items(), strict=True):
+    for axes, (check, label) in zip(plots, drawn.items(), strict=True):
         for index, codec in enumerate(codecs):
             points = [row for row in rows if (row.check, row.codec) == (check, codec)]
             at = [row.at or 0 for row in points]

@@ -1,0 +1,72 @@
+"""The page of numbers says what the reports say."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks_page import filled
+from report import Row, read_report, write_report
+from scaling_picture import draw_scaling
+
+ROWS = [
+    Row("mimi", "decode_step_vs_moshi", 0.25, "ratio", "<= 0.286", True, "8 codebooks", 0.2, 0.3),
+    Row("mimi", "decode_step", 10.5, "ms", "none", True, "alone"),
+    Row("lfsc", "decode_vs_nemo", 1.1, "ratio", "<= 1", False, "50 frames", 1.0, 1.2),
+    *(
+        Row("mimi", "frame_ms_by_frames", 9 / at, "ms", "none", True, f"frames: {at}", 1, 2, at)
+        for at in (1, 2)
+    ),
+    Row("lfsc", "frame_ms_by_frames", 4.0, "ms", "none", True, "frames: 2", 1, 2, 2),
+]
+
+
+@pytest.fixture(autouse=True)
+def _reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_report("bench", ROWS, Console(quiet=True))
+
+
+def test_reports_come_back_as_they_were_and_say_how_they_were_made() -> None:
+    made, rows = read_report("bench")
+    assert rows == ROWS
+    assert made["date"]
+    assert "onnxruntime" in made["versions"]
+    with pytest.raises(FileNotFoundError, match="'make load' writes it"):
+        read_report("load")
+
+
+def test_rows_are_chosen_by_their_checks() -> None:
+    page = filled("before\n{{rows bench decode_step_* decode_vs_*}}\nafter\n")
+    assert page.splitlines() == [
+        "before",
+        "| codec | check | value | target | met | on |",
+        "|---|---|---|---|---|---|",
+        "| `mimi` | `decode_step_vs_moshi` | 0.25 (0.2 to 0.3) | ≤ 0.286 | yes | 8 codebooks |",
+        "| `lfsc` | `decode_vs_nemo` | 1.1 (1 to 1.2) | ≤ 1 | **no** | 50 frames |",
+        "after",
+    ]
+
+
+def test_a_curve_has_a_column_per_codec() -> None:
+    page = filled("{{curve bench frame_ms_by_frames}}")
+    assert page.splitlines() == [
+        "| frames | `mimi` | `lfsc` |",
+        "|---|---|---|",
+        "| 1 | 9 (1 to 2) |  |",
+        "| 2 | 4.5 (1 to 2) | 4 (1 to 2) |",
+    ]
+
+
+def test_a_table_without_rows_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no row of bench fits nothing"):
+        filled("{{rows bench nothing}}")
+
+
+def test_the_picture_of_scaling_is_the_same_each_time(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.svg" for number in (1, 2)]
+    for path in paths:
+        draw_scaling(path, ROWS)
+    first, second = (path.read_text() for path in paths)
+    assert first == second
+    assert "frames in a request" in first
