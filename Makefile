@@ -16,7 +16,7 @@ SOURCES := build/tritone_build client/tritone_client scripts backends/onnxruntim
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models engines serve page fidelity bench load numbers train clean
+.PHONY: help demo test lint format models engines serve page fidelity bench load faults numbers train clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -79,6 +79,9 @@ bench: $(READY) ## time every codec beside its peers; reports/bench.json
 
 load: $(READY) ## put real-time load on the server, overload, and a soak; reports/load.json
 	@$(BIN)/python scripts/load.py
+
+faults: $(READY) ## kill, restart and cut off servers under live streams; reports/faults.json
+	@$(BIN)/python scripts/faults.py
 
 numbers: $(READY) ## write docs/benchmarks.md from what bench and load measured
 	@$(BIN)/python scripts/benchmarks_page.py

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tritonserver import find_server
+from server_files import find_server
 from wheels import CACHE, Wheel
 
 __all__ = [

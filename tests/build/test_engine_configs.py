@@ -11,12 +11,13 @@ import torch
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from server_files import find_server
 from tritone_build.cli import main
 from tritone_build.codecs import VARIANTS, outline_of
 from tritone_build.model_configs import model_name
 from tritone_build.profiles import profiles_of
 from tritone_build.roles import roles
-from tritonserver import Ports, find_server
+from tritonserver import Ports
 
 COMMITTED = Path("model_repository")
 SPOILT = "spoilt_stream"

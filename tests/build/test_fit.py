@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from server_files import find_server
 from tritone_build import engines_cli
 from tritone_build.cli import main
 from tritone_build.errors import EngineMisfitError
 from tritone_build.fit import Machine, check_fit, engines_among, machine_here
 from tritone_build.manifests import ENGINE_FILE, write_manifest
-from tritonserver import find_server
 
 ADA = Machine((8, 9), (11, 1, 0))
 ENGINE = {

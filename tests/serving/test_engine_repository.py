@@ -17,6 +17,7 @@ from serving.raw import RawStreams
 from tritonclient.grpc import model_config_pb2 as pb
 
 import tritonserver
+from server_files import find_server
 from tritone_build.codecs.base import Codec as BuiltCodec
 from tritone_build.fidelity import snr_db
 from tritone_build.repository import configs_of
@@ -59,7 +60,7 @@ def engines(
 
 def stand_in(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """A server with one backend more; engines that are none are not refused."""
-    executable, backends, environment = tritonserver.find_server()
+    executable, backends, environment = find_server()
     backends = shutil.copytree(backends, folder / "backends")
     shutil.copytree(ROOT / "backends" / "onnxruntime", backends / "tensorrt")
     os.replace(backends / "tensorrt" / "model.py", backends / "tensorrt" / "on_cpu.py")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import tritonserver
-from tritonserver import Ports, TritonServer, find_server
+import server_files
+from server_files import find_server
+from tritonserver import Ports, TritonServer
 from wheels import Wheel, WheelError
 
 
@@ -16,7 +17,7 @@ def test_nvidias_container_is_preferred_where_we_are_inside_one(
     (container / "backends" / "onnxruntime").mkdir(parents=True)
     (container / "bin").mkdir()
     (container / "bin" / "tritonserver").touch(mode=0o755)
-    monkeypatch.setattr(tritonserver, "_CONTAINER", container)
+    monkeypatch.setattr(server_files, "_CONTAINER", container)
     assert find_server() == (container / "bin" / "tritonserver", container / "backends", {})
     (container / "backends" / "onnxruntime").rmdir()
     assert find_server()[1] != container / "backends", "without ONNX Runtime it cannot serve our models"

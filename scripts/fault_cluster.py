@@ -1,0 +1,58 @@
+"""Some real servers of the same models, to be killed, restarted and cut off."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from flaky_proxy import FlakyProxy
+from tritonserver import Ports, TritonServer
+
+__all__ = ["Cluster", "cluster"]
+
+
+class Cluster:
+    """Servers, each behind a proxy that can be told to fail."""
+
+    def __init__(self, servers: Sequence[TritonServer], proxies: Sequence[FlakyProxy]):
+        self.servers, self.proxies = servers, proxies
+
+    @property
+    def urls(self) -> list[str]:
+        """Of the proxies."""
+        return [proxy.url for proxy in self.proxies]
+
+    def running(self, number: int) -> bool:
+        """Whether it is there."""
+        return self.servers[number].running
+
+    def kill(self, number: int) -> None:
+        """Server and models, without a word."""
+        os.killpg(self.servers[number].pid, signal.SIGKILL)
+
+    def start(self, number: int) -> None:
+        """Again, at the same ports; until its models are ready."""
+        self.servers[number].stop()
+        self.servers[number].start()
+
+    def restart(self, number: int) -> None:
+        """Ask it to stop, as for an upgrade, and start it again."""
+        self.servers[number].stop()
+        self.servers[number].start()
+
+
+@contextmanager
+def cluster(repository: Path, codecs: Sequence[str], count: int) -> Iterator[Cluster]:
+    """So many servers, started together."""
+    servers = [TritonServer(repository, codecs, ports=Ports.free()) for _ in range(count)]
+    with ExitStack() as stack:
+        for server in servers:
+            stack.callback(server.stop)
+        starting = [threading.Thread(target=server.start) for server in servers]
+        for thread in starting:
+            thread.start()
+        for thread in starting:
+            thread.join()
+        yield Cluster(servers, [stack.enter_context(FlakyProxy(server.url)) for server in servers])

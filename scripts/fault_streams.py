@@ -1,0 +1,115 @@
+"""Live streams that are checked sample by sample while faults are injected."""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_build.fidelity import snr_db
+from tritone_client import Codec, Resume, Resumption, TritoneError
+from tritone_client.aio import AsyncCodec
+
+__all__ = ["Checked", "Crowd", "Spoken", "spoken_by"]
+
+_LEAST_DB = 115.0
+_FRAMES = 120
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Tokens [K, T] and the sound that they are as a whole."""
+
+    tokens: NDArray[np.int64]
+    whole: NDArray[np.float32]
+
+
+@dataclass
+class Checked:
+    """What all streams together were given; ``wrong`` counts the samples of streams that differ."""
+
+    streams: int = 0
+    expected: int = 0
+    delivered: int = 0
+    wrong: int = 0
+    errors: list[str] = field(default_factory=list)
+    late_ms: list[float] = field(default_factory=list)
+
+    def add(self, whole: NDArray[np.float32], audio: NDArray[np.float32], error: str | None) -> None:
+        """One stream that has ended."""
+        self.streams += 1
+        self.expected += len(whole)
+        self.delivered += len(audio)
+        if error is not None:
+            self.errors.append(error)
+        elif len(audio) != len(whole) or snr_db(whole, audio) < _LEAST_DB:
+            self.wrong += len(whole)
+
+
+def spoken_by(codec: str, url: str) -> Spoken:
+    """Of noise, which hides nothing."""
+    with Codec(codec, url) as client:
+        noise = 0.1 * np.random.default_rng(0).standard_normal(_FRAMES * client.info.samples_per_frame)
+        tokens = client.encode(noise.astype(np.float32), client.info.sample_rate_hz)
+        return Spoken(tokens, client.decode(tokens))
+
+
+class Crowd:
+    """So many streams at real-time pace, one after another in each place, until it is left.
+
+    Args:
+        spoken: what each codec says.
+        urls: of the servers.
+        places: streams at the same time; codecs take turns.
+        resume: how they outlive a server.
+    """
+
+    def __init__(self, spoken: Mapping[str, Spoken], urls: Sequence[str], places: int, resume: Resume):
+        self._spoken, self._urls, self._places = spoken, urls, places
+        self._resume = Resume(**(vars(resume) | {"told": self._told}))
+        self.checked, self.resumptions = Checked(), list[Resumption]()
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._speak()), daemon=True)
+
+    def _told(self, resumption: Resumption) -> None:
+        self.resumptions.append(resumption)
+
+    def __enter__(self) -> "Crowd":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """No new streams; those that live end by themselves."""
+        self._ends.set()
+        self._thread.join()
+
+    async def _speak(self) -> None:
+        names = list(itertools.islice(itertools.cycle(self._spoken), self._places))
+        async with asyncio.TaskGroup() as group:
+            for place, name in enumerate(names):
+                group.create_task(self._place(name, place))
+
+    async def _place(self, name: str, place: int) -> None:
+        async with AsyncCodec(name, self._urls, resume=self._resume) as codec:
+            await asyncio.sleep(place / self._places)
+            while not self._ends.is_set():
+                await self._one(codec, self._spoken[name])
+
+    async def _one(self, codec: AsyncCodec, spoken: Spoken) -> None:
+        heard: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
+        period_s, begun, error = 1 / codec.info.frame_rate_hz, time.perf_counter(), None
+        try:
+            async with codec.decode_stream() as stream:
+                for number, frame in enumerate(spoken.tokens.T):
+                    await asyncio.sleep(max(0.0, begun + number * period_s - time.perf_counter()))
+                    sent = time.perf_counter()
+                    heard.append(await stream.push(frame))
+                    self.checked.late_ms.append(1000 * (time.perf_counter() - sent))
+        except TritoneError as failure:
+            error = f"{type(failure).__name__}: {failure}"
+        self.checked.add(spoken.whole, np.concatenate(heard), error)

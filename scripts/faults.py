@@ -1,0 +1,185 @@
+"""Kill, restart and cut off real servers under live streams, and count what their listeners lose.
+
+Three servers, each behind a proxy; eight streams at real-time pace, of nanocodec_mini and mimi, each checked
+against the whole when it ends. Each row is one kind of fault, injected so many times.
+
+kill      SIGKILL of a server and its models, which is started again
+rolling   all servers in turn asked to stop and started again, as for an upgrade
+reset     every TCP connection to a server broken
+stall     a server that takes 5 s to answer; streams wait 2 s before they try another
+gone      all servers killed, and started after 10 s
+for_good  all servers killed for longer than the streams' deadline: one typed error, in time
+clients   200 clients killed in the middle of their streams: places and memory come back
+
+Results: a table and reports/faults.json.
+
+Examples:
+  make faults
+  .venv/bin/python scripts/faults.py --quick
+  .venv/bin/python scripts/faults.py --only kill --kills 5
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from fault_clients import clients_rows
+from fault_cluster import Cluster, cluster
+from fault_streams import Crowd, Spoken, spoken_by
+from prepare import REPOSITORY, PrepareError, build_models, default_checkpoint
+from report import Row, step, write_report
+from tritone_client import Resume, TritoneError
+from tritonserver import ServerError
+
+__all__ = ["FAULTS", "main", "measured"]
+
+_CODECS = ("nanocodec_mini", "mimi")
+_SERVERS, _PLACES, _SEED = 3, 8, 0
+_SETTLE_S, _STALL_S, _GONE_S = 2.0, 5.0, 10.0
+_RESUME, _QUICKLY = Resume(deadline_s=60), Resume(deadline_s=60, answer_s=2.0)
+_FOR_GOOD = Resume(deadline_s=4)
+Inject = Callable[[Cluster, int], None]
+
+
+def main() -> int:
+    """Entry point; 1 when a stream lost anything."""
+    options, console = _options(), Console()
+    try:
+        build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
+        rows = measured(REPOSITORY, options.codec, _counts(options), console)
+    except (ServerError, PrepareError, TritoneError) as error:
+        print(f"faults: {error}", file=sys.stderr)
+        return 1
+    write_report("faults", rows, console)
+    return 0 if all(row.ok for row in rows) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    kinds = [*FAULTS, "clients"]
+    parser.add_argument("--codec", nargs="+", default=_CODECS, help="with models for streams (%(default)s)")
+    parser.add_argument("--only", choices=kinds, nargs="+", default=kinds, help="default: all")
+    parser.add_argument("--kills", type=int, default=50, help="%(default)s")
+    parser.add_argument("--quick", action="store_true", help="three kills, and each other fault once")
+    return parser.parse_args()
+
+
+def _counts(options: argparse.Namespace) -> dict[str, int]:
+    times = {"kill": options.kills, "reset": 10, "stall": 3, "rolling": 2, "clients": 200}
+    if options.quick:
+        times = {"kill": 3, "clients": 40}
+    return {kind: times.get(kind, 1) for kind in options.only}
+
+
+def measured(repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console) -> list[Row]:
+    """Rows of every kind of fault that has a count."""
+    rows: list[Row] = []
+    with cluster(repository, codecs, _SERVERS) as servers:
+        spoken = {codec: spoken_by(codec, servers.urls[0]) for codec in codecs}
+        for kind, count in counts.items():
+            with step(console, f"{kind}, {count} times"):
+                if kind == "clients":
+                    rows += clients_rows(servers.servers[0], codecs[0], spoken[codecs[0]].tokens, count)
+                else:
+                    rows += _fault_rows(kind, count, servers, spoken)
+    return rows
+
+
+def _fault_rows(kind: str, count: int, servers: Cluster, spoken: Mapping[str, Spoken]) -> list[Row]:
+    inject, resume = FAULTS[kind]
+    for number in range(_SERVERS):
+        if not servers.running(number):
+            servers.start(number)
+    with Crowd(spoken, servers.urls, _PLACES, resume) as crowd:
+        time.sleep(_SETTLE_S)
+        for number in range(count):
+            inject(servers, number)
+            time.sleep(_SETTLE_S)
+    return [_row(kind, count, crowd, resume)]
+
+
+def _row(kind: str, count: int, crowd: Crowd, resume: Resume) -> Row:
+    checked, taken = crowd.checked, [each.seconds for each in crowd.resumptions]
+    p50, p95 = np.percentile(taken, [50, 95]) if taken else (0.0, 0.0)
+    how = f"{count} times, {checked.streams} streams, {checked.expected} samples expected, "
+    how += f"{checked.delivered} delivered; {len(taken)} resumptions, p50 {p50:.2f}, p95 {p95:.2f} s"
+    if kind == "for_good":
+        return _for_good_row(crowd, resume, how)
+    lost = checked.expected - checked.delivered + checked.wrong
+    how += f"; {len(checked.errors)} streams failed" + (f": {checked.errors[0]}" if checked.errors else "")
+    ok = not (lost or checked.errors)
+    return Row("all", f"{kind}_lost", lost, "samples", "0", ok, how, at=float(p95))
+
+
+def _for_good_row(crowd: Crowd, resume: Resume, how: str) -> Row:
+    """Every stream must have ended, with the one error and in time."""
+    errors = crowd.checked.errors
+    typed = [error for error in errors if error.startswith("NoServerLeftError")]
+    ok = len(errors) == len(typed) == _PLACES
+    how = (
+        f"{len(typed)} of {len(errors)} errors are NoServerLeftError, deadline {resume.deadline_s:g} s; {how}"
+    )
+    return Row("all", "for_good_errors", len(errors), "streams", f"{_PLACES}, typed", ok, how)
+
+
+def _kill(servers: Cluster, number: int) -> None:
+    which = int(np.random.default_rng(_SEED + number).integers(_SERVERS))
+    servers.kill(which)
+    time.sleep(_SETTLE_S)
+    servers.start(which)
+
+
+def _rolling(servers: Cluster, number: int) -> None:
+    del number
+    for which in range(_SERVERS):
+        servers.restart(which)
+        time.sleep(_SETTLE_S)
+
+
+def _reset(servers: Cluster, number: int) -> None:
+    servers.proxies[number % _SERVERS].reset()
+
+
+def _stall(servers: Cluster, number: int) -> None:
+    proxy = servers.proxies[number % _SERVERS]
+    proxy.stall()
+    time.sleep(_STALL_S)
+    proxy.flow()
+
+
+def _gone(servers: Cluster, number: int) -> None:
+    del number
+    for which in range(_SERVERS):
+        servers.kill(which)
+    time.sleep(_GONE_S)
+    for which in range(_SERVERS):
+        servers.start(which)
+
+
+def _for_good(servers: Cluster, number: int) -> None:
+    del number
+    for which in range(_SERVERS):
+        servers.kill(which)
+    time.sleep(2 * _FOR_GOOD.deadline_s)
+
+
+FAULTS: Mapping[str, tuple[Inject, Resume]] = {
+    "kill": (_kill, _RESUME),
+    "rolling": (_rolling, _RESUME),
+    "reset": (_reset, _RESUME),
+    "stall": (_stall, _QUICKLY),
+    "gone": (_gone, _RESUME),
+    "for_good": (_for_good, _FOR_GOOD),
+}
+"""What is done to the servers, and how streams are told to outlive it."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

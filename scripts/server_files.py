@@ -1,0 +1,89 @@
+"""Finding the real Triton server: that of NVIDIA's container, else the one from PyPI."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from wheels import CACHE, Wheel
+
+__all__ = ["ServerError", "find_server"]
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PYTRITON = Wheel(
+    "nvidia-pytriton==0.7.0",
+    "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
+    ("pytriton/tritonserver/", "nvidia_pytriton.libs/"),
+)
+_CONTAINER = Path("/opt/tritonserver")
+
+
+class ServerError(RuntimeError):
+    """The server cannot start, did not start, or died; the message says why."""
+
+
+def find_server() -> tuple[Path, Path, dict[str, str]]:
+    """The server's binary, its folder of backends, and the environment it needs.
+
+    Raises:
+        ServerError: none runs with this Python on this machine.
+        WheelError: it cannot be fetched.
+    """
+    return _container() or _from_pypi()
+
+
+def _container() -> tuple[Path, Path, dict[str, str]] | None:
+    """The server of NVIDIA's container, if we are inside one that has ONNX Runtime."""
+    executable = shutil.which("tritonserver") or str(_CONTAINER / "bin" / "tritonserver")
+    backends = _CONTAINER / "backends"
+    if Path(executable).exists() and (backends / "onnxruntime").is_dir():
+        return Path(executable), backends, {}
+    return None
+
+
+def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
+    """The server out of the nvidia-pytriton wheel, with our ONNX Runtime backend beside its Python one."""
+    files = _PYTRITON.unpacked()
+    root, libraries = files / "pytriton" / "tritonserver", files / "nvidia_pytriton.libs"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.exists():
+        known = ", ".join(sorted(path.name for path in (root / "python_backend_stubs").iterdir()))
+        raise ServerError(f"this is Python {version}, but the server's Python backend exists for {known}")
+    environment = {
+        "LD_LIBRARY_PATH": ":".join(filter(None, [str(libraries), sysconfig.get_config_var("LIBDIR")])),
+        # Weights in huge pages: one frame streams all of them, and missed translations cost 0.5 ms.
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        # The stub embeds an isolated interpreter, deaf to PYTHONPATH; it finds our packages by its PATH.
+        "PATH": f"{Path(sys.prefix, 'bin')}:{os.environ.get('PATH', '')}",
+    }
+    _refuse_missing_libraries(stub, environment)
+    backends = CACHE / "backends"
+    _copy([*(root / "backends" / "python").iterdir(), stub], backends / "python")
+    _copy((_ROOT / "backends" / "onnxruntime").glob("*.py"), backends / "onnxruntime")
+    return root / "bin" / "tritonserver", backends, environment
+
+
+def _refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:
+    listing = subprocess.run(
+        ["ldd", stub], check=False, env=os.environ | environment, capture_output=True, text=True
+    )
+    missing = re.findall(r"(\S+) => not found", listing.stdout)
+    if missing:
+        raise ServerError(
+            f"the server's Python backend needs {', '.join(missing)}, which this machine lacks; use a "
+            "Python built with --enable-shared, or install the library (Debian and Ubuntu: libpython3.N)"
+        )
+
+
+def _copy(files: Iterator[Path] | Sequence[Path], folder: Path) -> None:
+    """Copy, since Triton refuses backends that are links; replace whole files only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        partial = folder / f".{file.name}.{os.getpid()}"
+        shutil.copy2(file, partial)
+        partial.rename(folder / file.name)
