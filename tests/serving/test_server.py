@@ -38,7 +38,7 @@ def test_a_library_that_the_server_lacks_is_named(tmp_path: Path, monkeypatch: p
     listing.write_text("#!/bin/sh\necho '  libpython3.11.so.1.0 => not found'\n")
     listing.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(tritonserver.ServerError, match=r"needs libpython3\.11\.so\.1\.0.*--enable-shared"):
+    with pytest.raises(server_files.ServerError, match=r"needs libpython3\.11\.so\.1\.0.*--enable-shared"):
         find_server()
 
 
