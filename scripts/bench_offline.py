@@ -45,7 +45,7 @@ def offline_rows(
             rows += _decoding_rows(codec.name, session, peers, tokens[:, :frames], rounds)
     if not quick:
         samples = _ENCODED * codec.info.samples_per_frame
-        rows += _encoding_rows(codec.name, session, peers, sound.audio[:samples])
+        rows += _encoding_rows(codec, session, peers, sound.audio[:samples])
         rows.append(_memory_row(codec, server, sound.audio))
     return rows
 
@@ -86,20 +86,21 @@ def _network(peer: Reference, latent: torch.Tensor) -> Callable[[], object]:
 
 
 def _encoding_rows(
-    name: str, session: BareSession, peers: Mapping[str, Reference], audio: NDArray[np.float32]
+    codec: Codec, session: BareSession, peers: Mapping[str, Reference], audio: NDArray[np.float32]
 ) -> list[Row]:
     theirs, mine = torch.tensor(audio[None]), session.encode(audio)
-    sides = [lambda: session.encode(audio), *(_encoder(peer, theirs, len(mine)) for peer in peers.values())]
+    books = len(mine) if codec.info.min_codebooks < codec.info.num_codebooks else None
+    sides = [lambda: session.encode(audio), *(_encoder(peer, theirs, books) for peer in peers.values())]
     times = alternating(sides, _ENCODING_PAIRS)
     rows = []
     for (peer, network), taken in zip(peers.items(), times[1:], strict=True):
-        differing = np.mean(network.encode(theirs, len(mine)).numpy()[0] != mine)
+        differing = np.mean(network.encode(theirs, books).numpy()[0] != mine)
         how = f"{mine.shape[1]} frames, {_told(times[0], taken)}; {differing:.2%} of tokens differ"
-        rows.append(ratio_row(name, f"encode_vs_{peer}", times[0], taken, _limit(peer), how))
+        rows.append(ratio_row(codec.name, f"encode_vs_{peer}", times[0], taken, _limit(peer), how))
     return rows
 
 
-def _encoder(peer: Reference, audio: torch.Tensor, num_codebooks: int) -> Callable[[], object]:
+def _encoder(peer: Reference, audio: torch.Tensor, num_codebooks: int | None) -> Callable[[], object]:
     return lambda: peer.encode(audio, num_codebooks)
 
 

@@ -5,7 +5,8 @@ the server is stopped and the exit status is 1.
 
 Examples:
   make serve CODEC=nanocodec
-  .venv/bin/python scripts/serve.py nanocodec lfsc --grpc-port 9001 --host 0.0.0.0
+  .venv/bin/python scripts/serve.py nanocodec lfsc --grpc-port 9001 --max-streams 16
+  .venv/bin/python scripts/serve.py mimi --host 0.0.0.0 --tls-certificate server.pem --tls-key server.key
   .venv/bin/python scripts/serve.py mimi --no-smoke     # ready a few seconds sooner, untried
   .venv/bin/python scripts/serve.py nanocodec --device cuda   # on a GPU; docs/gpu.md says what that needs
   .venv/bin/python scripts/serve.py --dry-run           # only show how the server would be run
@@ -14,12 +15,14 @@ Examples:
 import argparse
 import re
 import signal
+import socket
 import sys
 import time
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from smoke import SmokeError, smoke
-from tritonserver import Ports, ServerError, TritonServer
+from tritonserver import Ports, ServerError, ServerTls, TritonServer
 from wheels import WheelError
 
 
@@ -44,13 +47,36 @@ def main() -> int:
 def _server(options: argparse.Namespace) -> TritonServer:
     ports = Ports(options.http_port, options.grpc_port, options.metrics_port)
     codecs = options.codec or _built(options.repository)
-    return TritonServer(options.repository, codecs, options.host, ports, options.device, options.max_streams)
+    return TritonServer(
+        options.repository,
+        codecs,
+        options.host,
+        ports,
+        options.device,
+        options.max_streams,
+        options.grace,
+        _tls(options),
+    )
+
+
+def _tls(options: argparse.Namespace) -> ServerTls | None:
+    given = (options.tls_certificate, options.tls_key)
+    if not any((*given, options.tls_client_ca)):
+        if not _ip_of(options.host).is_loopback and not options.insecure:
+            raise ServerError(
+                f"{options.host} can be reached by others, and nothing would be encrypted: give "
+                "--tls-certificate and --tls-key, or --insecure where a proxy or a private network does it"
+            )
+        return None
+    if not all(given):
+        raise ServerError("--tls-certificate and --tls-key go together; one of them is missing")
+    return ServerTls(*given, options.tls_client_ca)
 
 
 def _serve(server: TritonServer, try_models: bool) -> int:
     try:
         server.start()
-        if try_models:
+        if try_models and server.tls is None:
             _try_models(server)
         print(
             f"serving {', '.join(server.codecs)}: gRPC {server.url}, HTTP port {server.ports.http}, "
@@ -60,7 +86,7 @@ def _serve(server: TritonServer, try_models: bool) -> int:
         print(f"log: {server.log}; stop with Ctrl-C", flush=True)
         return server.wait()
     except KeyboardInterrupt:
-        print("stopping; live streams have a few seconds to end", flush=True)
+        print(f"stopping; live streams have {server.grace_s} s to end", flush=True)
         server.stop()
         return 0
     except SmokeError as error:
@@ -98,6 +124,12 @@ def _options() -> argparse.Namespace:
         default="auto",
         help="where models run; the CPU, where there is no such GPU (%(default)s)",
     )
+    parser.add_argument("--tls-certificate", type=Path, help="PEM of the gRPC port; it is then encrypted")
+    parser.add_argument("--tls-key", type=Path, help="of that certificate")
+    parser.add_argument("--tls-client-ca", type=Path, help="PEM of who vouches for clients; refuse others")
+    parser.add_argument(
+        "--insecure", action="store_true", help="serve others than this machine without encryption"
+    )
     parser.add_argument("--grpc-port", type=int, default=8001, help="%(default)s")
     parser.add_argument("--http-port", type=int, default=8000, help="%(default)s")
     parser.add_argument("--metrics-port", type=int, default=8002, help="%(default)s")
@@ -107,14 +139,29 @@ def _options() -> argparse.Namespace:
         help="live streams per model, of which this machine keeps up with fewer than the models allow "
         "('make load' finds how many); more are refused at once",
     )
+    parser.add_argument(
+        "--grace",
+        type=_count,
+        default=10,
+        help="seconds that live streams may go on after Ctrl-C or SIGTERM, while new ones are refused "
+        "(%(default)s)",
+    )
     parser.add_argument("--no-smoke", action="store_true", help="serve without trying the models first")
     parser.add_argument("--dry-run", action="store_true", help="print the server's command line only")
     return parser.parse_args()
 
 
+def _ip_of(host: str) -> IPv4Address | IPv6Address:
+    """The address that a name stands for."""
+    try:
+        return ip_address(socket.gethostbyname(host))
+    except OSError as error:
+        raise ServerError(f"--host {host} is no address of this machine: {error}") from error
+
+
 def _count(text: str) -> int:
     if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"at least 1 stream, got {text}")
+        raise argparse.ArgumentTypeError(f"at least 1, got {text}")
     return int(text)
 
 

@@ -20,13 +20,13 @@ from tritone_build.errors import EngineMisfitError
 from tritone_build.fit import check_fit, engines_among, machine_here
 from wheels import CACHE
 
-__all__ = ["Ports", "ServerError", "TritonServer", "serving"]
+__all__ = ["Ports", "ServerError", "ServerTls", "TritonServer", "serving"]
 
 _PARTS, _WHOLE, _STREAMS = ("dequantize", "vocoder"), ("decode", "encode"), ("decode_stream", "encode_stream")
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
 _START_TIMEOUT_S, _POLL_S = 120, 0.2
-_EXIT_TIMEOUT_S, _STOP_TIMEOUT_S = 10, 12
-"""How long the server waits for live streams to end, and how long we wait for the server."""
+_GRACE_S, _STOPPING_S = 10, 2
+"""How long the server waits for live streams to end, and how much longer we wait for the server."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,29 @@ class Ports:
         return cls(*numbers)
 
 
+@dataclass(frozen=True)
+class ServerTls:
+    """PEM files; with ``client_ca`` only clients that it vouches for are let in."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def options(self) -> dict[str, object]:
+        """Of the server; ServerError where a file is missing."""
+        for path in filter(None, (self.certificate, self.key, self.client_ca)):
+            if not path.is_file():
+                raise ServerError(f"{path} is missing; scripts/certificates.py makes some for a trial")
+        options: dict[str, object] = {
+            "grpc-use-ssl": 1,
+            "grpc-server-cert": self.certificate,
+            "grpc-server-key": self.key,
+        }
+        if self.client_ca is not None:
+            options |= {"grpc-use-ssl-mutual": 1, "grpc-root-cert": self.client_ca}
+        return options
+
+
 @dataclass
 class TritonServer:
     """A Triton process serving some codecs of a repository; a context manager.
@@ -60,6 +83,8 @@ class TritonServer:
         ports: where.
         device: that our backend runs them on: cpu, cuda, rtx or auto.
         max_streams: live at once per model, where that is fewer than the model's own limit.
+        tls: certificates of the gRPC port; HTTP and metrics are for this machine's own checks.
+        grace_s: how long live streams may go on when it is told to stop; new ones are refused at once.
     """
 
     repository: Path
@@ -68,6 +93,8 @@ class TritonServer:
     ports: Ports = field(default_factory=Ports)
     device: str = "cpu"
     max_streams: int | None = None
+    grace_s: int = _GRACE_S
+    tls: ServerTls | None = None
 
     def __post_init__(self) -> None:
         self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
@@ -122,8 +149,9 @@ class TritonServer:
             "metrics-address": self.host,
             "metrics-port": self.ports.metrics,
             "log-verbose": 0,
-            "exit-timeout-secs": _EXIT_TIMEOUT_S,
+            "exit-timeout-secs": self.grace_s,
         }
+        options |= {} if self.tls is None else self.tls.options()
         flags = [f"--{name}={value}" for name, value in options.items()]
         environment = environment | {"TRITONE_DEVICE": self.device}
         if self.max_streams is not None:
@@ -155,7 +183,7 @@ class TritonServer:
 
     def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not self._ready():
+        while not self.ready:
             if process.poll() is not None:
                 raise ServerError(f"the server ended while starting: {self._reason()} (log: {self.log})")
             if time.monotonic() > deadline:
@@ -168,7 +196,7 @@ class TritonServer:
             return
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             self._process.terminate()
-            self._process.wait(_STOP_TIMEOUT_S)
+            self._process.wait(self.grace_s + _STOPPING_S)
         with suppress(ProcessLookupError):  # the backends of a server that was killed live on without it
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -198,7 +226,9 @@ class TritonServer:
                         f"stop what listens there or choose another with --{name}-port"
                     ) from error
 
-    def _ready(self) -> bool:
+    @property
+    def ready(self) -> bool:
+        """Whether it takes requests, by its own word."""
         host = self.url.rpartition(":")[0]
         try:
             with urllib.request.urlopen(

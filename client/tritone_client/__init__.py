@@ -23,6 +23,7 @@ from tritone_client.errors import (
 from tritone_client.info import CodecInfo, StreamInfo
 from tritone_client.resuming import Resume, Resumption
 from tritone_client.stream import Stream
+from tritone_client.tls import Tls
 
 __all__ = [
     "AsyncCodec",
@@ -41,6 +42,7 @@ __all__ = [
     "StreamClosedError",
     "StreamInfo",
     "StreamLostError",
+    "Tls",
     "TokensError",
     "TritoneError",
     "UnknownCodecError",

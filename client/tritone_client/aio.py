@@ -14,6 +14,7 @@ from tritone_client.offline import decoded, encoded
 from tritone_client.resuming import Resume
 from tritone_client.served import DECODE, Served, endpoints
 from tritone_client.steps import Steps, awaited
+from tritone_client.tls import Tls
 
 __all__ = ["AsyncCodec", "AsyncStream"]
 
@@ -64,13 +65,14 @@ class AsyncCodec:
         url: str | Sequence[str] = "127.0.0.1:8001",
         timeout_s: float = 120.0,
         resume: Resume | None = None,
+        tls: Tls | None = None,
     ):
-        self.name, self._urls, self._timeout_s = name, endpoints(url), timeout_s
+        self.name, self._urls, self._timeout_s, self._tls = name, endpoints(url), timeout_s, tls
         self._resume = resume or (Resume() if len(self._urls) > 1 else None)
 
     async def __aenter__(self) -> "AsyncCodec":
         # They belong to the running loop.
-        self._transports = [AsyncTransport(url, self._timeout_s) for url in self._urls]
+        self._transports = [AsyncTransport(url, self._timeout_s, self._tls) for url in self._urls]
         self._served = Served(self.name, self._transports, self._resume)
         try:
             self.info = await awaited(self._served.info(DECODE))

@@ -13,6 +13,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from tritone_client.served import Call
+from tritone_client.tls import Tls, channel
 from tritone_client.transport import IN_FLIGHT, inputs_of, translated
 from tritone_client.wire import CHANNEL_OPTIONS, StatusError
 
@@ -24,9 +25,11 @@ _PARTING_S = 1.0
 class AsyncTransport:
     """One connection, of the event loop that runs when it is made."""
 
-    def __init__(self, url: str, timeout_s: float):
-        self.url, self.timeout_s = url, timeout_s
-        self._client = triton_aio.InferenceServerClient(url, channel_args=CHANNEL_OPTIONS)
+    def __init__(self, url: str, timeout_s: float, tls: Tls | None = None):
+        self.url, self.timeout_s, self._tls = url, timeout_s, tls
+        self._client = triton_aio.InferenceServerClient(
+            url, ssl=tls is not None, creds=tls and tls.credentials(), channel_args=CHANNEL_OPTIONS
+        )
 
     async def close(self) -> None:
         """Close the connection."""
@@ -38,7 +41,7 @@ class AsyncTransport:
 
     def connection(self, timeout_s: float | None = None) -> "AsyncConnection":
         """Another connection to the same server, for a stream."""
-        return AsyncConnection(self.url, timeout_s or self.timeout_s)
+        return AsyncConnection(self.url, timeout_s or self.timeout_s, self._tls)
 
     async def ready(self, model: str) -> bool:
         """Whether the model is loaded."""
@@ -83,9 +86,9 @@ class AsyncTransport:
 class AsyncConnection:
     """:class:`tritone_client.connection.Connection` for asyncio."""
 
-    def __init__(self, url: str, timeout_s: float):
+    def __init__(self, url: str, timeout_s: float, tls: Tls | None = None):
         self.url, self.timeout_s = url, timeout_s
-        self._channel = grpc.aio.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._channel = channel(grpc.aio, url, tls)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._call: Any = None
         self._waiting = False

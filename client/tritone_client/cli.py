@@ -13,6 +13,7 @@ from tritone_client import stream_cli
 from tritone_client.audio import read_audio, write_audio
 from tritone_client.codec import Codec, served_codecs
 from tritone_client.errors import MissingExtraError, TokensError, TritoneError
+from tritone_client.tls import Tls
 
 __all__ = ["main"]
 
@@ -72,14 +73,30 @@ def _parser() -> argparse.ArgumentParser:
             default=os.environ.get("TRITONE_URL", "127.0.0.1:8001"),
             help="host:port of gRPC (default: $TRITONE_URL, else 127.0.0.1:8001)",
         )
+    for command in (listing, encode, decode, stream):
+        command.add_argument("--tls", action="store_true", help="encrypt; implied by the options below")
+        command.add_argument("--tls-ca", type=Path, help="PEM of who vouches for the server")
+        command.add_argument("--tls-certificate", type=Path, help="PEM of this client, if the server asks")
+        command.add_argument("--tls-key", type=Path, help="of that certificate")
     return parser
+
+
+def _tls(options: argparse.Namespace) -> Tls | None:
+    files = (options.tls_ca, options.tls_certificate, options.tls_key)
+    if not (options.tls or any(files)):
+        return None
+    try:
+        return Tls(*files)
+    except ValueError as error:
+        raise TritoneError(str(error)) from error
 
 
 def _codecs(options: argparse.Namespace) -> None:
     row = "{:<20} {:>9} {:>12} {:>10} {:>10} {:>12}".format
     print(row("codec", "rate Hz", "frames per s", "codebooks", "entries", "bits per s"))
-    for name in served_codecs(options.url):
-        with Codec(name, options.url) as codec:
+    tls = _tls(options)
+    for name in served_codecs(options.url, tls=tls):
+        with Codec(name, options.url, tls=tls) as codec:
             info = codec.info
         figures = (info.num_codebooks, info.codebook_size, round(info.bitrate_bps))
         print(row(name, info.sample_rate_hz, f"{info.frame_rate_hz:.2f}", *figures))
@@ -124,13 +141,13 @@ def _page(options: argparse.Namespace) -> None:
 
 @contextmanager
 def _opened(options: argparse.Namespace) -> Iterator[Codec]:
-    name = options.codec
+    name, tls = options.codec, _tls(options)
     if name is None:
-        served = served_codecs(options.url)
+        served = served_codecs(options.url, tls=tls)
         if len(served) != 1:
             raise TritoneError(f"the server has {', '.join(served) or 'no codec'}; choose one with --codec")
         name = served[0]
-    with Codec(name, options.url) as codec:
+    with Codec(name, options.url, tls=tls) as codec:
         yield codec
 
 

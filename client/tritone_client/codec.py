@@ -13,6 +13,7 @@ from tritone_client.resuming import Resume
 from tritone_client.served import DECODE, Served, codecs_among, endpoints
 from tritone_client.steps import run
 from tritone_client.stream import Stream
+from tritone_client.tls import Tls
 from tritone_client.transport import Transport
 
 __all__ = ["Codec", "served_codecs"]
@@ -33,6 +34,7 @@ class Codec:
         url: host and gRPC port, or several.
         timeout_s: longest wait for one answer.
         resume: how streams go on; one server is tried again too. Default: only with several servers.
+        tls: certificates; connections are encrypted only if they are given.
 
     Raises:
         ServerUnavailableError: nobody answers there.
@@ -45,9 +47,10 @@ class Codec:
         url: str | Sequence[str] = "127.0.0.1:8001",
         timeout_s: float = 120.0,
         resume: Resume | None = None,
+        tls: Tls | None = None,
     ):
         urls = endpoints(url)
-        self.name, self._transports = name, [Transport(each, timeout_s) for each in urls]
+        self.name, self._transports = name, [Transport(each, timeout_s, tls) for each in urls]
         self._served = Served(name, self._transports, resume or (Resume() if len(urls) > 1 else None))
         try:
             self.info = run(self._served.info(DECODE))
@@ -157,9 +160,9 @@ class Codec:
                 yield rest
 
 
-def served_codecs(url: str = "127.0.0.1:8001", timeout_s: float = 10.0) -> list[str]:
+def served_codecs(url: str = "127.0.0.1:8001", timeout_s: float = 10.0, tls: Tls | None = None) -> list[str]:
     """Names of the codecs that the server decodes; ServerUnavailableError when nobody answers."""
-    transport = Transport(url, timeout_s)
+    transport = Transport(url, timeout_s, tls)
     try:
         return codecs_among(transport.ready_models())
     finally:

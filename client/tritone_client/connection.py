@@ -8,7 +8,8 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.wire import CHANNEL_OPTIONS, StatusError
+from tritone_client.tls import Tls, channel
+from tritone_client.wire import StatusError
 
 __all__ = ["Connection"]
 
@@ -18,9 +19,9 @@ _PARTING_S = 1.0
 class Connection:
     """For one thread at a time. Every method raises :class:`StatusError`, and waits ``timeout_s`` at most."""
 
-    def __init__(self, url: str, timeout_s: float):
+    def __init__(self, url: str, timeout_s: float, tls: Tls | None = None):
         self.url, self.timeout_s = url, timeout_s
-        self._channel = grpc.insecure_channel(url, options=CHANNEL_OPTIONS)
+        self._channel = channel(grpc, url, tls)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._requests: SimpleQueue[Any] = SimpleQueue()
         self._answers: SimpleQueue[Any] = SimpleQueue()

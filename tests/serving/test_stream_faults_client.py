@@ -15,7 +15,6 @@ import pytest
 from serving.raw import comes_true
 from serving.signals import sound, tokens_of
 
-import tritonserver
 from tritone_build.fidelity import snr_db
 from tritone_client import (
     AsyncCodec,
@@ -193,12 +192,26 @@ def test_a_server_that_does_not_answer_is_told_after_the_timeout(mortal: TritonS
             os.kill(mortal.pid, signal.SIGCONT)
 
 
-def test_a_server_told_to_stop_does_not_wait_for_streams_that_stay_open(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tritonserver, "_EXIT_TIMEOUT_S", 2)
-    monkeypatch.setattr(tritonserver, "_STOP_TIMEOUT_S", 4)
-    mortal = TritonServer(repository, [NAME], ports=Ports.free()).start()
+def test_a_server_told_to_stop_lets_streams_end_and_refuses_new_ones(repository: Path) -> None:
+    mortal = TritonServer(repository, [NAME], ports=Ports.free(), grace_s=8).start()
+    with Codec(NAME, mortal.url) as codec:
+        tokens = tokens_of(codec.info, 30)
+        with codec.decode_stream() as stream:
+            heard = [stream.push(tokens[:, :10])]
+            os.kill(mortal.pid, signal.SIGTERM)
+            assert comes_true(lambda: not mortal.ready, 2)
+            heard.append(stream.push(tokens[:, 10:20]))
+            with pytest.raises(ServerUnavailableError), codec.decode_stream() as refused:
+                refused.push(tokens[:, :1])
+            heard.append(stream.push(tokens[:, 20:]))
+        assert sum(map(len, heard)) == 30 * codec.info.samples_per_frame
+    begun = time.monotonic()
+    mortal.stop()
+    assert time.monotonic() - begun < 6, "nobody is left to wait for"
+
+
+def test_a_server_told_to_stop_does_not_wait_for_streams_that_stay_open(repository: Path) -> None:
+    mortal = TritonServer(repository, [NAME], ports=Ports.free(), grace_s=2).start()
     with Codec(NAME, mortal.url) as codec:
         stream = codec.decode_stream()
         stream.push(tokens_of(codec.info, 1))

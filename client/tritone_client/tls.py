@@ -1,0 +1,49 @@
+"""Encrypted connections, and who is on either side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+
+from tritone_client.wire import CHANNEL_OPTIONS
+
+__all__ = ["Tls", "channel"]
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Files in PEM.
+
+    Args:
+        ca: certificates of who may vouch for the server; the machine's own list if None.
+        certificate: of this client, where the server asks for one.
+        key: of that certificate.
+
+    Raises:
+        ValueError: a certificate without its key, or the other way round.
+        OSError: a file cannot be read.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a client's certificate and its key go together; one of them is missing")
+        self.credentials()
+
+    def credentials(self) -> Any:
+        """As gRPC takes them."""
+        contents = [
+            None if each is None else each.read_bytes() for each in (self.ca, self.key, self.certificate)
+        ]
+        return grpc.ssl_channel_credentials(*contents)
+
+
+def channel(module: Any, url: str, tls: Tls | None) -> Any:
+    """A channel of ``grpc`` or ``grpc.aio``."""
+    if tls is None:
+        return module.insecure_channel(url, options=CHANNEL_OPTIONS)
+    return module.secure_channel(url, tls.credentials(), options=CHANNEL_OPTIONS)
