@@ -70,14 +70,17 @@ class BareStreams:
         role: ``decode_stream`` or ``encode_stream``.
         threads: of a step.
         repository: with the model; the usual one unless told.
+        profile: prefix of a file for the time of each operator.
     """
 
-    def __init__(self, codec: str, role: str, threads: int, repository: Path | None = None):
+    def __init__(
+        self, codec: str, role: str, threads: int, repository: Path | None = None, profile: Path | None = None
+    ):
         folder = (repository or REPOSITORY) / f"{codec}_{role}"
         config = text_format.Parse((folder / "config.pbtxt").read_text(), pb.ModelConfig())
         self._input = config.input[0].name
         count = int(config.parameters["max_streams"].string_value)
-        runner = Runner(folder / "1" / "model.onnx", threads)
+        self.runner = runner = Runner(folder / "1" / "model.onnx", threads, profile=profile)
         self._streams = Streams(runner, self._input, config.output[0].name, Limits(count, _FOR_GOOD_S))
         self._started = False
 

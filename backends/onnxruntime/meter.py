@@ -21,15 +21,18 @@ class Meter:
         triton: Triton's module for Python backends.
         model: label of the figures.
         streams: measured.
+        frame_s: sound in one frame, within which a step must be done.
     """
 
-    def __init__(self, triton: Any, model: str, streams: Streams):
+    def __init__(self, triton: Any, model: str, streams: Streams, frame_s: float):
         self._model, self._streams = model, streams
         gauge, counter = triton.MetricFamily.GAUGE, triton.MetricFamily.COUNTER
         self._families = {
             name: triton.MetricFamily(name=f"tritone_{name}", description=description, kind=kind)
             for name, kind, description in (
                 ("streams_live", gauge, "Live streams"),
+                ("streams_places", gauge, "Streams that may live at once"),
+                ("stream_frame_seconds", gauge, "Sound in a frame, within which a step must be done"),
                 ("streams_refused_total", counter, "Streams refused because the server was full"),
                 ("streams_expired_total", counter, "Streams ended because nobody used them"),
                 ("stream_steps_total", counter, "Steps run, by the number of streams in them"),
@@ -38,6 +41,8 @@ class Meter:
         }
         self._metrics: dict[tuple[str, str], Any] = {}
         self._told: dict[tuple[str, str], float] = {}
+        self._metric("streams_places").set(streams.places)
+        self._metric("stream_frame_seconds").set(frame_s)
         self._publish()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)

@@ -49,7 +49,8 @@ class TritonPythonModel:
             idle_s = int(batching["max_sequence_idle_microseconds"]) / 1e6
             limits = Limits(_most_streams(int(parameters["max_streams"])), idle_s)
             streams = Streams(runner, inputs[0], config["output"][0]["name"], limits)
-            self.served = _Steps(streams, inputs, Meter(pb_utils, args["model_name"], streams))
+            frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
+            self.served = _Steps(streams, inputs, Meter(pb_utils, args["model_name"], streams, frame_s))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request with its outputs or its error."""

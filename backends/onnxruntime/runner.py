@@ -32,9 +32,12 @@ class Runner:
         path: of the ONNX file.
         intra_op_threads: 0 for one per core.
         device: where it runs.
+        profile: prefix of a file for the time of each operator, written by :meth:`profiled`.
     """
 
-    def __init__(self, path: Path, intra_op_threads: int = 0, device: Device = CPU):
+    def __init__(
+        self, path: Path, intra_op_threads: int = 0, device: Device = CPU, profile: Path | None = None
+    ):
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; build it with 'make models'")
         options = onnxruntime.SessionOptions()
@@ -46,6 +49,8 @@ class Runner:
         # Lengths differ from request to request: planned buffers and kept ones would pile up
         # (20 s of nanocodec: 850 MB at the peak and after it, against 460 MB and 70 MB).
         options.enable_mem_pattern = False
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile)
         if any(path.parent.glob("*.data")):
             # Weights in files of their own are mapped, and are in memory once for all models that link the
             # file (see tritone_build/weights.py). Packed for products of several rows they would be copies.
@@ -58,6 +63,10 @@ class Runner:
         self._shapes = {output.name: output.shape for output in self._session.get_outputs()}
         self.outputs: Sequence[str] = list(self._shapes)
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    def profiled(self) -> Path:
+        """The file with the time of each operator so far; profiling is over."""
+        return Path(self._session.end_profiling())
 
     def empty(self, output: str) -> NDArray[np.generic]:
         """One row of an output without steps: axes that vary have length 0."""

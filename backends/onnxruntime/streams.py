@@ -100,6 +100,11 @@ class Streams:
         """Streams now."""
         return len(self._live)
 
+    @property
+    def places(self) -> int:
+        """Streams that may live at once."""
+        return self._limits.streams
+
     def expire(self) -> None:
         """End the streams that nobody has used for too long."""
         with self._lock:

@@ -1,0 +1,104 @@
+"""HAProxy in front of real servers: streams are spread, and go on when theirs dies."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tritone_build.fidelity import snr_db
+from tritone_client import Codec, Resume, Resumption, ServerUnavailableError
+from tritonserver import Ports, TritonServer
+
+NAME, STREAMS = "small_nanocodec", 6
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(shutil.which("haproxy") is None, reason="no HAProxy: install haproxy")
+
+
+@pytest.fixture
+def servers(repository: Path) -> Iterator[list[TritonServer]]:
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(TritonServer(repository, [NAME], ports=Ports.free(), grace_s=4))
+            for _ in range(3)
+        ]
+
+
+@pytest.fixture
+def url(servers: list[TritonServer]) -> Iterator[str]:
+    address = f"127.0.0.1:{Ports.free().grpc}"
+    environment = {"TRITONE_LISTEN": address}
+    for number, server in enumerate(servers, start=1):
+        environment[f"TRITONE_{number}"] = server.url
+        environment[f"TRITONE_{number}_HTTP"] = str(server.ports.http)
+    command = ["haproxy", "-f", str(ROOT / "deploy" / "haproxy.cfg")]
+    with subprocess.Popen(command, env=os.environ | environment) as process:
+        deadline = time.monotonic() + 10
+        while not listens(address):
+            assert time.monotonic() < deadline, "HAProxy listens"
+            time.sleep(0.05)
+        time.sleep(1)  # until the servers were found ready
+        yield address
+        process.terminate()
+
+
+def listens(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def tokens_of(codec: Codec) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
+    info = codec.info
+    return np.random.default_rng(0).integers(0, info.codebook_size, (info.num_codebooks, 40))
+
+
+def test_streams_are_spread_and_outlive_a_server(servers: list[TritonServer], url: str) -> None:
+    told: list[Resumption] = []
+    with Codec(NAME, url, resume=Resume(told=told.append)) as codec:
+        tokens = tokens_of(codec)
+        whole = codec.decode(tokens)
+        streams = [codec.decode_stream() for _ in range(STREAMS)]
+        heard = [[stream.push(tokens[:, :20])] for stream in streams]
+        os.killpg(servers[0].pid, signal.SIGKILL)
+        for audio, stream in zip(heard, streams, strict=True):
+            audio.append(stream.push(tokens[:, 20:]))
+            stream.close()
+    assert len(told) == STREAMS // 3, "a third of them were there"
+    assert all(snr_db(whole, np.concatenate(audio)) > 120 for audio in heard)
+
+
+def test_a_server_that_drains_keeps_its_streams_and_gets_no_new_ones(
+    servers: list[TritonServer], url: str
+) -> None:
+    with Codec(NAME, url) as codec:
+        tokens = tokens_of(codec)
+        streams = [codec.decode_stream() for _ in range(3)]
+        for stream in streams:
+            stream.push(tokens[:, :1])
+        os.kill(servers[1].pid, signal.SIGTERM)
+        time.sleep(1)
+        for _ in range(6):
+            with codec.decode_stream() as fresh:
+                fresh.push(tokens[:, :1])
+        for stream in streams:
+            stream.push(tokens[:, 1:2])
+            stream.close()
+
+
+def test_without_a_server_it_says_so_at_once(servers: list[TritonServer], url: str) -> None:
+    for server in servers:
+        os.killpg(server.pid, signal.SIGKILL)
+    time.sleep(1.5)
+    begun = time.monotonic()
+    with pytest.raises(ServerUnavailableError):
+        Codec(NAME, url, timeout_s=5)
+    assert time.monotonic() - begun < 5
