@@ -7,6 +7,7 @@ import pytest
 
 import bench_recipes
 import bench_sessions
+import operators
 from bench_limits import frame_gflop
 from bench_recipes import recipe_rows
 from bench_scaling import scaling_rows
@@ -50,3 +51,12 @@ def test_curves_run_along_frames_rows_streams_and_threads(sound: Sound) -> None:
 def test_arithmetic_of_a_frame_is_counted_without_weights() -> None:
     assert frame_gflop("nanocodec_mini", "decode_stream") == pytest.approx(0.079, rel=0.05)
     assert frame_gflop("mimi", "decode_stream") == pytest.approx(0.49, rel=0.05)
+
+
+def test_operators_take_a_part_of_a_step(
+    sound: Sound, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operators, "_data", lambda *_: sound.tokens[None, :, :1])
+    profile = operators.profile_of(NAME, "decode_stream", 1, 1, repository)
+    assert {"Gather", "Add"} <= set(profile.operators)
+    assert 0 < sum(profile.operators.values()) < profile.whole_ms
