@@ -11,6 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PAGE := .venv/.page
 ENGINES := .venv/.engines
+MANIFESTS := $(filter-out %/kustomization.yaml %/prometheus-adapter.yaml,$(wildcard deploy/kubernetes/*.yaml))
 SOURCES := build/tritone_build client/tritone_client scripts backends/onnxruntime tests
 
 SHELL := bash
@@ -50,10 +51,11 @@ demo: $(READY) ## serve a codec, encode speech, decode the tokens, compare with 
 test: $(PAGE) $(ENGINES) ## run the tests, on the real server
 	@$(BIN)/python -m pytest -q
 
-lint: $(PAGE) ## check style and types
+lint: $(PAGE) ## check style, types and manifests
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary $(SOURCES)
+	@$(BIN)/kubernetes-validate --strict --quiet --no-warn $(MANIFESTS)
 
 format: $(READY) ## rewrite the sources in the house style
 	@$(BIN)/ruff format --quiet .

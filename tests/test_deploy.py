@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,68 @@ def test_the_bindings_are_of_the_librarys_version(tmp_path: Path) -> None:
     subprocess.run(command, env=environment, check=True, capture_output=True)
     assert "--no-deps tensorrt-cu13-bindings==11.1.0.*" in (tmp_path / "asked").read_text()
     assert "from tensorrt_bindings import *" in (packages / "tensorrt.py").read_text()
+
+
+MANIFESTS = {
+    path.stem: list(yaml.safe_load_all(path.read_text()))
+    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+}
+
+
+def manifest(name: str) -> Any:
+    (found,) = MANIFESTS[name]
+    return found
+
+
+def test_the_kustomization_lists_every_manifest_and_the_image_of_the_compose_file() -> None:
+    kustomization = manifest("kustomization")
+    others = {f"{name}.yaml" for name in MANIFESTS} - {"kustomization.yaml", "prometheus-adapter.yaml"}
+    assert set(kustomization["resources"]) == others
+    (release,) = {service["build"]["args"]["TRITON"] for service in SERVICES.values()}
+    assert kustomization["images"] == [{"name": "tritone", "newTag": release}]
+
+
+@pytest.mark.parametrize("name", ["deployment", "engines"])
+def test_pods_are_nobodys_root_and_write_only_where_they_must(name: str) -> None:
+    spec = manifest(name)["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"]
+    for container in [*spec["containers"], *spec.get("initContainers", [])]:
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"]
+        assert not context["allowPrivilegeEscalation"]
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"]["requests"]
+        assert container["image"] == "tritone"
+
+
+def test_a_pod_lives_longer_than_the_grace_of_its_streams() -> None:
+    spec = manifest("deployment")["spec"]["template"]["spec"]
+    (triton,) = spec["containers"]
+    (timeout,) = [int(a.partition("=")[2]) for a in triton["args"] if a.startswith("--exit-timeout-secs")]
+    slept = int(triton["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert spec["terminationGracePeriodSeconds"] > timeout + slept
+
+
+def test_the_autoscaler_asks_for_the_metric_that_the_adapter_makes() -> None:
+    (metric,) = manifest("autoscaler")["spec"]["metrics"]
+    (rule,) = manifest("prometheus-adapter")["rules"]["custom"]
+    assert rule["name"]["as"] == metric["pods"]["metric"]["name"]
+    config = (
+        DEPLOY.parent / "model_repository" / "nanocodec_mini_decode_stream" / "config.pbtxt"
+    ).read_text()
+    (places,) = re.findall(r'key: "max_streams"\s+value \{\s+string_value: "(\d+)"', config)
+    assert f"(21.5 * {places})" in rule["metricsQuery"]
+
+
+def test_manifests_that_are_wrong_do_not_pass(tmp_path: Path) -> None:
+    wrong = manifest("disruption") | {"spec": {"maxUnavailble": 1}}
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(wrong))
+    done = subprocess.run(
+        ["kubernetes-validate", "--strict", str(tmp_path / "wrong.yaml")],
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
