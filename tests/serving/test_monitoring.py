@@ -1,6 +1,7 @@
 """Metrics of a real server in a real Prometheus, and alerts that fire for their cause."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -31,7 +32,7 @@ def promtool(*arguments: str) -> str:
 
 
 def test_every_alert_is_valid_and_fires_for_its_cause() -> None:
-    assert "7 rules found" in promtool("check", "rules", str(ALERTS))
+    assert "8 rules found" in promtool("check", "rules", str(ALERTS))
     promtool("test", "rules", str(ROOT / "tests" / "alerts_test.yaml"))
 
 
@@ -40,6 +41,17 @@ def test_every_alert_is_explained_to_the_operator() -> None:
     names = [line.split()[-1] for line in ALERTS.read_text().splitlines() if "- alert:" in line]
     assert names
     assert all(f"`{name}`" in page for name in names)
+
+
+def test_the_dashboard_asks_for_what_there_is(server: TritonServer) -> None:
+    with urllib.request.urlopen(f"http://{server.host}:{server.ports.metrics}/metrics", timeout=5) as answer:
+        published = set(re.findall(r"^(\w+)\{", answer.read().decode(), re.MULTILINE))
+    recorded = set(re.findall(r"record: (\S+)", ALERTS.read_text()))
+    panels = json.loads((ROOT / "deploy" / "grafana.json").read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    asked = {name for query in queries for name in re.findall(r"((?:tritone|nv_inference)[\w:]+)", query)}
+    assert len(panels) == 6
+    assert asked <= published | recorded
 
 
 @pytest.fixture
