@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -84,6 +85,6 @@ def _copy(files: Iterator[Path] | Sequence[Path], folder: Path) -> None:
     """Copy, since Triton refuses backends that are links; replace whole files only."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
-        partial = folder / f".{file.name}.{os.getpid()}"
+        partial = folder / f".{file.name}.{os.getpid()}.{threading.get_ident()}"
         shutil.copy2(file, partial)
         partial.rename(folder / file.name)

@@ -32,6 +32,8 @@ CHANNEL_OPTIONS = [
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 2),
 ]
+_BROKEN = ("INTERNAL", "Internal error from Core")
+"""What gRPC's asyncio says of a call whose connection was reset under it."""
 _CONNECTION_LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
 
 
@@ -49,7 +51,10 @@ class StatusError(Exception):
     @classmethod
     def of(cls, error: grpc.RpcError) -> "StatusError":
         """What gRPC raised."""
-        return cls(error.code().name, error.details() or "")
+        status, message = error.code().name, error.details() or ""
+        if (status, message) == _BROKEN:
+            return cls("UNAVAILABLE", "the connection broke")
+        return cls(status, message)
 
 
 @dataclass(frozen=True)
