@@ -63,7 +63,7 @@ def _codec_rows(
         "offline": lambda: offline_rows(codec, server, sound, threads, options.quick),
         "steps": lambda: [
             *step_rows(name, threads, sound, options.quick),
-            *served_step_rows(codec, threads, sound, server.url, options.quick),
+            *served_step_rows(codec, server, sound, options.quick),
         ],
         "recipes": lambda: recipe_rows(name, threads, sound, options.quick),
         "limits": lambda: [

@@ -20,7 +20,7 @@ from tritonserver import TritonServer
 
 __all__ = ["offline_rows"]
 
-_PAIRS: Mapping[int, int] = {1: 40, 10: 10, 50: 5}
+_PAIRS: Mapping[int, int] = {1: 30, 10: 10, 50: 5}
 _QUICK_PAIRS: Mapping[int, int] = {1: 20, 10: 5}
 _ENCODED, _ENCODING_PAIRS = 50, 5
 _OVERHEAD_MS, _OVERHEAD_SHARE = 1.0, 0.05

@@ -105,6 +105,8 @@ def _glued_row(codec: str, session: BareSession, threads: int, sound: Sound) -> 
 def _unoptimized(codec: str, threads: int) -> Callable[[Array, Array], object]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Else its threads would spin on into our turn.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     path = REPOSITORY / f"{codec}_vocoder" / "1" / "model.onnx"
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

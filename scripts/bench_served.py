@@ -1,54 +1,57 @@
-"""A step of live streams through client and server, beside the same step in a session without either."""
+"""What client and server take of a live step: all that is outside of the backend's own steps."""
 
 import asyncio
-from collections.abc import Callable
+import time
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench_pairs import alternating, spread_of
+from bench_pairs import REPEATS, spread_of
 from bench_sessions import has_streams
-from bench_steps import Sound, our_step
+from bench_steps import Sound
 from report import Row
+from stream_metrics import mean_batch, step_seconds, steps_by_batch
 from tritone_client import Codec
 from tritone_client.aio import AsyncCodec, AsyncStream
+from tritonserver import TritonServer
 
 __all__ = ["served_step_rows"]
 
-_STREAMS, _ROUNDS, _QUICK_ROUNDS, _WARM = (1, 8), 50, 15, 10
+_STREAMS, _ROUNDS, _QUICK_ROUNDS, _WARM = (1, 8), 40, 10, 10
 _MOST = {("mimi", 8): 0.10}
-"""Most that Triton and the client may take of a step, by codec and streams."""
+"""Most that Triton and the client may take, by codec and streams."""
 
 
-def served_step_rows(codec: Codec, threads: int, sound: Sound, url: str, quick: bool = False) -> list[Row]:
-    """What is outside of the step, as a share of all: streams push together and wait for each other."""
+def served_step_rows(codec: Codec, server: TritonServer, sound: Sound, quick: bool = False) -> list[Row]:
+    """Streams push as fast as they are answered; the share of that time in which no step ran."""
     if not has_streams(codec.name, "decode_stream"):
         return []
-    return [_row(codec.name, threads, sound, url, count, quick) for count in _STREAMS]
+    return [_row(codec.name, server, sound, count, quick) for count in _STREAMS]
 
 
-def _row(codec: str, threads: int, sound: Sound, url: str, streams: int, quick: bool) -> Row:
-    bare = our_step(codec, "decode", streams, threads, sound)
+def _row(codec: str, server: TritonServer, sound: Sound, streams: int, quick: bool) -> Row:
+    rounds = (_QUICK_ROUNDS if quick else _ROUNDS) // REPEATS
+    metrics, model = f"http://{server.host}:{server.ports.metrics}/metrics", f"{codec}_decode_stream"
+    shares, through_ms, batches = [], [], []
     with asyncio.Runner() as runner:
-        crowd = _Crowd(codec, url, sound, streams)
+        crowd = _Crowd(codec, server.url, sound, streams)
         runner.run(crowd.open())
-        served = _pushing(runner, crowd)
-        for _ in range(_WARM):
-            bare()
-            served()
-        times = alternating([served, bare], _QUICK_ROUNDS if quick else _ROUNDS)
+        runner.run(crowd.push(_WARM))
+        for _ in range(REPEATS):
+            before, inside = steps_by_batch(metrics, model), step_seconds(metrics, model)
+            begun = time.perf_counter()
+            runner.run(crowd.push(rounds))
+            taken = time.perf_counter() - begun
+            shares.append(1 - (step_seconds(metrics, model) - inside) / taken)
+            through_ms.append(1000 * taken / rounds)
+            batches.append(mean_batch(before, steps_by_batch(metrics, model)) or 0.0)
         runner.run(crowd.close())
-    share = spread_of([1 - alone / through for through, alone in zip(*times, strict=True)])
-    through, alone = (spread_of(each).median for each in times)
-    limit = _MOST.get((codec, streams))
+    share, limit = spread_of(shares), _MOST.get((codec, streams))
     target, ok = ("none", True) if limit is None else (f"<= {limit:g}", share.high <= limit)
-    how = f"streams: {streams}, in step; {through:.1f} ms through client and server, {alone:.1f} ms without"
+    how = f"streams: {streams}; {spread_of(through_ms).median:.1f} ms until each has its next frame, "
+    how += f"{spread_of(batches).median:.1f} streams per step"
     check = f"outside_the_step_batch{streams}"
     return Row(codec, check, share.median, "share", target, ok, how, share.low, share.high)
-
-
-def _pushing(runner: asyncio.Runner, crowd: "_Crowd") -> Callable[[], object]:
-    return lambda: runner.run(crowd.push())
 
 
 class _Crowd:
@@ -64,12 +67,16 @@ class _Crowd:
         await self._client.__aenter__()
         self._streams = [self._client.decode_stream() for _ in range(self._count)]
 
-    async def push(self) -> list[NDArray[np.float32]]:
-        """A frame of each."""
-        frames = next(self._frames)
-        return await asyncio.gather(
-            *(stream.push(frame) for stream, frame in zip(self._streams, frames, strict=True))
+    async def push(self, rounds: int) -> None:
+        """So many frames of each, none of which waits for the others."""
+        frames = np.stack([next(self._frames) for _ in range(rounds)], axis=1)
+        await asyncio.gather(
+            *(self._pushed(stream, row) for stream, row in zip(self._streams, frames, strict=True))
         )
+
+    async def _pushed(self, stream: AsyncStream[np.float32], frames: NDArray[np.generic]) -> None:
+        for frame in frames:
+            await stream.push(frame)
 
     async def close(self) -> None:
         """All of it."""

@@ -19,7 +19,7 @@ from tritone_client import CodecInfo
 
 __all__ = ["Sound", "our_step", "step_rows"]
 
-_WARM, _ROUNDS, _QUICK_ROUNDS = 130, 60, 15
+_WARM, _ROUNDS, _QUICK_ROUNDS = 130, 40, 15
 _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
     ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5, "openmoss": 1.0},
     ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2, "openmoss": 1.0},

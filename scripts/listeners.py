@@ -110,6 +110,6 @@ async def _spoken(stream: Any, tokens: Tokens, period_s: float, heard: Heard, ke
         elif now > plays_at:
             heard.underruns += 1
             plays_at = now
-        plays_at += period_s if number else 0.0
+        plays_at += period_s  # when the next one is needed
         if keep:
             heard.audio.append(audio)

@@ -5,10 +5,11 @@ import time
 import urllib.request
 from collections.abc import Mapping
 
-__all__ = ["mean_batch", "parse_steps", "steps_by_batch"]
+__all__ = ["mean_batch", "parse_steps", "step_seconds", "steps_by_batch"]
 
 _PUBLISHED_S = 0.7
 _STEPS = re.compile(r"^tritone_stream_steps_total\{([^}]*)\} (\S+)$", re.MULTILINE)
+_SECONDS = re.compile(r"^tritone_stream_step_seconds_total\{([^}]*)\} (\S+)$", re.MULTILINE)
 _TIMEOUT_S = 5
 
 
@@ -27,6 +28,14 @@ def parse_steps(text: str, model: str) -> dict[int, float]:
         if named.get("model") == model and "batch" in named:
             steps[int(named["batch"])] = float(value)
     return steps
+
+
+def step_seconds(url: str, model: str) -> float:
+    """Time that a model has spent in steps so far."""
+    time.sleep(_PUBLISHED_S)
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+        found = _SECONDS.findall(answer.read().decode())
+    return sum(float(value) for labels, value in found if f'model="{model}"' in labels)
 
 
 def mean_batch(before: Mapping[int, float], after: Mapping[int, float]) -> float | None:
