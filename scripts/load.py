@@ -66,7 +66,7 @@ def main() -> int:
     except (LoadError, PerfAnalyzerError, ServerError, WheelError, PrepareError, TritoneError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
-    write_report("load", rows, console)
+    write_report("load", rows, console, part=set(options.only) != set(_PARTS))
     return 0 if all(row.ok for row in rows) else 1
 
 

@@ -94,8 +94,11 @@ def read_report(name: str) -> tuple[dict[str, str], list[Row]]:
     return report["made"], [Row(**row) for row in report["rows"]]
 
 
-def write_report(name: str, rows: list[Row], console: Console) -> Path:
-    """Print the rows, write them to ``reports/<name>.json`` and return that path."""
+def write_report(name: str, rows: list[Row], console: Console, part: bool = False) -> Path:
+    """Print the rows, write them to ``reports/<name>.json`` and return that path.
+
+    ``part`` of a report replaces what it measured again, and leaves the other rows as they are.
+    """
     table = Table("codec", "check", "value", "unit", "target", "", "how", title=name)
     for row in rows:
         mark = "[green]ok[/]" if row.ok else "[red]short[/]"
@@ -104,6 +107,10 @@ def write_report(name: str, rows: list[Row], console: Console) -> Path:
     path = Path("reports") / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     finite = [asdict(row) | {"value": _finite(row.value)} for row in rows]
+    if part and path.exists():
+        again = {(row.codec, row.check) for row in rows}
+        kept = json.loads(path.read_text())["rows"]
+        finite = [row for row in kept if (row["codec"], row["check"]) not in again] + finite
     path.write_text(json.dumps({"made": _made(), "rows": finite}, indent=2) + "\n")
     console.print(f"written to {path}")
     return path

@@ -36,6 +36,17 @@ def test_reports_come_back_as_they_were_and_say_how_they_were_made() -> None:
         read_report("load")
 
 
+def test_a_part_replaces_what_it_measured_again() -> None:
+    again = Row("mimi", "decode_step", 9.0, "ms", "none", True, "again")
+    write_report("bench", [again], Console(quiet=True), part=True)
+    _, rows = read_report("bench")
+    assert len(rows) == len(ROWS)
+    assert again in rows
+    assert ROWS[1] not in rows
+    write_report("bench", [again], Console(quiet=True))
+    assert read_report("bench")[1] == [again]
+
+
 def test_rows_are_chosen_by_their_checks() -> None:
     page = filled("before\n{{rows bench decode_step_* decode_vs_*}}\nafter\n")
     assert page.splitlines() == [

@@ -1,5 +1,6 @@
 """What a server has for a codec, and how its models are called; the codec's name is all that is known."""
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -105,7 +106,7 @@ class Served:
 
     def __init__(self, name: str, transports: Sequence[Transport], resume: Resume | None = None):
         self.name, self._transports, self._resume = name, list(transports), resume
-        self._opened = 0
+        self._opened = secrets.randbelow(1 << 16)  # else every client would begin at the same server
         self._infos: dict[str, CodecInfo] = {}
         self._stream_infos: dict[str, StreamInfo | None] = {}
 
