@@ -107,10 +107,11 @@ def write_report(name: str, rows: list[Row], console: Console, part: bool = Fals
     path = Path("reports") / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     finite = [asdict(row) | {"value": _finite(row.value)} for row in rows]
+    made = _made()
     if part and path.exists():
-        again = {(row.codec, row.check) for row in rows}
-        kept = json.loads(path.read_text())["rows"]
-        finite = [row for row in kept if (row["codec"], row["check"]) not in again] + finite
-    path.write_text(json.dumps({"made": _made(), "rows": finite}, indent=2) + "\n")
+        kept, again = json.loads(path.read_text()), {(row.codec, row.check) for row in rows}
+        finite = [row for row in kept["rows"] if (row["codec"], row["check"]) not in again] + finite
+        made |= {"command": f"{kept['made']['command']}, then {made['command']}"}
+    path.write_text(json.dumps({"made": made, "rows": finite}, indent=2) + "\n")
     console.print(f"written to {path}")
     return path
