@@ -68,7 +68,7 @@ class AsyncCodec:
         tls: Tls | None = None,
     ):
         self.name, self._urls, self._timeout_s, self._tls = name, endpoints(url), timeout_s, tls
-        self._resume = resume or (Resume() if len(self._urls) > 1 else None)
+        self._resume = resume
 
     async def __aenter__(self) -> "AsyncCodec":
         # They belong to the running loop.

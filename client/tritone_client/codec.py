@@ -49,9 +49,8 @@ class Codec:
         resume: Resume | None = None,
         tls: Tls | None = None,
     ):
-        urls = endpoints(url)
-        self.name, self._transports = name, [Transport(each, timeout_s, tls) for each in urls]
-        self._served = Served(name, self._transports, resume or (Resume() if len(urls) > 1 else None))
+        self.name, self._transports = name, [Transport(each, timeout_s, tls) for each in endpoints(url)]
+        self._served = Served(name, self._transports, resume)
         try:
             self.info = run(self._served.info(DECODE))
         except BaseException:

@@ -1,7 +1,8 @@
 """Streams that outlive a server: what failed goes on at another one, without a sample lost or heard twice."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -84,12 +85,12 @@ class Resuming:
 
     def __init__(
         self,
-        endpoints: Sequence[Endpoint],
+        endpoints: Iterable[Endpoint],
         opened: Callable[[Any], Carrier],
         past: Past,
         resume: Resume,
     ):
-        self._endpoints, self._opened, self._size, self._resume = list(endpoints), opened, past, resume
+        self._endpoints, self._opened, self._size, self._resume = deque(endpoints), opened, past, resume
         self._past: list[NDArray[Any]] = []
         self._carrier: Carrier | None = None
 
@@ -100,18 +101,18 @@ class Resuming:
             ServerFullError: a stream that has not begun, and all servers are full.
             NoServerLeftError: none took it on in time.
         """
+        answer = yield from self._answer(data)
+        self._remember(data)
+        return answer
+
+    def _answer(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
         failure: ServerUnavailableError | None = None
         if self._carrier is not None:
             try:
-                answer = yield from self._carrier.send(data)
+                return (yield from self._carrier.send(data))
             except ServerUnavailableError as error:
                 failure = error
-            else:
-                self._remember(data)
-                return answer
-        answer = yield from self._elsewhere(data, failure)
-        self._remember(data)
-        return answer
+        return (yield from self._elsewhere(data, failure))
 
     def finish(self) -> Steps[None]:
         """Tell the server; one that has gone need not be told, since every answer has been heard."""
@@ -131,22 +132,19 @@ class Resuming:
     def _elsewhere(self, data: NDArray[Any], failure: ServerUnavailableError | None) -> Steps[NDArray[Any]]:
         """Try the servers in turn, again and again, until one has answered or time is up."""
         begun, wait_s, left = time.monotonic(), self._resume.first_wait_s, self._endpoints[0].url
-        reason: ServerUnavailableError | None = failure
+        reason = failure
         if failure is not None:
-            yield from self.drop()
-            self._endpoints.append(self._endpoints.pop(0))
+            yield from self._leave()
         while True:
             full = True
             for _ in range(len(self._endpoints)):
-                endpoint = self._endpoints[0]
                 try:
-                    answer = yield from self._begun_at(endpoint, data)
+                    answer = yield from self._begun_at(self._endpoints[0], data)
                 except ServerUnavailableError as error:
                     failure, full = error, full and isinstance(error, ServerFullError)
-                    yield from self.drop()
-                    self._endpoints.append(self._endpoints.pop(0))
+                    yield from self._leave()
                 else:
-                    self._tell(left, endpoint.url, reason, time.monotonic() - begun)
+                    self._tell(left, self._endpoints[0].url, reason, time.monotonic() - begun)
                     return answer
             if full and not self._past:
                 assert failure is not None, "every server was full"
@@ -156,6 +154,11 @@ class Resuming:
             pause = wait_s
             yield lambda: self._endpoints[0].wait(pause)  # noqa: B023
             wait_s = min(2 * wait_s, self._resume.most_wait_s)
+
+    def _leave(self) -> Steps[None]:
+        """The server that failed; another one is next."""
+        yield from self.drop()
+        self._endpoints.rotate(-1)
 
     def _begun_at(self, endpoint: Endpoint, data: NDArray[Any]) -> Steps[NDArray[Any]]:
         """A fresh stream that has seen the past, whose answers were heard before, and then the piece."""

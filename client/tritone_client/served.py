@@ -1,6 +1,7 @@
 """What a server has for a codec, and how its models are called; the codec's name is all that is known."""
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -101,11 +102,12 @@ class Served:
     Args:
         name: of the codec.
         transports: to its servers; the first that answers is asked.
-        resume: how streams go on where a server fails; None: they do not.
+        resume: how streams go on where a server fails; None: they do only where there are several.
     """
 
     def __init__(self, name: str, transports: Sequence[Transport], resume: Resume | None = None):
-        self.name, self._transports, self._resume = name, list(transports), resume
+        self.name, self._transports = name, deque(transports)
+        self._resume = resume or (Resume() if len(transports) > 1 else None)
         self._opened = secrets.randbelow(1 << 16)  # else every client would begin at the same server
         self._infos: dict[str, CodecInfo] = {}
         self._stream_infos: dict[str, StreamInfo | None] = {}
@@ -116,11 +118,11 @@ class Served:
         Raises:
             ServerUnavailableError: of the last one, where none does.
         """
-        for transport in list(self._transports[:-1]):
+        for transport in list(self._transports)[:-1]:
             try:
                 return (yield lambda: question(transport))  # noqa: B023
             except ServerUnavailableError:
-                self._transports.append(self._transports.pop(0))
+                self._transports.rotate(-1)
         last = self._transports[0]
         return (yield lambda: question(last))
 
@@ -183,8 +185,8 @@ class Served:
         if resume is None:
             return opened(self._transports[0].connection())
         self._opened += 1  # streams begin at the servers in turn
-        first = self._opened % len(self._transports)
-        servers = [*self._transports[first:], *self._transports[:first]]
+        servers = deque(self._transports)
+        servers.rotate(-self._opened)
         return Resuming(servers, lambda server: opened(server.connection(resume.answer_s)), past, resume)
 
     def _carried(
