@@ -5,18 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench_pairs import alternating, spread_of
-from bench_sessions import has_streams
-from bench_steps import Sound, our_step
-from prepare import MEASURED, REPOSITORY
+from bench_pairs import spread_of
+from bench_sessions import has_streams, model_bytes
+from bench_steps import Sound, step_ms
+from prepare import MEASURED
 from report import Row
 from tritone_build.codecs import outline_of
 from tritone_build.role import BATCH
 from tritone_build.roles import engine_role
 
 __all__ = ["frame_gflop", "limit_rows"]
-
-_WARM, _ROUNDS = 5, 25
 
 
 def limit_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row]) -> list[Row]:
@@ -34,13 +32,8 @@ def limit_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row]) -
         name = f"{role}_stream"
         if not has_streams(codec, name):
             continue
-        folder = REPOSITORY / f"{codec}_{name}" / "1"
-        size = sum(file.stat().st_size for file in folder.iterdir()) / 1e9
-        gflop = frame_gflop(codec, name)
-        step = our_step(codec, role, 1, threads, sound)
-        for _ in range(_WARM):
-            step()
-        taken = spread_of(alternating([step], _ROUNDS)[0])
+        size, gflop = model_bytes(codec, name) / 1e9, frame_gflop(codec, name)
+        taken = spread_of(step_ms(codec, role, threads, sound))
         limits = {"arithmetic": 1000 * gflop / gflops, "reading its weights": 1000 * size / gbytes}
         binding = max(limits, key=lambda each: limits[each])
         shares = [limits[binding] / each for each in (taken.median, taken.high, taken.low)]

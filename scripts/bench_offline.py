@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bench_pairs import alternating, ratio_row, spread_of
 from bench_sessions import BareSession
 from bench_steps import Sound
-from memory import PeakMemory
+from memory import MemoryWatch
 from peers import Reference, references_of
 from prepare import default_checkpoint
 from report import Row
@@ -117,7 +117,7 @@ def _told(ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 def _memory_row(codec: Codec, server: TritonServer, speech: NDArray[np.float32]) -> Row:
     audio = np.resize(speech, _MEMORY_S * codec.info.sample_rate_hz)
-    with PeakMemory(server.pid) as memory:
+    with MemoryWatch(server.pid) as memory:
         codec.decode(codec.encode(audio, codec.info.sample_rate_hz))
     value = memory.peak_mb
     how = f"server and its children, encoding and decoding {_MEMORY_S} s"

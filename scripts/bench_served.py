@@ -10,7 +10,7 @@ from bench_pairs import REPEATS, spread_of
 from bench_sessions import has_streams
 from bench_steps import Sound
 from report import Row
-from stream_metrics import mean_batch, step_seconds, steps_by_batch
+from stream_metrics import mean_batch, parse_seconds, parse_steps, published
 from tritone_client import Codec
 from tritone_client.aio import AsyncCodec, AsyncStream
 from tritonserver import TritonServer
@@ -31,20 +31,21 @@ def served_step_rows(codec: Codec, server: TritonServer, sound: Sound, quick: bo
 
 def _row(codec: str, server: TritonServer, sound: Sound, streams: int, quick: bool) -> Row:
     rounds = (_QUICK_ROUNDS if quick else _ROUNDS) // REPEATS
-    metrics, model = f"http://{server.host}:{server.ports.metrics}/metrics", f"{codec}_decode_stream"
+    model = f"{codec}_decode_stream"
     shares, through_ms, batches = [], [], []
     with asyncio.Runner() as runner:
         crowd = _Crowd(codec, server.url, sound, streams)
         runner.run(crowd.open())
         runner.run(crowd.push(_WARM))
+        after = published(server.metrics_url)
         for _ in range(REPEATS):
-            before, inside = steps_by_batch(metrics, model), step_seconds(metrics, model)
-            begun = time.perf_counter()
+            before, begun = after, time.perf_counter()
             runner.run(crowd.push(rounds))
             taken = time.perf_counter() - begun
-            shares.append(1 - (step_seconds(metrics, model) - inside) / taken)
+            after = published(server.metrics_url)
+            shares.append(1 - (parse_seconds(after, model) - parse_seconds(before, model)) / taken)
             through_ms.append(1000 * taken / rounds)
-            batches.append(mean_batch(before, steps_by_batch(metrics, model)) or 0.0)
+            batches.append(mean_batch(parse_steps(before, model), parse_steps(after, model)) or 0.0)
         runner.run(crowd.close())
     share, limit = spread_of(shares), _MOST.get((codec, streams))
     target, ok = ("none", True) if limit is None else (f"<= {limit:g}", share.high <= limit)

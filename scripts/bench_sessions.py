@@ -12,7 +12,7 @@ from prepare import REPOSITORY
 from runner import Runner
 from streams import Limits, Step, Streams
 
-__all__ = ["BareSession", "BareStreams", "has_streams"]
+__all__ = ["BareSession", "BareStreams", "has_streams", "model_bytes"]
 
 Array = NDArray[np.generic]
 _FOR_GOOD_S = 1e6
@@ -94,6 +94,11 @@ class BareStreams:
                 raise answer
         self._started = True
         return [answer for answer in answers if not isinstance(answer, Exception)]
+
+
+def model_bytes(codec: str, role: str) -> int:
+    """Of a built model, its weights above all."""
+    return sum(file.stat().st_size for file in _model(codec, role).parent.iterdir())
 
 
 def has_streams(codec: str, role: str) -> bool:

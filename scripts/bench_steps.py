@@ -17,9 +17,10 @@ from report import Row
 from tritone_build.checkpoints import open_checkpoint
 from tritone_client import CodecInfo
 
-__all__ = ["Sound", "our_step", "step_rows"]
+__all__ = ["Sound", "our_step", "step_ms", "step_rows"]
 
 _WARM, _ROUNDS, _QUICK_ROUNDS = 130, 40, 15
+_ALONE_WARM, _ALONE_ROUNDS = 5, 25
 _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
     ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5, "openmoss": 1.0},
     ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2, "openmoss": 1.0},
@@ -102,6 +103,14 @@ def our_step(codec: str, role: str, batch: int, threads: int, sound: Sound) -> C
     """One step of so many streams, each time with the frames that follow."""
     streams, frames = BareStreams(codec, f"{role}_stream", threads), sound.frames(role, batch)
     return lambda: streams.step(next(frames))
+
+
+def step_ms(codec: str, role: str, threads: int, sound: Sound) -> list[float]:
+    """Milliseconds of some steps of one stream, after some that warm up."""
+    step = our_step(codec, role, 1, threads, sound)
+    for _ in range(_ALONE_WARM):
+        step()
+    return alternating([step], _ALONE_ROUNDS)[0]
 
 
 def _theirs(peer: StepPeer, role: str, batch: int, sound: Sound) -> Callable[[], object]:

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from bench_pairs import alternating, ratio_row
-from bench_sessions import BareStreams, has_streams
-from bench_steps import Sound
-from prepare import REPOSITORY, build_models, default_checkpoint
+from bench_sessions import BareStreams, has_streams, model_bytes
+from bench_steps import Sound, step_ms
+from prepare import build_models, default_checkpoint
 from report import Row
 from tritone_build.fidelity import snr_db
 
 __all__ = ["INT8", "int8_rows", "reading_rows"]
 
 INT8 = Path("artifacts/int8_repository")
-_WARM, _ROUNDS, _COMPARED = 5, 25, 150
+_ROUNDS, _COMPARED = 25, 150
 _COPYING, _LARGE = 1.3, 1 << 30
 """Most that a step of so many bytes of weights may take, in times that copying them takes."""
 _INT8_STEP, _INT8_DB = 0.5, 30.0
@@ -33,13 +33,8 @@ def reading_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row])
     """
     if not has_streams(codec, "decode_stream"):
         return []
-    folder = REPOSITORY / f"{codec}_decode_stream" / "1"
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    streams, frames = BareStreams(codec, "decode_stream", threads), sound.frames("decode", 1)
-    for _ in range(_WARM):
-        streams.step(next(frames))
-    (taken,) = alternating([lambda: streams.step(next(frames))], _ROUNDS)
-    step, rows = statistics.median(taken), []
+    size = model_bytes(codec, "decode_stream")
+    step, rows = statistics.median(step_ms(codec, "decode", threads, sound)), []
     for check, speed, limit in (("read", "reading", 0.0), ("copy", "copying", _COPYING)):
         gbytes = next(row.value for row in machine if row.check == check)
         least = size / gbytes / 1e6

@@ -1,16 +1,15 @@
 """Clients killed in the middle of their streams: the server must get their places and memory back."""
 
-import re
 import subprocess
 import sys
 import time
-import urllib.request
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memory import resting_mb
 from report import Row
+from stream_metrics import live_streams, page
 from tritone_client import Codec
 from tritonserver import TritonServer
 
@@ -68,15 +67,6 @@ def _crowd_killed(codec: str, url: str) -> None:
 def _forgotten_s(server: TritonServer, idle_s: float) -> float:
     """Until no stream is live; the limit and more where some stay."""
     begun = time.monotonic()
-    while _live(server) and time.monotonic() - begun < 3 * idle_s:
+    while live_streams(page(server.metrics_url)) and time.monotonic() - begun < 3 * idle_s:
         time.sleep(0.1)
     return time.monotonic() - begun
-
-
-def _live(server: TritonServer) -> float:
-    address = f"http://{server.host}:{server.ports.metrics}/metrics"
-    with urllib.request.urlopen(address, timeout=5) as answer:
-        text = answer.read().decode()
-    return sum(
-        float(value) for value in re.findall(r"^tritone_streams_live\{[^}]*\} (\S+)$", text, re.MULTILINE)
-    )

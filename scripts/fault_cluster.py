@@ -2,8 +2,8 @@
 
 import os
 import signal
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,13 +32,8 @@ class Cluster:
         """Server and models, without a word."""
         os.killpg(self.servers[number].pid, signal.SIGKILL)
 
-    def start(self, number: int) -> None:
-        """Again, at the same ports; until its models are ready."""
-        self.servers[number].stop()
-        self.servers[number].start()
-
     def restart(self, number: int) -> None:
-        """Ask it to stop, as for an upgrade, and start it again."""
+        """Ask it to stop, if it lives, and start it at the same ports; until its models are ready."""
         self.servers[number].stop()
         self.servers[number].start()
 
@@ -50,9 +45,6 @@ def cluster(repository: Path, codecs: Sequence[str], count: int) -> Iterator[Clu
     with ExitStack() as stack:
         for server in servers:
             stack.callback(server.stop)
-        starting = [threading.Thread(target=server.start) for server in servers]
-        for thread in starting:
-            thread.start()
-        for thread in starting:
-            thread.join()
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(TritonServer.start, servers))
         yield Cluster(servers, [stack.enter_context(FlakyProxy(server.url)) for server in servers])

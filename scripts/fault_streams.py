@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -11,8 +10,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from listeners import listened
 from tritone_build.fidelity import snr_db
-from tritone_client import Codec, Resume, Resumption, TritoneError
+from tritone_client import Codec, Resume, Resumption
 from tritone_client.aio import AsyncCodec
 
 __all__ = ["Checked", "Crowd", "Spoken", "spoken_by"]
@@ -38,7 +38,6 @@ class Checked:
     delivered: int = 0
     wrong: int = 0
     errors: list[str] = field(default_factory=list)
-    late_ms: list[float] = field(default_factory=list)
 
     def add(self, whole: NDArray[np.float32], audio: NDArray[np.float32], error: str | None) -> None:
         """One stream that has ended."""
@@ -98,18 +97,6 @@ class Crowd:
         async with AsyncCodec(name, self._urls, resume=self._resume) as codec:
             await asyncio.sleep(place / self._places)
             while not self._ends.is_set():
-                await self._one(codec, self._spoken[name])
-
-    async def _one(self, codec: AsyncCodec, spoken: Spoken) -> None:
-        heard: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
-        period_s, begun, error = 1 / codec.info.frame_rate_hz, time.perf_counter(), None
-        try:
-            async with codec.decode_stream() as stream:
-                for number, frame in enumerate(spoken.tokens.T):
-                    await asyncio.sleep(max(0.0, begun + number * period_s - time.perf_counter()))
-                    sent = time.perf_counter()
-                    heard.append(await stream.push(frame))
-                    self.checked.late_ms.append(1000 * (time.perf_counter() - sent))
-        except TritoneError as failure:
-            error = f"{type(failure).__name__}: {failure}"
-        self.checked.add(spoken.whole, np.concatenate(heard), error)
+                spoken = self._spoken[name]
+                heard = await listened(codec, spoken.tokens, keep=True)
+                self.checked.add(spoken.whole, heard.sound, heard.failure)

@@ -96,7 +96,7 @@ def _fault_rows(kind: str, count: int, servers: Cluster, spoken: Mapping[str, Sp
     inject, resume = FAULTS[kind]
     for number in range(_SERVERS):
         if not servers.running(number):
-            servers.start(number)
+            servers.restart(number)
     with Crowd(spoken, servers.urls, _PLACES, resume) as crowd:
         time.sleep(_SETTLE_S)
         for number in range(count):
@@ -133,7 +133,7 @@ def _kill(servers: Cluster, number: int) -> None:
     which = int(np.random.default_rng(_SEED + number).integers(_SERVERS))
     servers.kill(which)
     time.sleep(_SETTLE_S)
-    servers.start(which)
+    servers.restart(which)
 
 
 def _rolling(servers: Cluster, number: int) -> None:
@@ -160,7 +160,7 @@ def _gone(servers: Cluster, number: int) -> None:
         servers.kill(which)
     time.sleep(_GONE_S)
     for which in range(_SERVERS):
-        servers.start(which)
+        servers.restart(which)
 
 
 def _for_good(servers: Cluster, number: int) -> None:

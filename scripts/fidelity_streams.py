@@ -65,8 +65,7 @@ def isolation_rows(case: Case) -> list[Row]:
 
 def _isolation_row(direction: Direction) -> Row:
     case = direction.case
-    model, ports = f"{case.name}_{direction.role}_stream", case.server.ports
-    metrics = f"http://{case.server.host}:{ports.metrics}/metrics"
+    model, metrics = f"{case.name}_{direction.role}_stream", case.server.metrics_url
     frames = case.frames(case.durations.isolation)
     before = steps_by_batch(metrics, model)
     together = _together(direction, frames)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tritone_client import ServerFullError, TritoneError
 from tritone_client.aio import AsyncCodec
 
-__all__ = ["Heard", "Utterance", "heard_by", "percentile"]
+__all__ = ["Heard", "Utterance", "heard_by", "listened", "percentile"]
 
 Tokens = NDArray[np.int64]
 _LATE_ALLOWED = 0.01
@@ -56,8 +56,17 @@ class Heard:
     @property
     def in_time(self) -> bool:
         """Whether it was served, and at most one frame in a hundred came too late."""
-        frames = len(self.latencies_ms)
-        return self.error is None and self.refused_ms is None and self.misses <= _LATE_ALLOWED * frames
+        return self.failure is None and self.misses <= _LATE_ALLOWED * len(self.latencies_ms)
+
+    @property
+    def failure(self) -> str | None:
+        """Why it was not served to its end, if it was not."""
+        return self.error or (None if self.refused_ms is None else "refused")
+
+    @property
+    def sound(self) -> NDArray[np.float32]:
+        """All that was kept."""
+        return np.concatenate([np.zeros(0, np.float32), *self.audio])
 
     @property
     def first_ms(self) -> float:
@@ -84,14 +93,19 @@ def percentile(heard: Sequence[Heard], percent: float) -> float:
 
 async def _one(client: AsyncCodec, utterance: Utterance, begun: float, keep: bool) -> Heard:
     await asyncio.sleep(max(0.0, begun + utterance.begins_s - time.perf_counter()))
+    return await listened(client, utterance.tokens, keep)
+
+
+async def listened(client: AsyncCodec, tokens: Tokens, keep: bool = False) -> Heard:
+    """Speak tokens [K, T] at real-time pace, as one stream; no error of a server is raised."""
     heard, opened = Heard(), time.perf_counter()
     try:
         async with client.decode_stream() as stream:
-            await _spoken(stream, utterance.tokens, 1 / client.info.frame_rate_hz, heard, keep)
+            await _spoken(stream, tokens, 1 / client.info.frame_rate_hz, heard, keep)
     except ServerFullError:
         heard.refused_ms = 1000 * (time.perf_counter() - opened)
     except TritoneError as error:
-        heard.error = str(error)
+        heard.error = f"{type(error).__name__}: {error}"
     return heard
 
 

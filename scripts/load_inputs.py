@@ -11,7 +11,7 @@ from tritone_client import Codec
 from tritone_client.audio import read_audio, resampled
 from tritonserver import TritonServer
 
-__all__ = ["frames_of", "tokens_of", "write_inputs", "write_requests"]
+__all__ = ["frames_of", "repeated", "tokens_of", "write_inputs", "write_requests"]
 
 _SPEECH = Path("samples/speech.wav")
 _SEQUENCES = 6
@@ -20,6 +20,11 @@ _SEQUENCES = 6
 def tokens_of(codec: Codec) -> NDArray[np.int64]:
     """The speech sample as tokens [K, T]."""
     return codec.encode(*read_audio(_SPEECH))
+
+
+def repeated(tokens: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
+    """Tokens [K, T] over and over, or cut, to so many frames."""
+    return np.resize(tokens.T, (frames, len(tokens))).T
 
 
 def frames_of(codec: str, direction: str, server: TritonServer) -> tuple[str, NDArray[np.generic]]:

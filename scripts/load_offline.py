@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from closed_loop import ClosedLoop
-from load_inputs import tokens_of, write_requests
-from perf_analyzer import measure
+from load_inputs import repeated, tokens_of, write_requests
+from perf_analyzer import ClosedLoop, measure
 from report import Row
 from tritone_client import Codec
 from tritonserver import serving
@@ -38,7 +37,7 @@ def _rows(repository: Path, codec: str, seconds: float, at_once: tuple[int, ...]
         Codec(codec, server.url) as client,
     ):
         inputs, tokens = Path(scratch, "inputs.json"), tokens_of(client)
-        write_requests(inputs, np.resize(tokens.T, (_LONGEST, len(tokens))).T, lengths)
+        write_requests(inputs, repeated(tokens, _LONGEST), lengths)
         spoken_s = float(np.mean(lengths)) / client.info.frame_rate_hz
         for count in at_once:
             result = measure(ClosedLoop(server.url, f"{codec}_decode", inputs, count, seconds))

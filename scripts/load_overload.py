@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from listeners import Heard, Utterance, heard_by, percentile
-from load_inputs import tokens_of
+from load_inputs import repeated, tokens_of
 from report import Row
 from tritone_client import Codec
 from tritonserver import serving
@@ -21,7 +21,7 @@ def overload_rows(repository: Path, codec: str, most: int, seconds: float) -> li
     """A server told to take ``most`` streams; when so many live, as many again ask for one."""
     with serving(repository, [codec], max_streams=most) as server, Codec(codec, server.url) as client:
         period_s, tokens = 1 / client.info.frame_rate_hz, tokens_of(client)
-        spoken = np.resize(tokens.T, (round(seconds / period_s), len(tokens))).T
+        spoken = repeated(tokens, round(seconds / period_s))
         # Calls of different people: their frames are due at different times.
         first = [Utterance(spoken, n * period_s / most) for n in range(most)]
         later = [Utterance(spoken, _LATER_S + n * _SPREAD_S / most) for n in range(most)]
@@ -32,7 +32,7 @@ def overload_rows(repository: Path, codec: str, most: int, seconds: float) -> li
 def _rows(codec: str, live: Sequence[Heard], more: Sequence[Heard]) -> list[Row]:
     frames = sum(len(each.latencies_ms) for each in live)
     misses = sum(each.misses for each in live) / max(1, frames)
-    lost = [each.error or "refused" for each in live if each.error or each.refused_ms is not None]
+    lost = [each.failure for each in live if each.failure]
     refusals = [each.refused_ms for each in more if each.refused_ms is not None]
     slowest = max(refusals, default=float("inf"))
     how = f"{len(live)} live, {len(more)} more ask"

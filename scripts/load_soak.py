@@ -1,7 +1,5 @@
 """A server under steady load for minutes: its memory, deadlines, and every stream against the whole."""
 
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listeners import Heard, Utterance, heard_by, percentile
-from memory import memory_mb
+from memory import MemoryWatch
 from report import Row
 from tritone_build.fidelity import snr_db
 from tritone_client import Codec
@@ -37,28 +35,6 @@ class Soak:
     memory: Sequence[tuple[float, float]]
 
 
-class _Watch:
-    """Memory every few seconds, in a thread."""
-
-    def __init__(self, pid: int):
-        self.seen: list[tuple[float, float]] = []
-        self._pid, self._done = pid, threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        begun = time.monotonic()
-        while not self._done.wait(_SAMPLED_S):
-            self.seen.append((time.monotonic() - begun, memory_mb(self._pid)))
-
-    def __enter__(self) -> "_Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-
 def soak_of(
     codec: Codec, server: TritonServer, tokens: NDArray[np.int64], streams: int, seconds: float
 ) -> Soak:
@@ -67,12 +43,11 @@ def soak_of(
     utterances = _schedule(tokens, streams, seconds, period_s)
     spoken = {each.tokens.shape[1]: each.tokens for each in utterances}
     wholes = {length: codec.decode(each) for length, each in spoken.items()}
-    with _Watch(server.pid) as watch:
+    with MemoryWatch(server.pid, _SAMPLED_S) as watch:
         heard = heard_by(codec.name, server.url, utterances, keep=True)
     snrs = []
     for each, one in zip(utterances, heard, strict=True):
-        audio = np.concatenate(one.audio) if one.audio else np.zeros(0, np.float32)
-        whole = wholes[each.tokens.shape[1]]
+        audio, whole = one.sound, wholes[each.tokens.shape[1]]
         snrs.append(snr_db(whole, audio) if len(audio) == len(whole) else float("-inf"))
     return Soak(streams, seconds, heard, snrs, watch.seen)
 
@@ -95,7 +70,7 @@ def soak_rows(codec: str, soak: Soak) -> list[Row]:
     frames = sum(len(each.latencies_ms) for each in soak.heard)
     misses = sum(each.misses for each in soak.heard) / max(1, frames)
     dry = sum(each.underruns for each in soak.heard)
-    failed = [each.error or "refused" for each in soak.heard if each.error or each.refused_ms]
+    failed = [each.failure for each in soak.heard if each.failure]
     how = f"{soak.streams} live streams for {soak.seconds:.0f} s, {len(soak.heard)} in all"
     p99 = f"p99 {percentile(soak.heard, 99):.1f} ms, {dry} underruns, {frames} frames"
     failures = f"; first: {failed[0]}" if failed else ""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listeners import Utterance, heard_by
+from load_inputs import repeated
 from report import Row
 from tritone_client import Codec
 from tritonserver import TritonServer, serving
@@ -39,7 +40,7 @@ def first_audio_rows(
 def _first_audio_row(codec: Codec, server: TritonServer, tokens: NDArray[np.int64], live: int) -> Row:
     rate_hz = codec.info.frame_rate_hz
     frames = round((_SETTLED_S + _OPENINGS * _APART_S) * rate_hz)
-    spoken = np.resize(tokens.T, (frames, len(tokens))).T
+    spoken = repeated(tokens, frames)
     background = [Utterance(spoken, n / rate_hz / live) for n in range(live)]
     openings = [Utterance(tokens[:, :_FRAMES], _SETTLED_S + n * _APART_S) for n in range(_OPENINGS)]
     heard = heard_by(codec.name, server.url, [*openings, *background])[:_OPENINGS]

@@ -13,7 +13,7 @@ from rich.console import Console
 from tritonclient.grpc import model_config_pb2 as pb
 
 from listeners import Heard, Utterance, heard_by
-from load_inputs import frames_of, write_inputs
+from load_inputs import frames_of, repeated, write_inputs
 from perf_analyzer import Load, find_perf_analyzer, measure, missing_share
 from report import Row
 from stream_metrics import mean_batch, steps_by_batch
@@ -90,8 +90,7 @@ def served_sweep(asked: Asked, console: Console) -> Sweep:
 def _point(load: Load, tokens: NDArray[np.generic] | None, server: TritonServer, console: Console) -> Point:
     """One of the streams, if there are two and it decodes, is a listener of ours."""
     doing = f"{load.model}, live streams: {load.streams}, {load.asked_hz:g} frames/s"
-    metrics = f"http://{server.host}:{server.ports.metrics}/metrics"
-    before = steps_by_batch(metrics, load.model)
+    before = steps_by_batch(server.metrics_url, load.model)
     with console.status(doing) as status, ThreadPoolExecutor(1) as beside:
         listener = None
         if tokens is not None and load.streams > 1:
@@ -99,7 +98,7 @@ def _point(load: Load, tokens: NDArray[np.generic] | None, server: TritonServer,
             load = replace(load, streams=load.streams - 1)
         result = measure(load, lambda gone: status.update(f"{doing}, {gone:.0f} of {load.duration_s:.0f} s"))
         heard = None if listener is None else listener.result()
-    point = Point(result, mean_batch(before, steps_by_batch(metrics, load.model)), heard)
+    point = Point(result, mean_batch(before, steps_by_batch(server.metrics_url, load.model)), heard)
     console.print(
         f"{doing}: {'real time' if point.real_time else 'too many'}, {_told(point)}", soft_wrap=True
     )
@@ -107,9 +106,8 @@ def _point(load: Load, tokens: NDArray[np.generic] | None, server: TritonServer,
 
 
 def _listen(load: Load, tokens: NDArray[np.generic]) -> Heard:
-    frames = np.resize(tokens.T, (round(load.duration_s * load.rate_hz), len(tokens))).T
-    codec = load.model.removesuffix("_decode_stream")
-    return heard_by(codec, load.url, [Utterance(frames.astype(np.int64))])[0]
+    spoken = repeated(tokens.astype(np.int64), round(load.duration_s * load.rate_hz))
+    return heard_by(load.model.removesuffix("_decode_stream"), load.url, [Utterance(spoken)])[0]
 
 
 def _told(point: Point) -> str:

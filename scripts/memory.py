@@ -6,7 +6,7 @@ from types import TracebackType
 
 import psutil
 
-__all__ = ["PeakMemory", "memory_mb", "resting_mb"]
+__all__ = ["MemoryWatch", "memory_mb", "resting_mb"]
 
 _INTERVAL_S = 0.02
 _REST_S = 1.0
@@ -33,19 +33,31 @@ def resting_mb(pid: int) -> float:
     return least
 
 
-class PeakMemory:
-    """Context manager; ``peak_mb`` is the largest memory of the tree seen inside."""
+class MemoryWatch:
+    """Context manager; ``seen`` is the memory of the tree inside it, as (seconds, MB).
 
-    def __init__(self, pid: int):
-        self.peak_mb, self._pid = 0.0, pid
+    Args:
+        pid: of the root.
+        interval_s: between two looks.
+    """
+
+    def __init__(self, pid: int, interval_s: float = _INTERVAL_S):
+        self.seen: list[tuple[float, float]] = []
+        self._pid, self._interval_s = pid, interval_s
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def _watch(self) -> None:
-        while not self._done.wait(_INTERVAL_S):
-            self.peak_mb = max(self.peak_mb, memory_mb(self._pid))
+    @property
+    def peak_mb(self) -> float:
+        """The most that was seen."""
+        return max((size for _, size in self.seen), default=0.0)
 
-    def __enter__(self) -> "PeakMemory":
+    def _watch(self) -> None:
+        begun = time.monotonic()
+        while not self._done.wait(self._interval_s):
+            self.seen.append((time.monotonic() - begun, memory_mb(self._pid)))
+
+    def __enter__(self) -> "MemoryWatch":
         self._thread.start()
         return self
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from server_files import find_server
 from wheels import CACHE, Wheel
 
 __all__ = [
+    "ClosedLoop",
     "Load",
     "PerfAnalyzerError",
     "Result",
@@ -49,8 +50,41 @@ class PerfAnalyzerError(RuntimeError):
     """perf_analyzer cannot run, or ended without a result; the message says why."""
 
 
+class Asked:
+    """A load that perf_analyzer can be asked for, measured for ``seconds`` after a second that is not."""
+
+    url: str
+    model: str
+    inputs: Path
+    seconds: float
+
+    @property
+    def duration_s(self) -> float:
+        """How long it takes if the server answers."""
+        return self.seconds + _LEAD_S
+
+    def command(self, executable: Path, export: Path) -> list[str]:
+        """The command line."""
+        options = self._options() | {
+            "input-data": self.inputs,
+            # Windows of fixed length, any outcome counts as stable: the search for stability ends.
+            "measurement-mode": "time_windows",
+            "measurement-interval": round(1000 * self.duration_s / _WINDOWS / _WINDOW_STRETCH),
+            "stability-percentage": 999,
+            "max-trials": _WINDOWS,
+            "profile-export-file": export,
+        }
+        flags = [*self._flags, *(f"--{name}={value}" for name, value in options.items())]
+        return [str(executable), "-m", self.model, "-u", self.url, "-i", "grpc", *flags]
+
+    _flags: ClassVar[Sequence[str]] = ()
+
+    def _options(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Load:
+class Load(Asked):
     """Live streams: each sends a frame when it is due, and never two at a time.
 
     Args:
@@ -59,7 +93,7 @@ class Load:
         inputs: JSON of the sequences that streams are drawn from.
         streams: at the same time; one that ends is followed by another.
         rate_hz: requests per second of one stream.
-        seconds: measured, after a second that is not.
+        seconds: measured.
     """
 
     url: str
@@ -69,52 +103,46 @@ class Load:
     rate_hz: float
     seconds: float
 
+    _flags: ClassVar[Sequence[str]] = ("--streaming", "--async", "--serial-sequences")
+
     @property
     def asked_hz(self) -> float:
         """Requests per second of all streams."""
         return self.streams * self.rate_hz
 
-    @property
-    def duration_s(self) -> float:
-        """How long it takes if the server answers."""
-        return self.seconds + _LEAD_S
-
-    def command(self, executable: Path, export: Path) -> list[str]:
-        """The command line; sequence ids differ from call to call."""
+    def _options(self) -> dict[str, Any]:
+        """Sequence ids differ from call to call."""
         # perf_analyzer reads ids as 32-bit integers and, without an end, an end it never set.
         first = 1 + _IDS_PER_RUN * secrets.randbelow(_IDS // _IDS_PER_RUN - 1)
-        options = {
+        return {
             "request-rate-range": f"{self.asked_hz:.6g}",
             "num-of-sequences": self.streams,
             # One thread per stream, else a late answer shifts the other streams of its thread.
             "max-threads": self.streams,
             "sequence-id-range": f"{first}:{first + _IDS_PER_RUN}",
-            "input-data": self.inputs,
-            # Windows of fixed length, any outcome counts as stable: the search for stability ends.
-            "measurement-mode": "time_windows",
-            "measurement-interval": round(1000 * self.duration_s / _WINDOWS / _WINDOW_STRETCH),
-            "stability-percentage": 999,
-            "max-trials": _WINDOWS,
-            "profile-export-file": export,
         }
-        flags = ["--streaming", "--async", "--serial-sequences"]
-        flags += [f"--{name}={value}" for name, value in options.items()]
-        return [str(executable), "-m", self.model, "-u", self.url, "-i", "grpc", *flags]
 
 
-class Asked(Protocol):
-    """Any load that perf_analyzer can be asked for."""
+@dataclass(frozen=True)
+class ClosedLoop(Asked):
+    """So many requests at a time to a model without memory, each followed by another once answered.
 
-    @property
-    def seconds(self) -> float:
-        """Measured."""
+    Args:
+        url: host and gRPC port.
+        model: its name.
+        inputs: JSON of the requests, which are sent in turn.
+        at_once: requests that wait for their answers.
+        seconds: measured.
+    """
 
-    @property
-    def duration_s(self) -> float:
-        """How long it takes if the server answers."""
+    url: str
+    model: str
+    inputs: Path
+    at_once: int
+    seconds: float
 
-    def command(self, executable: Path, export: Path) -> list[str]:
-        """The command line."""
+    def _options(self) -> dict[str, Any]:
+        return {"concurrency-range": self.at_once}
 
 
 L = TypeVar("L", bound=Asked)

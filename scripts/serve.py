@@ -52,10 +52,10 @@ def _server(options: argparse.Namespace) -> TritonServer:
         codecs,
         options.host,
         ports,
-        options.device,
-        options.max_streams,
-        options.grace,
-        _tls(options),
+        device=options.device,
+        max_streams=options.max_streams,
+        grace_s=options.grace,
+        tls=_tls(options),
     )
 
 

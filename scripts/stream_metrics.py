@@ -1,41 +1,64 @@
-"""How many streams shared a step, from the counters that the server publishes for Prometheus."""
+"""What a server publishes for Prometheus about live streams."""
 
 import re
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-__all__ = ["mean_batch", "parse_steps", "step_seconds", "steps_by_batch"]
+__all__ = [
+    "live_streams",
+    "mean_batch",
+    "page",
+    "parse_seconds",
+    "parse_steps",
+    "published",
+    "steps_by_batch",
+]
 
 _PUBLISHED_S = 0.7
-_STEPS = re.compile(r"^tritone_stream_steps_total\{([^}]*)\} (\S+)$", re.MULTILINE)
-_SECONDS = re.compile(r"^tritone_stream_step_seconds_total\{([^}]*)\} (\S+)$", re.MULTILINE)
 _TIMEOUT_S = 5
+
+
+def page(url: str) -> str:
+    """The metrics as they stand there."""
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+        return str(answer.read().decode())
+
+
+def published(url: str) -> str:
+    """The page with all that has happened until now: the server publishes twice a second."""
+    time.sleep(_PUBLISHED_S)
+    return page(url)
 
 
 def steps_by_batch(url: str, model: str) -> dict[int, float]:
     """Steps that a model has run so far, by the streams in them; empty where nobody counts them."""
-    time.sleep(_PUBLISHED_S)  # the server publishes twice a second
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
-        return parse_steps(answer.read().decode(), model)
+    return parse_steps(published(url), model)
 
 
 def parse_steps(text: str, model: str) -> dict[int, float]:
     """As :func:`steps_by_batch`, from the text of the metrics page."""
-    steps: dict[int, float] = {}
-    for labels, value in _STEPS.findall(text):
-        named = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-        if named.get("model") == model and "batch" in named:
-            steps[int(named["batch"])] = float(value)
-    return steps
+    return {
+        int(labels["batch"]): value
+        for labels, value in _series(text, "tritone_stream_steps_total")
+        if labels.get("model") == model and "batch" in labels
+    }
 
 
-def step_seconds(url: str, model: str) -> float:
+def parse_seconds(text: str, model: str) -> float:
     """Time that a model has spent in steps so far."""
-    time.sleep(_PUBLISHED_S)
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
-        found = _SECONDS.findall(answer.read().decode())
-    return sum(float(value) for labels, value in found if f'model="{model}"' in labels)
+    series = _series(text, "tritone_stream_step_seconds_total")
+    return sum(value for labels, value in series if labels.get("model") == model)
+
+
+def live_streams(text: str) -> float:
+    """Of all models."""
+    return sum(value for _, value in _series(text, "tritone_streams_live"))
+
+
+def _series(text: str, name: str) -> Iterator[tuple[dict[str, str], float]]:
+    for labels, value in re.findall(rf"^{name}\{{([^}}]*)\}} (\S+)$", text, re.MULTILINE):
+        yield dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)
 
 
 def mean_batch(before: Mapping[int, float], after: Mapping[int, float]) -> float | None:

@@ -107,6 +107,11 @@ class TritonServer:
         return f"{host}:{self.ports.grpc}"
 
     @property
+    def metrics_url(self) -> str:
+        """Address of its page for Prometheus."""
+        return f"http://{self.host}:{self.ports.metrics}/metrics"
+
+    @property
     def pid(self) -> int:
         """Of the running server."""
         assert self._process is not None, "started"

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 import load_overload
 import load_start
-from closed_loop import ClosedLoop
 from listeners import Heard, Utterance, heard_by, percentile
 from load_inputs import write_inputs, write_requests
 from load_offline import offline_rows
@@ -19,7 +18,7 @@ from load_overload import overload_rows
 from load_picture import draw, draw_memory
 from load_soak import Soak, soak_of, soak_rows
 from load_start import first_audio_rows
-from perf_analyzer import Load, PerfAnalyzerError, Result, measure, read_answers
+from perf_analyzer import ClosedLoop, Load, PerfAnalyzerError, Result, measure, read_answers
 from stream_metrics import mean_batch, parse_steps, steps_by_batch
 from sweep import Point, Sweep
 from tritone_client import Codec, ServerUnavailableError
@@ -156,7 +155,7 @@ def test_real_streams_are_paced_and_answered(server: TritonServer, tmp_path: Pat
         samples = np.sin(np.arange(40 * codec.info.samples_per_frame) / 9).astype(np.float32)
         tokens = codec.encode(samples, codec.info.sample_rate_hz)
     write_inputs(inputs, "tokens", tokens.T[:, :, None])
-    metrics = f"http://{server.host}:{server.ports.metrics}/metrics"
+    metrics = server.metrics_url
     before = steps_by_batch(metrics, model)
     result = measure(Load(server.url, model, inputs, streams, RATE_HZ, seconds=3))
     assert not result.errors

@@ -62,7 +62,7 @@ class RawStreams:
 
 def counted(server: TritonServer, figure: str, model: str) -> float:
     """What Prometheus reads: ``tritone_<figure>`` of a model, over all its labels."""
-    url = f"http://{server.host}:{server.ports.metrics}/metrics"
+    url = server.metrics_url
     with urllib.request.urlopen(url, timeout=5) as answer:
         figures = _FIGURE.findall(answer.read().decode())
     return sum(float(value) for name, of, value in figures if (name, of) == (figure, model))

@@ -136,7 +136,7 @@ def test_a_stream_that_begins_badly_does_not_begin(raw: RawStreams, tokens: NDAr
 def test_a_bad_row_leaves_its_neighbours_in_the_batch_as_they_were(name: str, server: TritonServer) -> None:
     """Single frames queue up behind a long request, so that they run as one batch."""
     raw = RawStreams(server, f"{name}_decode_stream")
-    metrics = f"http://{server.host}:{server.ports.metrics}/metrics"
+    metrics = server.metrics_url
     before = steps_by_batch(metrics, raw.model)
     with Codec(name, server.url) as codec, ThreadPoolExecutor(6) as pool:
         many = [tokens_of(codec.info, 30, seed) for seed in range(5)]

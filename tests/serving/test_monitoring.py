@@ -44,7 +44,7 @@ def test_every_alert_is_explained_to_the_operator() -> None:
 
 
 def test_the_dashboard_asks_for_what_there_is(server: TritonServer) -> None:
-    with urllib.request.urlopen(f"http://{server.host}:{server.ports.metrics}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(server.metrics_url, timeout=5) as answer:
         published = set(re.findall(r"^(\w+)\{", answer.read().decode(), re.MULTILINE))
     recorded = set(re.findall(r"record: (\S+)", ALERTS.read_text()))
     panels = json.loads((ROOT / "deploy" / "grafana.json").read_text())["panels"]

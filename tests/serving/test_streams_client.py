@@ -48,7 +48,7 @@ def test_encoding_however_it_is_cut_equals_the_whole(codec: Codec, chunk: int) -
 @pytest.mark.parametrize("model", [f"{name}_decode_stream" for name in CAUSAL] + ["small_mimi_encode_stream"])
 def test_where_the_server_keeps_streams_they_go_there(model: str, server: TritonServer) -> None:
     """Or the comparisons above would compare the stateless model with itself."""
-    metrics = f"http://{server.host}:{server.ports.metrics}/metrics"
+    metrics = server.metrics_url
     before = steps_by_batch(metrics, model)
     with Codec(model.removesuffix("_stream").rpartition("_")[0], server.url) as codec:
         if model.endswith("_decode_stream"):
