@@ -21,6 +21,7 @@ from tritone_build.codecs import VARIANTS, load_codec
 from tritone_build.codecs.base import Codec
 from tritone_build.fixtures import write_fixture
 from tritonserver import TritonServer, serving
+from wheels import CACHE
 
 torch.set_num_threads(2)
 
@@ -111,8 +112,8 @@ def engines_in_background(request: pytest.FixtureRequest) -> "Future[None]":
 
 
 @pytest.fixture(scope="session")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
-    folder = tmp_path_factory.mktemp("checkpoints")
+def checkpoints() -> dict[str, Checkpoint]:
+    folder = CACHE / "small_checkpoints"
     return {
         name: open_checkpoint(str(write_fixture(config, folder / name))) for name, config in SMALL.items()
     }
@@ -134,8 +135,9 @@ def references(checkpoints: dict[str, Checkpoint]) -> dict[str, Reference]:
 
 
 @pytest.fixture(scope="session")
-def repository(checkpoints: dict[str, Checkpoint], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model_repository")
+def repository(checkpoints: dict[str, Checkpoint]) -> Path:
+    """Kept from run to run, since building takes minutes; what has changed is built again."""
+    folder = CACHE / "small_models"
     build_models([(name, checkpoint.source) for name, checkpoint in checkpoints.items()], folder)
     return folder
 
