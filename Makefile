@@ -11,13 +11,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 PAGE := .venv/.page
 ENGINES := .venv/.engines
+AUDIT := .cache/audit
 MANIFESTS := $(filter-out %/kustomization.yaml %/prometheus-adapter.yaml,$(wildcard deploy/kubernetes/*.yaml))
 SOURCES := build/tritone_build client/tritone_client scripts backends/onnxruntime tests
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models engines serve page fidelity bench load faults numbers train clean
+.PHONY: help demo test lint format models engines serve page fidelity bench load faults numbers audit train clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -44,6 +45,10 @@ $(ENGINES): $(READY) requirements-engines.txt
 	@echo "setting up TensorRT-RTX (once) ..."
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-engines.txt
 	@touch $@
+
+$(AUDIT)/bin/pip-audit:
+	@$(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet pip-audit==2.10.1
 
 demo: $(READY) ## serve a codec, encode speech, decode the tokens, compare with the reference
 	@$(BIN)/python scripts/demo.py --codec $(CODEC) --audio $(AUDIO) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
@@ -87,6 +92,10 @@ faults: $(READY) ## kill, restart and cut off servers under live streams; report
 
 numbers: $(READY) ## write docs/benchmarks.md from what bench and load measured
 	@$(BIN)/python scripts/benchmarks_page.py
+
+audit: $(READY) $(AUDIT)/bin/pip-audit ## compare what is installed with the public list of known holes
+	@$(AUDIT)/bin/pip-audit --strict --skip-editable --progress-spinner off \
+	  --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 train: $(READY) ## train nanocodec_mini again, within hours; artifacts/mini
 	@$(BIN)/python scripts/train_mini.py
