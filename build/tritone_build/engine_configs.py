@@ -16,6 +16,7 @@ from tritone_build.model_configs import (
     model_config,
     model_name,
     parameters,
+    stream_parameters,
 )
 from tritone_build.profiles import MAX_STEP_FRAMES, Profile, Shapes, profiles_of, shapes_of
 from tritone_build.role import Role, choice_of_codebooks
@@ -65,7 +66,7 @@ def _config(codec: Codec, role: Role) -> pb.ModelConfig:
     if role.packing is None:
         _add_batching(config)
     else:
-        _add_sequences(config, role)
+        _add_sequences(config, codec, role)
     _add_graphs(config, [shapes_of(role, codec.geometry, profile) for profile in profiles], profiles)
     return config
 
@@ -79,11 +80,10 @@ def _add_batching(config: pb.ModelConfig) -> None:
     policy.max_queue_size = _QUEUE_LIMIT
 
 
-def _add_sequences(config: pb.ModelConfig, role: Role) -> None:
+def _add_sequences(config: pb.ModelConfig, codec: Codec, role: Role) -> None:
     """Implicit state: zeros for a new stream, updated in place on the GPU."""
     assert role.packing is not None
-    state_bytes = role.packing.state_bytes
-    streams = min(MAX_STREAMS, _MOST_STATE_BYTES // state_bytes)
+    streams = min(MAX_STREAMS, _MOST_STATE_BYTES // role.packing.state_bytes)
     batching = config.sequence_batching
     batching.max_sequence_idle_microseconds = IDLE_LIMIT_US
     batching.oldest.max_candidate_sequences = streams
@@ -99,15 +99,9 @@ def _add_sequences(config: pb.ModelConfig, role: Role) -> None:
                 pb.ModelSequenceBatching.InitialState(name="zero", data_type=dtype, dims=dims, zero_data=True)
             ],
         )
-    limits = {
-        "max_streams": str(streams),
-        "idle_limit_ms": str(IDLE_LIMIT_US // 1000),
-        "state_bytes": str(state_bytes),
-        # An engine takes no empty request: a stream ends with a frame that nobody hears.
-        "end_frames": "1",
-        "max_step_frames": str(MAX_STEP_FRAMES),
-    }
-    add_parameters(config, limits)
+    # An engine takes no empty request: a stream ends with a frame that nobody hears.
+    limits = {"end_frames": "1", "max_step_frames": str(MAX_STEP_FRAMES)}
+    add_parameters(config, stream_parameters(codec, role, streams) | limits)
 
 
 def _add_graphs(config: pb.ModelConfig, shapes: Sequence[Shapes], profiles: Sequence[Profile]) -> None:

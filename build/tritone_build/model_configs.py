@@ -16,6 +16,7 @@ __all__ = [
     "model_config",
     "model_name",
     "parameters",
+    "stream_parameters",
 ]
 
 MAX_BATCH_SIZE = 64
@@ -55,6 +56,20 @@ def parameters(codec: Codec, role: str) -> dict[str, str]:
     } | ({"checkpoint_sha256": codec.checkpoint_sha256} if codec.checkpoint_sha256 else {})
 
 
+def stream_parameters(codec: Codec, role: Role, streams: int) -> dict[str, str]:
+    """What a client must know of a model's live streams beside :func:`parameters`.
+
+    ``streams`` may live at once. After the newest ``replay_frames`` a fresh stream goes on as an old one.
+    """
+    assert role.packing is not None
+    return {
+        "max_streams": str(streams),
+        "idle_limit_ms": str(IDLE_LIMIT_US // 1000),
+        "state_bytes": str(role.packing.state_bytes),
+        "replay_frames": parameters(codec, role.name)["lookaround_frames"],
+    }
+
+
 def model_config(codec: Codec, role: Role) -> pb.ModelConfig:
     """Config of a model that ONNX Runtime runs.
 
@@ -73,10 +88,8 @@ def model_config(codec: Codec, role: Role) -> pb.ModelConfig:
         add_parameters(config, {"intra_op_thread_count": "1"})
     if role.packing is not None:
         _add_sequences(config)
-        state_bytes = role.packing.state_bytes
-        streams = min(MAX_STREAMS, _MOST_STATE_BYTES // state_bytes)
-        limits = {"max_streams": str(streams), "idle_limit_ms": str(IDLE_LIMIT_US // 1000)}
-        add_parameters(config, limits | {"state_bytes": str(state_bytes)})
+        streams = min(MAX_STREAMS, _MOST_STATE_BYTES // role.packing.state_bytes)
+        add_parameters(config, stream_parameters(codec, role, streams))
     return config
 
 

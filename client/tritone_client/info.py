@@ -71,7 +71,8 @@ class StreamInfo:
 
     It takes ``max_streams`` at a time, each of which costs it ``state_bytes``, and ends one that was
     silent for ``idle_limit_ms``. A stream ends with a request of ``end_frames``, whose answer nobody hears.
-    A request has ``max_step_frames`` at most, unless 0.
+    A request has ``max_step_frames`` at most, unless 0. After the newest ``replay_frames`` a fresh stream
+    goes on as this one would; None where the server does not say.
     """
 
     max_streams: int
@@ -79,6 +80,7 @@ class StreamInfo:
     idle_limit_ms: int
     end_frames: int = 0
     max_step_frames: int = 0
+    replay_frames: int | None = None
 
     @classmethod
     def from_parameters(cls, model: str, parameters: Mapping[str, str]) -> "StreamInfo":
@@ -90,6 +92,7 @@ class StreamInfo:
                 idle_limit_ms=int(parameters["idle_limit_ms"]),
                 end_frames=int(parameters.get("end_frames", 0)),
                 max_step_frames=int(parameters.get("max_step_frames", 0)),
+                replay_frames=int(parameters["replay_frames"]) if "replay_frames" in parameters else None,
             )
 
 

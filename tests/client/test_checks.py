@@ -44,6 +44,7 @@ def test_what_a_server_says_is_read() -> None:
     assert CodecInfo.from_parameters("toy", "toy_decode", said) == INFO
     limits = {"max_streams": "64", "state_bytes": "10880", "idle_limit_ms": "5000"}
     assert StreamInfo.from_parameters("toy_decode_stream", limits) == StreamInfo(64, 10880, 5000)
+    assert StreamInfo.from_parameters("toy", limits | {"replay_frames": "28"}).replay_frames == 28
     with pytest.raises(ServerRefusedError, match="toy_decode_stream has no parameter 'max_streams'"):
         StreamInfo.from_parameters("toy_decode_stream", said)
 
