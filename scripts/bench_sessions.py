@@ -8,6 +8,7 @@ from google.protobuf import text_format
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2 as pb
 
+from events import Journal
 from prepare import REPOSITORY
 from runner import Runner
 from streams import Limits, Step, Streams
@@ -81,7 +82,9 @@ class BareStreams:
         self._input = config.input[0].name
         count = int(config.parameters["max_streams"].string_value)
         self.runner = runner = Runner(folder / "1" / "model.onnx", threads, profile=profile)
-        self._streams = Streams(runner, self._input, config.output[0].name, Limits(count, _FOR_GOOD_S))
+        self._streams = Streams(
+            runner, self._input, config.output[0].name, Limits(count, _FOR_GOOD_S), Journal("")
+        )
         self._started = False
 
     def step(self, data: Array) -> list[Array]:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flaky_proxy import FlakyProxy
-from tritonserver import Ports, TritonServer
+from tritonserver import Ports, TritonServer, stopped_by_signals
 
 __all__ = ["Cluster", "cluster"]
 
@@ -42,7 +42,7 @@ class Cluster:
 def cluster(repository: Path, codecs: Sequence[str], count: int) -> Iterator[Cluster]:
     """So many servers, started together."""
     servers = [TritonServer(repository, codecs, ports=Ports.free()) for _ in range(count)]
-    with ExitStack() as stack:
+    with stopped_by_signals(), ExitStack() as stack:
         for server in servers:
             stack.callback(server.stop)
         with ThreadPoolExecutor(count) as pool:

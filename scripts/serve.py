@@ -22,7 +22,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from smoke import SmokeError, smoke
-from tritonserver import Ports, ServerError, ServerTls, TritonServer
+from tritonserver import Ports, ServerError, ServerTls, Traces, TritonServer
 from wheels import WheelError
 
 
@@ -56,6 +56,8 @@ def _server(options: argparse.Namespace) -> TritonServer:
         max_streams=options.max_streams,
         grace_s=options.grace,
         tls=_tls(options),
+        log_streams=options.log_streams,
+        traces=None if options.trace_url is None else Traces(options.trace_url, options.trace_one_in),
     )
 
 
@@ -145,6 +147,19 @@ def _options() -> argparse.Namespace:
         default=10,
         help="seconds that live streams may go on after Ctrl-C or SIGTERM, while new ones are refused "
         "(%(default)s)",
+    )
+    parser.add_argument(
+        "--log-streams", action="store_true", help="log every stream that begins and ends, not only faults"
+    )
+    parser.add_argument(
+        "--trace-url",
+        help="send traces there by OpenTelemetry's OTLP over HTTP, as http://host:4318/v1/traces",
+    )
+    parser.add_argument(
+        "--trace-one-in",
+        type=_count,
+        default=1000,
+        help="requests, of which one is traced; those within a client's trace all are (%(default)s)",
     )
     parser.add_argument("--no-smoke", action="store_true", help="serve without trying the models first")
     parser.add_argument("--dry-run", action="store_true", help="print the server's command line only")

@@ -5,6 +5,8 @@ import re
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -16,60 +18,18 @@ from types import TracebackType
 from urllib.error import URLError
 
 from server_files import ServerError, find_server
+from server_options import Ports, ServerTls, Traces
 from tritone_build.errors import EngineMisfitError
 from tritone_build.fit import check_fit, engines_among, machine_here
 from wheels import CACHE
 
-__all__ = ["Ports", "ServerError", "ServerTls", "TritonServer", "serving"]
+__all__ = ["Ports", "ServerError", "ServerTls", "Traces", "TritonServer", "serving", "stopped_by_signals"]
 
 _PARTS, _WHOLE, _STREAMS = ("dequantize", "vocoder"), ("decode", "encode"), ("decode_stream", "encode_stream")
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
 _START_TIMEOUT_S, _POLL_S = 120, 0.2
 _GRACE_S, _STOPPING_S = 10, 2
 """How long the server waits for live streams to end, and how much longer we wait for the server."""
-
-
-@dataclass(frozen=True)
-class Ports:
-    """TCP ports of one server."""
-
-    http: int = 8000
-    grpc: int = 8001
-    metrics: int = 8002
-
-    @classmethod
-    def free(cls) -> "Ports":
-        """Three ports that nobody listens on now."""
-        sockets = [socket.socket() for _ in range(3)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        numbers = [each.getsockname()[1] for each in sockets]
-        for each in sockets:
-            each.close()
-        return cls(*numbers)
-
-
-@dataclass(frozen=True)
-class ServerTls:
-    """PEM files; with ``client_ca`` only clients that it vouches for are let in."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-
-    def options(self) -> dict[str, object]:
-        """Of the server; ServerError where a file is missing."""
-        for path in filter(None, (self.certificate, self.key, self.client_ca)):
-            if not path.is_file():
-                raise ServerError(f"{path} is missing; scripts/certificates.py makes some for a trial")
-        options: dict[str, object] = {
-            "grpc-use-ssl": 1,
-            "grpc-server-cert": self.certificate,
-            "grpc-server-key": self.key,
-        }
-        if self.client_ca is not None:
-            options |= {"grpc-use-ssl-mutual": 1, "grpc-root-cert": self.client_ca}
-        return options
 
 
 @dataclass
@@ -84,6 +44,8 @@ class TritonServer:
         device: that our backend runs them on: cpu, cuda, rtx or auto.
         max_streams: live at once per model, where that is fewer than the model's own limit.
         tls: certificates of the gRPC port; HTTP and metrics are for this machine's own checks.
+        log_streams: a line in the log for every stream that begins and ends; without, for what goes wrong.
+        traces: where traces of some requests are sent, by OpenTelemetry's protocol (OTLP) over HTTP.
         grace_s: how long live streams may go on when it is told to stop; new ones are refused at once.
     """
 
@@ -95,6 +57,8 @@ class TritonServer:
     max_streams: int | None = None
     grace_s: int = _GRACE_S
     tls: ServerTls | None = None
+    log_streams: bool = False
+    traces: Traces | None = None
 
     def __post_init__(self) -> None:
         self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
@@ -158,9 +122,12 @@ class TritonServer:
         }
         options |= {} if self.tls is None else self.tls.options()
         flags = [f"--{name}={value}" for name, value in options.items()]
+        flags += [] if self.traces is None else self.traces.flags()
         environment = environment | {"TRITONE_DEVICE": self.device}
         if self.max_streams is not None:
             environment["TRITONE_MAX_STREAMS"] = str(self.max_streams)
+        if self.log_streams:
+            environment["TRITONE_LOG_STREAMS"] = "1"
         return [str(executable), *flags, *(f"--load-model={name}" for name in self.models())], environment
 
     def _refuse_foreign_engines(self, backends: Path) -> None:
@@ -257,5 +224,25 @@ def serving(
     repository: Path, codecs: Sequence[str], max_streams: int | None = None
 ) -> Iterator[TritonServer]:
     """A server on free ports of loopback, for tests and measurements."""
-    with TritonServer(repository, codecs, ports=Ports.free(), max_streams=max_streams) as server:
+    with (
+        stopped_by_signals(),
+        TritonServer(repository, codecs, ports=Ports.free(), max_streams=max_streams) as server,
+    ):
         yield server
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """SIGTERM ends this program as an exception, so that the servers it has started are stopped first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what signals do
+        return
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

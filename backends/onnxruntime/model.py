@@ -20,6 +20,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from device import chosen_device
+from events import Journal
 from meter import Meter
 from runner import BadInputError, Runner
 from streams import FullError, Limits, Step, Streams
@@ -47,10 +48,11 @@ class TritonPythonModel:
             self.served: _Served = _Calls(runner, inputs)
         else:
             idle_s = int(batching["max_sequence_idle_microseconds"]) / 1e6
-            limits = Limits(_most_streams(int(parameters["max_streams"])), idle_s)
-            streams = Streams(runner, inputs[0], config["output"][0]["name"], limits)
             frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
-            self.served = _Steps(streams, inputs, Meter(pb_utils, args["model_name"], streams, frame_s))
+            limits = Limits(_most_streams(int(parameters["max_streams"])), idle_s, frame_s)
+            journal = Journal(args["model_name"], everything=bool(os.environ.get("TRITONE_LOG_STREAMS")))
+            streams = Streams(runner, inputs[0], config["output"][0]["name"], limits, journal)
+            self.served = _Steps(streams, inputs, Meter(pb_utils, args["model_name"], streams))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request with its outputs or its error."""
@@ -105,11 +107,13 @@ class _Steps:
 
     def _step(self, request: Any) -> Step:
         flags = request.flags()
+        start = bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START)
         return Step(
             request.correlation_id(),
             _arrays(request, self._inputs),
-            bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START),
+            start,
             bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END),
+            start and json.loads(request.parameters() or "{}").get("tritone_resumed") is True,
         )
 
     def _answer(self, request: Any, answer: Any) -> Any:

@@ -4,17 +4,19 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_slots import DeviceSlots
+from events import Counts, Journal
 from runner import BadInputError, Runner
 from slots import Slots, StateTensor
 
-__all__ = ["Counts", "FullError", "Limits", "Step", "StepError", "Streams", "state_of"]
+__all__ = ["FullError", "Limits", "Step", "StepError", "Streams", "state_of"]
 
 Array = NDArray[np.generic]
 _GRACE_S = 0.5
@@ -32,29 +34,28 @@ class StepError(RuntimeError):
 
 @dataclass(frozen=True)
 class Limits:
-    """How many streams may live at once, and for how long without a request."""
+    """How many streams may live at once, for how long without a request, and the sound of a frame.
+
+    A step that takes longer than the sound it makes is late.
+    """
 
     streams: int
     idle_s: float
+    frame_s: float = inf
 
 
 @dataclass(frozen=True)
 class Step:
-    """One request of a stream: named arrays [1, ...] and its place in the stream."""
+    """One request of a stream: named arrays [1, ...] and its place in the stream.
+
+    ``resumed``: what starts is the rest of a stream that was elsewhere before.
+    """
 
     stream: int | str
     arrays: Mapping[str, Array]
     start: bool
     end: bool
-
-
-@dataclass
-class Counts:
-    """What has happened since the model was loaded; ``batches`` is steps and seconds by batch size."""
-
-    refused: int = 0
-    expired: int = 0
-    batches: dict[int, tuple[int, float]] = field(default_factory=dict)
+    resumed: bool = False
 
 
 @dataclass
@@ -76,6 +77,7 @@ class Streams:
         data: the input that is cut into requests, time last.
         output: the output that answers it.
         limits: see :class:`Limits`.
+        journal: told what happens to streams.
         clock: seconds.
     """
 
@@ -85,10 +87,11 @@ class Streams:
         data: str,
         output: str,
         limits: Limits,
+        journal: Journal,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._runner, self._data, self._output = runner, data, output
-        self._limits, self._clock = limits, clock
+        self.limits, self.journal, self._clock = limits, journal, clock
         self._rule, self._multiple = runner.metadata["rule"], int(runner.metadata["multiple"])
         self._slots = _slots(runner, limits.streams)
         self._live: dict[int | str, _Live] = {}
@@ -100,17 +103,12 @@ class Streams:
         """Streams now."""
         return len(self._live)
 
-    @property
-    def places(self) -> int:
-        """Streams that may live at once."""
-        return self._limits.streams
-
     def expire(self) -> None:
         """End the streams that nobody has used for too long."""
         with self._lock:
-            oldest = self._clock() - self._limits.idle_s - _GRACE_S
+            oldest = self._clock() - self.limits.idle_s - _GRACE_S
             for stream in [stream for stream, live in self._live.items() if live.used_s < oldest]:
-                self._end(stream)
+                self._end(stream, "expired")
                 self.counts.expired += 1
 
     def run(self, steps: Sequence[Step]) -> list[Array | Exception]:
@@ -141,7 +139,7 @@ class Streams:
             if live is None:
                 raise BadInputError(
                     f"stream {step.stream} is not live: it never started, has ended, or was idle for more "
-                    f"than {self._limits.idle_s:g} s; begin a new one with START"
+                    f"than {self.limits.idle_s:g} s; begin a new one with START"
                 )
             return
         if live is not None:
@@ -151,11 +149,15 @@ class Streams:
         slot = self._slots.take()
         if slot is None:
             self.counts.refused += 1
+            self.journal.note("refused", step.stream, live=self.live)
             raise FullError(
-                f"the server is full: {self.live} of {self._limits.streams} streams are live; "
+                f"the server is full: {self.live} of {self.limits.streams} streams are live; "
                 "try another server, or again later"
             )
         self._live[step.stream] = _Live(slot, self._form(step), self._clock())
+        self.counts.resumed += step.resumed
+        event = "resumed" if step.resumed else "started"
+        self.journal.note(event, step.stream, routine=not step.resumed, form=self._form(step))
 
     def _checked(self, step: Step) -> Array | None:
         steps, live = step.arrays[self._data].shape[-1], self._live[step.stream]
@@ -203,14 +205,21 @@ class Streams:
             outputs = self._slots.run(self._runner, given, keep_memory=frames <= _SHORT_FRAMES)
             self._slots.keep(slots, outputs)
         except Exception as error:
+            for step in steps:
+                self.journal.note("failed", step.stream, reason=str(error))
             return [StepError(f"the model failed: {error}")] * len(steps)
         answers: list[Array | Exception] = [
             outputs[self._output][row : row + 1] if valid else BadInputError(self._rule)
             for row, valid in enumerate(outputs["valid"])
         ]
-        count, seconds = self.counts.batches.get(len(steps), (0, 0.0))
-        self.counts.batches[len(steps)] = count + 1, seconds + self._clock() - started
+        self._count(len(steps), frames, self._clock() - started)
         return answers
+
+    def _count(self, batch: int, frames: int, took_s: float) -> None:
+        count, seconds = self.counts.batches.get(batch, (0, 0.0))
+        self.counts.batches[batch] = count + 1, seconds + took_s
+        if took_s > frames * self.limits.frame_s:
+            self.counts.late += batch
 
     def _settled(self, step: Step, answer: Array | Exception) -> Array | Exception:
         """End the stream where the step ends it, and say what became of it after an error."""
@@ -218,14 +227,15 @@ class Streams:
         if live is not None:
             live.used_s = self._clock()
             if step.end or (failed and step.start):
-                self._end(step.stream)
+                self._end(step.stream, "ended")
         if not isinstance(answer, BadInputError | StepError) or live is None:
             return answer
         fate = "did not start" if step.start else "has ended" if step.end else "is as it was before"
         return type(answer)(f"{answer}; the stream {fate}")
 
-    def _end(self, stream: int | str) -> None:
+    def _end(self, stream: int | str, event: str) -> None:
         self._slots.give_back(self._live.pop(stream).slot)
+        self.journal.note(event, stream, routine=event == "ended")
 
 
 def _slots(runner: Runner, count: int) -> Slots:

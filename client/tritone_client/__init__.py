@@ -8,6 +8,7 @@
 from tritone_client.aio import AsyncCodec, AsyncStream
 from tritone_client.codec import Codec, served_codecs
 from tritone_client.errors import (
+    AccessDeniedError,
     AudioError,
     MissingExtraError,
     NoServerLeftError,
@@ -26,6 +27,7 @@ from tritone_client.stream import Stream
 from tritone_client.tls import Tls
 
 __all__ = [
+    "AccessDeniedError",
     "AsyncCodec",
     "AsyncStream",
     "AudioError",

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone_client.access import Access
 from tritone_client.aio_transport import AsyncTransport
 from tritone_client.info import CodecInfo
 from tritone_client.live import Live
@@ -66,13 +67,15 @@ class AsyncCodec:
         timeout_s: float = 120.0,
         resume: Resume | None = None,
         tls: Tls | None = None,
+        api_key: str | None = None,
     ):
-        self.name, self._urls, self._timeout_s, self._tls = name, endpoints(url), timeout_s, tls
+        self.name, self._urls, self._timeout_s = name, endpoints(url), timeout_s
+        self._access = Access(tls, api_key).checked(self._urls)
         self._resume = resume
 
     async def __aenter__(self) -> "AsyncCodec":
         # They belong to the running loop.
-        self._transports = [AsyncTransport(url, self._timeout_s, self._tls) for url in self._urls]
+        self._transports = [AsyncTransport(url, self._timeout_s, self._access) for url in self._urls]
         self._served = Served(self.name, self._transports, self._resume)
         try:
             self.info = await awaited(self._served.info(DECODE))

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
+from tritone_client.access import PLAIN, Access
 from tritone_client.served import Call
-from tritone_client.tls import Tls, channel
 from tritone_client.transport import IN_FLIGHT, inputs_of, translated
-from tritone_client.wire import CHANNEL_OPTIONS, StatusError
+from tritone_client.wire import StatusError
 
 __all__ = ["AsyncConnection", "AsyncTransport"]
 
@@ -25,11 +25,9 @@ _PARTING_S = 1.0
 class AsyncTransport:
     """One connection, of the event loop that runs when it is made."""
 
-    def __init__(self, url: str, timeout_s: float, tls: Tls | None = None):
-        self.url, self.timeout_s, self._tls = url, timeout_s, tls
-        self._client = triton_aio.InferenceServerClient(
-            url, ssl=tls is not None, creds=tls and tls.credentials(), channel_args=CHANNEL_OPTIONS
-        )
+    def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
+        self.url, self.timeout_s, self._access = url, timeout_s, access
+        self._client = access.client(triton_aio, url)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -41,7 +39,7 @@ class AsyncTransport:
 
     def connection(self, timeout_s: float | None = None) -> "AsyncConnection":
         """Another connection to the same server, for a stream."""
-        return AsyncConnection(self.url, timeout_s or self.timeout_s, self._tls)
+        return AsyncConnection(self.url, timeout_s or self.timeout_s, self._access)
 
     async def ready(self, model: str) -> bool:
         """Whether the model is loaded."""
@@ -86,9 +84,9 @@ class AsyncTransport:
 class AsyncConnection:
     """:class:`tritone_client.connection.Connection` for asyncio."""
 
-    def __init__(self, url: str, timeout_s: float, tls: Tls | None = None):
-        self.url, self.timeout_s = url, timeout_s
-        self._channel = channel(grpc.aio, url, tls)
+    def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
+        self.url, self.timeout_s, self._access = url, timeout_s, access
+        self._channel = access.channel(grpc.aio, url)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._call: Any = None
         self._waiting = False
@@ -96,7 +94,7 @@ class AsyncConnection:
     async def exchange(self, request: Any, timeout_s: float | None = None) -> Any:
         """Send on the gRPC stream, and wait for the answer there."""
         if self._call is None:
-            self._call = self._stub.ModelStreamInfer()
+            self._call = self._stub.ModelStreamInfer(metadata=self._access.metadata())
         self._waiting = True
         try:
             async with asyncio.timeout(timeout_s or self.timeout_s):
@@ -122,7 +120,9 @@ class AsyncConnection:
     async def ask(self, request: Any, timeout_s: float | None = None) -> Any:
         """Send beside the gRPC stream."""
         try:
-            return await self._stub.ModelInfer(request, timeout=timeout_s or self.timeout_s)
+            return await self._stub.ModelInfer(
+                request, timeout=timeout_s or self.timeout_s, metadata=self._access.metadata()
+            )
         except grpc.RpcError as error:
             raise StatusError.of(error) from error
 
@@ -130,7 +130,8 @@ class AsyncConnection:
         """Whether the server has the model and takes requests for it."""
         try:
             request = service_pb2.ModelReadyRequest(name=model)
-            return bool((await self._stub.ModelReady(request, timeout=self.timeout_s)).ready)
+            answer = self._stub.ModelReady(request, timeout=self.timeout_s, metadata=self._access.metadata())
+            return bool((await answer).ready)
         except grpc.RpcError as error:
             raise StatusError.of(error) from error
 

@@ -1,5 +1,6 @@
 """How the pieces of a stream reach the server: in one sequence that it remembers, or one by one."""
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -45,6 +46,10 @@ class Link(Protocol):
 class Carrier(Protocol):
     """The three things that happen to a stream."""
 
+    @property
+    def tag(self) -> str:
+        """What logs on both sides call the stream."""
+
     def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
         """The model's answer to a piece; a TritoneError ends the stream."""
 
@@ -57,6 +62,8 @@ class Carrier(Protocol):
 
 class Single:
     """Each piece in a request of its own, to a model without memory."""
+
+    tag = "no stream"
 
     def __init__(self, link: Link, model: str, output: str, arrays: Callable[[NDArray[Any]], Arrays]):
         self._link, self._model, self._output, self._arrays = link, model, output, arrays
@@ -89,6 +96,7 @@ class Sequenced:
         arrays: inputs for a piece.
         info: what the server says about its streams.
         end_steps: time steps of silence that end the sequence: models that take no empty input need some.
+        resumed: it goes on with a stream that was elsewhere before.
     """
 
     def __init__(
@@ -99,11 +107,13 @@ class Sequenced:
         arrays: Callable[[NDArray[Any]], Arrays],
         info: StreamInfo,
         end_steps: int = 0,
+        resumed: bool = False,
     ):
         self._link, self._model, self._output, self._arrays = link, model, output, arrays
-        self._end_steps = end_steps
+        self._end_steps, self._resumed = end_steps, resumed
         self._last: NDArray[Any] | None = None
         self._id = 1 + secrets.randbelow(2**63 - 1)  # a guessed id would let others into the stream
+        self.tag = hashlib.sha256(str(self._id).encode()).hexdigest()[:12]
         # A start that waits for a slot beyond the idle limit is answered and its sequence ended at once.
         self._timeout_us = int(500 * min(info.idle_limit_ms, 2000 * link.timeout_s))
         self._held, self._in_step = False, True
@@ -112,7 +122,7 @@ class Sequenced:
         """The answer to the next request of the sequence, which the first one starts."""
         first, self._held = self._last is None, True
         self._last = np.zeros((*data.shape[:-1], self._end_steps), data.dtype)
-        place = Place(self._id, start=first, timeout_us=self._timeout_us if first else None)
+        place = self._start() if first else Place(self._id)
         request = self._request(data, place)
         try:
             return answer_of((yield from self._exchanged(request)))
@@ -139,6 +149,9 @@ class Sequenced:
 
     def _request(self, data: NDArray[Any], place: Place) -> Any:
         return request_of(self._model, self._arrays(data), self._output, place)
+
+    def _start(self) -> Place:
+        return Place(self._id, start=True, timeout_us=self._timeout_us, resumed=self._resumed)
 
     def _ending(self) -> Any:
         assert self._last is not None, "a request came before"

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tritone_client import stream_cli
+from tritone_client.access import Access
 from tritone_client.audio import read_audio, write_audio
 from tritone_client.codec import Codec, served_codecs
 from tritone_client.errors import MissingExtraError, TokensError, TritoneError
@@ -25,6 +27,7 @@ examples:
   tritone encode a.wav b.wav c.wav tokens/      many files into a folder
   tritone stream tokens.npy speech.wav          frame by frame, with the time each took
   tritone page                                  hear the codecs in a browser
+  TRITONE_API_KEY=... tritone codecs --url speech.example:443 --tls   behind a proxy that asks for a key
   arecord -f S16_LE -r 24000 -t raw | tritone stream - - --codec mimi | aplay -f S16_LE -r 24000 -t raw
 """
 
@@ -81,22 +84,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tls(options: argparse.Namespace) -> Tls | None:
-    files = (options.tls_ca, options.tls_certificate, options.tls_key)
-    if not (options.tls or any(files)):
-        return None
+def _access(options: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of :class:`Codec`; a key on the command line would be read by everybody on the machine."""
+    files, key = (options.tls_ca, options.tls_certificate, options.tls_key), os.environ.get("TRITONE_API_KEY")
     try:
-        return Tls(*files)
+        tls = Tls(*files) if options.tls or any(files) else None
+        Access(tls, key).checked([options.url])
     except ValueError as error:
         raise TritoneError(str(error)) from error
+    return {"tls": tls, "api_key": key}
 
 
 def _codecs(options: argparse.Namespace) -> None:
     row = "{:<20} {:>9} {:>12} {:>10} {:>10} {:>12}".format
     print(row("codec", "rate Hz", "frames per s", "codebooks", "entries", "bits per s"))
-    tls = _tls(options)
-    for name in served_codecs(options.url, tls=tls):
-        with Codec(name, options.url, tls=tls) as codec:
+    access = _access(options)
+    for name in served_codecs(options.url, **access):
+        with Codec(name, options.url, **access) as codec:
             info = codec.info
         figures = (info.num_codebooks, info.codebook_size, round(info.bitrate_bps))
         print(row(name, info.sample_rate_hz, f"{info.frame_rate_hz:.2f}", *figures))
@@ -141,13 +145,13 @@ def _page(options: argparse.Namespace) -> None:
 
 @contextmanager
 def _opened(options: argparse.Namespace) -> Iterator[Codec]:
-    name, tls = options.codec, _tls(options)
+    name, access = options.codec, _access(options)
     if name is None:
-        served = served_codecs(options.url, tls=tls)
+        served = served_codecs(options.url, **access)
         if len(served) != 1:
             raise TritoneError(f"the server has {', '.join(served) or 'no codec'}; choose one with --codec")
         name = served[0]
-    with Codec(name, options.url, tls=tls) as codec:
+    with Codec(name, options.url, **access) as codec:
         yield codec
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone_client.access import Access
 from tritone_client.info import StreamInfo
 from tritone_client.offline import decoded, encoded
 from tritone_client.resuming import Resume
@@ -35,8 +36,11 @@ class Codec:
         timeout_s: longest wait for one answer.
         resume: how streams go on; one server is tried again too. Default: only with several servers.
         tls: certificates; connections are encrypted only if they are given.
+        api_key: for servers behind a proxy that asks for one; not in the clear, except on this machine.
 
     Raises:
+        ValueError: no server, or a key that others could read on its way.
+        AccessDeniedError: no API key, or not a right one.
         ServerUnavailableError: nobody answers there.
         UnknownCodecError: the server does not have the codec; the message lists those it has.
     """
@@ -48,8 +52,11 @@ class Codec:
         timeout_s: float = 120.0,
         resume: Resume | None = None,
         tls: Tls | None = None,
+        api_key: str | None = None,
     ):
-        self.name, self._transports = name, [Transport(each, timeout_s, tls) for each in endpoints(url)]
+        urls = endpoints(url)
+        access = Access(tls, api_key).checked(urls)
+        self.name, self._transports = name, [Transport(each, timeout_s, access) for each in urls]
         self._served = Served(name, self._transports, resume)
         try:
             self.info = run(self._served.info(DECODE))
@@ -159,9 +166,14 @@ class Codec:
                 yield rest
 
 
-def served_codecs(url: str = "127.0.0.1:8001", timeout_s: float = 10.0, tls: Tls | None = None) -> list[str]:
+def served_codecs(
+    url: str = "127.0.0.1:8001",
+    timeout_s: float = 10.0,
+    tls: Tls | None = None,
+    api_key: str | None = None,
+) -> list[str]:
     """Names of the codecs that the server decodes; ServerUnavailableError when nobody answers."""
-    transport = Transport(url, timeout_s, tls)
+    transport = Transport(url, timeout_s, Access(tls, api_key).checked([url]))
     try:
         return codecs_among(transport.ready_models())
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tritone_client.tls import Tls, channel
+from tritone_client.access import PLAIN, Access
 from tritone_client.wire import StatusError
 
 __all__ = ["Connection"]
@@ -19,9 +19,9 @@ _PARTING_S = 1.0
 class Connection:
     """For one thread at a time. Every method raises :class:`StatusError`, and waits ``timeout_s`` at most."""
 
-    def __init__(self, url: str, timeout_s: float, tls: Tls | None = None):
-        self.url, self.timeout_s = url, timeout_s
-        self._channel = channel(grpc, url, tls)
+    def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
+        self.url, self.timeout_s, self._access = url, timeout_s, access
+        self._channel = access.channel(grpc, url)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._requests: SimpleQueue[Any] = SimpleQueue()
         self._answers: SimpleQueue[Any] = SimpleQueue()
@@ -33,7 +33,9 @@ class Connection:
     def exchange(self, request: Any, timeout_s: float | None = None) -> Any:
         """Send on the gRPC stream, and wait for the answer there."""
         if self._reader is None:
-            call = self._stub.ModelStreamInfer(iter(self._requests.get, None))
+            call = self._stub.ModelStreamInfer(
+                iter(self._requests.get, None), metadata=self._access.metadata()
+            )
             self._reader = threading.Thread(target=_read, args=(call, self._answers), daemon=True)
             self._reader.start()
         self._waiting = True
@@ -50,7 +52,9 @@ class Connection:
     def ask(self, request: Any, timeout_s: float | None = None) -> Any:
         """Send beside the gRPC stream."""
         try:
-            return self._stub.ModelInfer(request, timeout=timeout_s or self.timeout_s)
+            return self._stub.ModelInfer(
+                request, timeout=timeout_s or self.timeout_s, metadata=self._access.metadata()
+            )
         except grpc.RpcError as error:
             raise StatusError.of(error) from error
 
@@ -58,7 +62,8 @@ class Connection:
         """Whether the server has the model and takes requests for it."""
         try:
             request = service_pb2.ModelReadyRequest(name=model)
-            return bool(self._stub.ModelReady(request, timeout=self.timeout_s).ready)
+            answer = self._stub.ModelReady(request, timeout=self.timeout_s, metadata=self._access.metadata())
+            return bool(answer.ready)
         except grpc.RpcError as error:
             raise StatusError.of(error) from error
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 __all__ = [
+    "AccessDeniedError",
     "AudioError",
     "MissingExtraError",
     "NoServerLeftError",
@@ -39,6 +40,10 @@ class UnknownCodecError(TritoneError, LookupError):
 
 class ServerRefusedError(TritoneError, RuntimeError):
     """The server answered with an error; the message is the server's."""
+
+
+class AccessDeniedError(ServerRefusedError):
+    """The server, or the proxy in front of it, wants an API key, or a right one."""
 
 
 class ServerUnavailableError(TritoneError, ConnectionError):

@@ -1,10 +1,11 @@
 """Streams that outlive a server: what failed goes on at another one, without a sample lost or heard twice."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,23 @@ from tritone_client.steps import Steps
 
 __all__ = ["Endpoint", "Past", "Resume", "Resuming", "Resumption"]
 
+_log = logging.getLogger("tritone_client")
+
 
 @dataclass(frozen=True)
 class Resumption:
-    """A stream went on: from where, to where, why, how many frames were replayed, and how long it took."""
+    """A stream went on: from where, to where, why, how many frames were replayed, and how long it took.
+
+    ``left_stream`` and ``taken_stream`` are its names in the logs of the two servers.
+    """
 
     left: str
     taken: str
     reason: str
     replayed_frames: int
     seconds: float
+    left_stream: str
+    taken_stream: str
 
 
 @dataclass(frozen=True)
@@ -73,12 +81,18 @@ class Past:
     longest: int
 
 
+class _Left(NamedTuple):
+    url: str
+    stream: str
+    reason: ServerUnavailableError | None
+
+
 class Resuming:
     """A carrier that goes from server to server.
 
     Args:
         endpoints: in the order in which they are tried.
-        opened: a fresh carrier at one of them.
+        opened: a fresh carrier at one of them; whether it goes on with what was elsewhere before.
         past: what is kept.
         resume: see :class:`Resume`.
     """
@@ -86,13 +100,18 @@ class Resuming:
     def __init__(
         self,
         endpoints: Iterable[Endpoint],
-        opened: Callable[[Any], Carrier],
+        opened: Callable[[Any, bool], Carrier],
         past: Past,
         resume: Resume,
     ):
         self._endpoints, self._opened, self._size, self._resume = deque(endpoints), opened, past, resume
         self._past: list[NDArray[Any]] = []
         self._carrier: Carrier | None = None
+
+    @property
+    def tag(self) -> str:
+        """Of the stream at the server where it is now."""
+        return "" if self._carrier is None else self._carrier.tag
 
     def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
         """The answer to the next piece, from whichever server gives it.
@@ -131,8 +150,8 @@ class Resuming:
 
     def _elsewhere(self, data: NDArray[Any], failure: ServerUnavailableError | None) -> Steps[NDArray[Any]]:
         """Try the servers in turn, again and again, until one has answered or time is up."""
-        begun, wait_s, left = time.monotonic(), self._resume.first_wait_s, self._endpoints[0].url
-        reason = failure
+        begun, wait_s = time.monotonic(), self._resume.first_wait_s
+        left = _Left(self._endpoints[0].url, self.tag, failure)
         if failure is not None:
             yield from self._leave()
         while True:
@@ -144,7 +163,7 @@ class Resuming:
                     failure, full = error, full and isinstance(error, ServerFullError)
                     yield from self._leave()
                 else:
-                    self._tell(left, self._endpoints[0].url, reason, time.monotonic() - begun)
+                    self._tell(left, time.monotonic() - begun)
                     return answer
             if full and not self._past:
                 assert failure is not None, "every server was full"
@@ -162,7 +181,7 @@ class Resuming:
 
     def _begun_at(self, endpoint: Endpoint, data: NDArray[Any]) -> Steps[NDArray[Any]]:
         """A fresh stream that has seen the past, whose answers were heard before, and then the piece."""
-        self._carrier = carrier = self._opened(endpoint)
+        self._carrier = carrier = self._opened(endpoint, bool(self._past))
         if self._past:
             past, longest = np.concatenate(self._past, axis=-1), self._size.longest * self._size.steps
             for start in range(0, past.shape[-1], longest):
@@ -176,10 +195,15 @@ class Resuming:
         while self._past and steps - self._past[0].shape[-1] >= most:
             steps -= self._past.pop(0).shape[-1]
 
-    def _tell(self, left: str, taken: str, reason: ServerUnavailableError | None, seconds: float) -> None:
-        if self._resume.told is not None and self._past:
-            frames = sum(each.shape[-1] for each in self._past) // self._size.steps
-            self._resume.told(Resumption(left, taken, str(reason), frames, seconds))
+    def _tell(self, left: "_Left", seconds: float) -> None:
+        if not self._past:
+            return  # the stream only begins
+        frames = sum(each.shape[-1] for each in self._past) // self._size.steps
+        taken, tag = self._endpoints[0].url, self.tag
+        happened = Resumption(left.url, taken, str(left.reason), frames, seconds, left.stream, tag)
+        _log.warning("%s", happened, extra={"resumption": vars(happened)})
+        if self._resume.told is not None:
+            self._resume.told(happened)
 
     def _given_up(self, failure: ServerUnavailableError | None) -> NoServerLeftError:
         tried = ", ".join(endpoint.url for endpoint in self._endpoints)

@@ -4,6 +4,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -34,6 +35,8 @@ __all__ = [
 
 Call: TypeAlias = tuple[str, Arrays]
 """A model and its inputs, batch axis first."""
+Opened: TypeAlias = Callable[[Link, bool], Carrier]
+"""What makes a carrier on a connection; whether it goes on with what was elsewhere before."""
 
 
 _LONGEST_STEP_S = 2.0
@@ -169,7 +172,7 @@ class Served:
         if stream is not None:
             most = min(longest, stream.max_step_frames or longest)
             cutter = FrameCutter(steps, min(most, _frames_in(_LONGEST_STEP_S, info)))
-            past = Past(steps, self._replayed(info), most)
+            past = Past(steps, self._replayed(info, stream), most)
         else:
             after, least = (
                 (0 if info.causal else info.lookaround_frames),
@@ -177,20 +180,27 @@ class Served:
             )
             cutter = WindowCutter(steps, longest, info.lookaround_frames, after, least)
             past = Past(steps, 0, longest)
-        carrier = self._carrier(lambda link: self._carried(link, role, stream, steps, more), past)
+        carrier = self._carrier(
+            partial(self._carried, role=role, stream=stream, steps=steps, more=more), past
+        )
         return Live(intake, cutter, carrier, role.steps(role.output, info), nothing)
 
-    def _carrier(self, opened: Callable[[Link], Carrier], past: Past) -> Carrier:
+    def _carrier(self, opened: Opened, past: Past) -> Carrier:
         resume = self._resume
         if resume is None:
-            return opened(self._transports[0].connection())
+            return opened(self._transports[0].connection(), False)
         self._opened += 1  # streams begin at the servers in turn
         servers = deque(self._transports)
         servers.rotate(-self._opened)
-        return Resuming(servers, lambda server: opened(server.connection(resume.answer_s)), past, resume)
+        return Resuming(
+            servers,
+            lambda server, resumed: opened(server.connection(resume.answer_s), resumed),
+            past,
+            resume,
+        )
 
     def _carried(
-        self, link: Link, role: Role, stream: StreamInfo | None, steps: int, more: Arrays
+        self, link: Link, resumed: bool, role: Role, stream: StreamInfo | None, steps: int, more: Arrays
     ) -> Carrier:
         model = f"{self.name}_{role.name}"
         if stream is None:
@@ -202,13 +212,15 @@ class Served:
             lambda data: {role.input: data[None], **more},
             stream,
             stream.end_frames * steps,
+            resumed,
         )
 
-    def _replayed(self, info: CodecInfo) -> int:
+    def _replayed(self, info: CodecInfo, stream: StreamInfo) -> int:
         """Frames that a fresh stream must see to go on as if it had seen all, or as many as are allowed."""
+        field = info.lookaround_frames if stream.replay_frames is None else stream.replay_frames
         if self._resume is None or self._resume.most_replay_s is None:
-            return info.lookaround_frames
-        return min(info.lookaround_frames, _frames_in(self._resume.most_replay_s, info))
+            return field
+        return min(field, _frames_in(self._resume.most_replay_s, info))
 
 
 def whole(role: Role, data: NDArray[Any], more: Arrays) -> Arrays:

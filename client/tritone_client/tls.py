@@ -1,4 +1,4 @@
-"""Encrypted connections, and who is on either side."""
+"""Certificates of an encrypted connection."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,7 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 
-from tritone_client.wire import CHANNEL_OPTIONS
-
-__all__ = ["Tls", "channel"]
+__all__ = ["Tls"]
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,3 @@ class Tls:
             None if each is None else each.read_bytes() for each in (self.ca, self.key, self.certificate)
         ]
         return grpc.ssl_channel_credentials(*contents)
-
-
-def channel(module: Any, url: str, tls: Tls | None) -> Any:
-    """A channel of ``grpc`` or ``grpc.aio``."""
-    if tls is None:
-        return module.insecure_channel(url, options=CHANNEL_OPTIONS)
-    return module.secure_channel(url, tls.credentials(), options=CHANNEL_OPTIONS)

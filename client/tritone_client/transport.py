@@ -11,11 +11,11 @@ import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from tritone_client.access import PLAIN, Access
 from tritone_client.connection import Connection
 from tritone_client.errors import TritoneError
 from tritone_client.served import Call
-from tritone_client.tls import Tls
-from tritone_client.wire import CHANNEL_OPTIONS, Arrays, StatusError, typed
+from tritone_client.wire import Arrays, StatusError, typed
 
 __all__ = ["IN_FLIGHT", "Transport", "inputs_of", "translated"]
 
@@ -26,11 +26,9 @@ IN_FLIGHT = 4
 class Transport:
     """One connection; calls may come from several threads."""
 
-    def __init__(self, url: str, timeout_s: float, tls: Tls | None = None):
-        self.url, self.timeout_s, self._tls = url, timeout_s, tls
-        self._client = triton.InferenceServerClient(
-            url, ssl=tls is not None, creds=tls and tls.credentials(), channel_args=CHANNEL_OPTIONS
-        )
+    def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
+        self.url, self.timeout_s, self._access = url, timeout_s, access
+        self._client = access.client(triton, url)
 
     def close(self) -> None:
         """Close the connection."""
@@ -47,7 +45,7 @@ class Transport:
 
     def connection(self, timeout_s: float | None = None) -> Connection:
         """Another connection to the same server, for a stream."""
-        return Connection(self.url, timeout_s or self.timeout_s, self._tls)
+        return Connection(self.url, timeout_s or self.timeout_s, self._access)
 
     def ready(self, model: str) -> bool:
         """Whether the model is loaded."""

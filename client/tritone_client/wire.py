@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
-from tritone_client.errors import ServerRefusedError, ServerUnavailableError, TritoneError
+from tritone_client.errors import AccessDeniedError, ServerRefusedError, ServerUnavailableError, TritoneError
 
 __all__ = [
     "CHANNEL_OPTIONS",
@@ -34,6 +34,7 @@ CHANNEL_OPTIONS = [
 ]
 _BROKEN = ("INTERNAL", "Internal error from Core")
 """What gRPC's asyncio says of a call whose connection was reset under it."""
+_NOT_ALLOWED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 _CONNECTION_LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
 
 
@@ -59,12 +60,17 @@ class StatusError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a sequence a request belongs; ``timeout_us`` bounds its wait for a free slot."""
+    """Where in a sequence a request belongs.
+
+    ``timeout_us`` bounds its wait for a free slot; ``resumed``: the stream began at another server, or
+    earlier at this one, which servers count.
+    """
 
     sequence_id: int
     start: bool = False
     end: bool = False
     timeout_us: int | None = None
+    resumed: bool = False
 
 
 def request_of(model: str, arrays: Arrays, output: str, place: Place | None = None) -> Any:
@@ -80,6 +86,8 @@ def request_of(model: str, arrays: Arrays, output: str, place: Place | None = No
         request.parameters["sequence_end"].bool_param = place.end
         if place.timeout_us is not None:
             request.parameters["timeout"].int64_param = place.timeout_us
+        if place.resumed:
+            request.parameters["tritone_resumed"].bool_param = True
     return request
 
 
@@ -117,5 +125,9 @@ def typed(refusal: StatusError, url: str, timeout_s: float) -> TritoneError:
         return ServerUnavailableError(
             f"no Triton server answers at {url} ({refusal.message}); start one with 'make serve', "
             "or give its address"
+        )
+    if refusal.status in _NOT_ALLOWED:
+        return AccessDeniedError(
+            f"{url} does not let this client in ({refusal.message}); give a right API key"
         )
     return ServerRefusedError(f"the server at {url} refused: {refusal}")

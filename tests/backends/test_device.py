@@ -11,6 +11,7 @@ import pytest
 
 from device import CPU, VARIABLE, Device, chosen_device
 from device_slots import DeviceSlots
+from events import Journal
 from runner import BadInputError, Runner
 from slots import Slots
 from streams import Limits, Step, Streams
@@ -26,9 +27,9 @@ def pair(
     """The same model with its streams' past in memory, and on a device."""
     path = repository / str(request.param) / "1" / "model.onnx"
     names = ("audio", "tokens") if "encode" in path.parts[-3] else ("tokens", "audio")
-    here = Streams(Runner(path), *names, Limits(3, 5))
+    here = Streams(Runner(path), *names, Limits(3, 5), Journal(""))
     monkeypatch.setattr(Device, "is_cpu", False)
-    there = Streams(Runner(path, device=ELSEWHERE), *names, Limits(3, 5))
+    there = Streams(Runner(path, device=ELSEWHERE), *names, Limits(3, 5), Journal(""))
     assert type(here._slots) is Slots
     assert isinstance(there._slots, DeviceSlots)
     return here, there

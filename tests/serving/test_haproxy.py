@@ -1,5 +1,6 @@
 """HAProxy in front of real servers: streams are spread, and go on when theirs dies."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -7,14 +8,26 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
+from serving.raw import comes_true
 
+from certificates import write_certificates
 from tritone_build.fidelity import snr_db
-from tritone_client import Codec, Resume, Resumption, ServerUnavailableError
+from tritone_client import (
+    AccessDeniedError,
+    AsyncCodec,
+    Codec,
+    Resume,
+    Resumption,
+    ServerUnavailableError,
+    Tls,
+    served_codecs,
+)
 from tritonserver import Ports, TritonServer
 
 NAME, STREAMS = "small_nanocodec", 6
@@ -32,22 +45,26 @@ def servers(repository: Path) -> Iterator[list[TritonServer]]:
         ]
 
 
-@pytest.fixture
-def url(servers: list[TritonServer]) -> Iterator[str]:
+@contextmanager
+def haproxy(servers: list[TritonServer], **more: Path) -> Iterator[str]:
+    """Its address."""
     address = f"127.0.0.1:{Ports.free().grpc}"
-    environment = {"TRITONE_LISTEN": address}
+    environment = {"TRITONE_LISTEN": address} | {name: str(path) for name, path in more.items()}
     for number, server in enumerate(servers, start=1):
         environment[f"TRITONE_{number}"] = server.url
         environment[f"TRITONE_{number}_HTTP"] = str(server.ports.http)
     command = ["haproxy", "-f", str(ROOT / "deploy" / "haproxy.cfg")]
     with subprocess.Popen(command, env=os.environ | environment) as process:
-        deadline = time.monotonic() + 10
-        while not listens(address):
-            assert time.monotonic() < deadline, "HAProxy listens"
-            time.sleep(0.05)
+        assert comes_true(lambda: listens(address), 10)
         time.sleep(1)  # until the servers were found ready
         yield address
         process.terminate()
+
+
+@pytest.fixture
+def url(servers: list[TritonServer]) -> Iterator[str]:
+    with haproxy(servers) as address:
+        yield address
 
 
 def listens(address: str) -> bool:
@@ -102,3 +119,31 @@ def test_without_a_server_it_says_so_at_once(servers: list[TritonServer], url: s
     with pytest.raises(ServerUnavailableError):
         Codec(NAME, url, timeout_s=5)
     assert time.monotonic() - begun < 5
+
+
+def test_only_who_has_a_key_is_let_in(server: TritonServer, tmp_path: Path) -> None:
+    keys, folder = tmp_path / "keys", tmp_path / "certificates"
+    keys.write_text("".join(sha256(key).hexdigest().upper() + "\n" for key in (b"right", b"another")))
+    write_certificates(folder, days=2)
+    both = folder / "both.pem"
+    both.write_bytes((folder / "server.pem").read_bytes() + (folder / "server.key").read_bytes())
+    tls = Tls(folder / "ca.pem")
+    with haproxy([server] * 3, TRITONE_API_KEYS=keys, TRITONE_TLS=both) as url:
+        for wrong in (None, "wrong", "RIGHT"):
+            with pytest.raises(AccessDeniedError, match="give a right API key"):
+                Codec(NAME, url, tls=tls, api_key=wrong, timeout_s=5)
+        assert NAME in served_codecs(url, tls=tls, api_key="another")
+        with Codec(NAME, url, tls=tls, api_key="right") as codec:
+            tokens = tokens_of(codec)
+            whole = codec.decode([tokens, tokens])[1]
+            with codec.decode_stream() as stream:
+                assert snr_db(whole, stream.push(tokens)) > 120
+
+        async def spoken() -> int:
+            async with (
+                AsyncCodec(NAME, url, tls=tls, api_key="right") as codec,
+                codec.decode_stream() as stream,
+            ):
+                return len(await stream.push(tokens)) + len(await codec.decode(tokens))
+
+        assert asyncio.run(spoken()) == 2 * len(whole)

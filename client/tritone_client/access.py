@@ -1,0 +1,87 @@
+"""What goes with every call beside its message: encryption, who asks, and the trace it belongs to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+from tritone_client.tls import Tls
+from tritone_client.wire import CHANNEL_OPTIONS
+
+try:
+    from opentelemetry import propagate
+except ImportError:  # without the trace extra there is no trace to belong to
+    propagate = None  # type: ignore[assignment]
+
+__all__ = ["PLAIN", "Access"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a client comes to its servers.
+
+    Args:
+        tls: certificates; None for a connection in the clear.
+        api_key: sent as ``authorization: Bearer``, which a proxy in front of the servers checks.
+    """
+
+    tls: Tls | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+    def checked(self, urls: Sequence[str]) -> "Access":
+        """Itself; ValueError where the key could not be sent or would be read by others on the way."""
+        if self.api_key is None:
+            return self
+        if not self.api_key or not self.api_key.isascii() or not self.api_key.isprintable():
+            raise ValueError("an API key is one line of printable ASCII")
+        seen = [url for url in urls if not _on_this_machine(url)]
+        if seen and self.tls is None:
+            raise ValueError(f"the API key would travel to {seen[0]} in the clear: give tls as well")
+        return self
+
+    def headers(self) -> dict[str, str]:
+        """Metadata of a call made now; with OpenTelemetry, of the span that is current."""
+        headers: dict[str, str] = {}
+        if self.api_key is not None:
+            headers["authorization"] = f"Bearer {self.api_key}"
+        if propagate is not None:
+            propagate.inject(headers)
+        return headers
+
+    def metadata(self) -> list[tuple[str, str]]:
+        """The same as gRPC takes it."""
+        return list(self.headers().items())
+
+    def channel(self, module: Any, url: str) -> Any:
+        """A channel of ``grpc`` or ``grpc.aio``."""
+        if self.tls is None:
+            return module.insecure_channel(url, options=CHANNEL_OPTIONS)
+        return module.secure_channel(url, self.tls.credentials(), options=CHANNEL_OPTIONS)
+
+    def client(self, module: Any, url: str) -> Any:
+        """A client of ``tritonclient.grpc`` or its asyncio form, all of whose calls have the headers."""
+        client = module.InferenceServerClient(
+            url,
+            ssl=self.tls is not None,
+            creds=self.tls and self.tls.credentials(),
+            channel_args=CHANNEL_OPTIONS,
+        )
+        client.register_plugin(self._add_headers)
+        return client
+
+    def _add_headers(self, request: Any) -> None:
+        request.headers = {**(request.headers or {}), **self.headers()}
+
+
+PLAIN = Access()
+"""In the clear, as nobody in particular."""
+
+
+def _on_this_machine(url: str) -> bool:
+    host = url.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
