@@ -4,13 +4,15 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from flaky_proxy import FlakyProxy
 from tritone_build.fidelity import snr_db
 from tritone_client import (
     AsyncCodec,
@@ -32,13 +34,13 @@ def killed(server: TritonServer) -> None:
 
 
 @pytest.fixture
-def pair(repository: Path) -> Iterator[list[TritonServer]]:
-    """Two servers, of which a test may kill one."""
-    with serving(repository, STREAMING) as first, serving(repository, STREAMING) as second:
+def ways(server: TritonServer) -> Iterator[list[FlakyProxy]]:
+    """Two ways to the server of the tests, each of which can be cut."""
+    with FlakyProxy(server.url) as first, FlakyProxy(server.url) as second:
         yield [first, second]
 
 
-def urls(servers: list[TritonServer]) -> list[str]:
+def urls(servers: Sequence[TritonServer | FlakyProxy]) -> list[str]:
     return [server.url for server in servers]
 
 
@@ -47,40 +49,45 @@ def tokens_of(codec: Codec) -> NDArray[np.int64]:
     return codec.encode(noise.astype(np.float32), codec.info.sample_rate_hz)
 
 
-@pytest.mark.parametrize("name", STREAMING)
-def test_a_stream_outlives_the_server_that_is_killed(name: str, pair: list[TritonServer]) -> None:
-    told: list[Resumption] = []
-    with Codec(name, urls(pair), resume=Resume(told=told.append)) as codec:
-        tokens = tokens_of(codec)
-        whole = codec.decode(tokens)
-        # Streams begin in turn: of two, one is at the server that dies.
-        with codec.decode_stream() as one, codec.decode_stream() as other:
-            heard: list[list[NDArray[np.float32]]] = [[], []]
-            for number, frame in enumerate(tokens.T):
-                if number == FRAMES // 2:
-                    killed(pair[0])
-                for audio, stream in zip(heard, (one, other), strict=True):
-                    audio.append(stream.push(frame))
-        for audio in heard:
-            assert sum(map(len, audio)) == len(whole)
-            assert snr_db(whole, np.concatenate(audio)) > 115
-    (resumption,) = told
-    assert (resumption.left, resumption.taken) == (pair[0].url, pair[1].url)
-    assert 0 < resumption.replayed_frames <= FRAMES // 2
-    assert resumption.seconds < 10
+def test_streams_of_every_codec_outlive_the_server_that_is_killed(repository: Path) -> None:
+    told: dict[str, list[Resumption]] = {name: [] for name in STREAMING}
+    with (
+        serving(repository, STREAMING) as first,
+        serving(repository, STREAMING) as second,
+        ExitStack() as stack,
+    ):
+        spoken = []
+        for name in STREAMING:
+            resume = Resume(told=told[name].append)
+            codec = stack.enter_context(Codec(name, [first.url, second.url], resume=resume))
+            tokens = tokens_of(codec)
+            # Streams begin in turn: of two, one is at the server that dies.
+            for _ in range(2):
+                stream = stack.enter_context(codec.decode_stream())
+                spoken.append((tokens, codec.decode(tokens), stream, [stream.push(tokens[:, :30])]))
+        killed(first)
+        for tokens, whole, stream, heard in spoken:
+            heard += [stream.push(frame) for frame in tokens.T[30:]]
+            assert sum(map(len, heard)) == len(whole)
+            assert snr_db(whole, np.concatenate(heard)) > 115
+    for (resumption,) in told.values():
+        assert (resumption.left, resumption.taken) == (first.url, second.url)
+        assert resumption.left_stream != resumption.taken_stream
+        assert 0 < resumption.replayed_frames <= 30
+        assert resumption.seconds < 10
 
 
-def test_encoding_goes_on_too_and_without_blocking_others(pair: list[TritonServer]) -> None:
+def test_encoding_goes_on_too_and_without_blocking_others(ways: list[FlakyProxy]) -> None:
     async def spoken() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        async with AsyncCodec("small_mimi", urls(pair)) as codec:
+        async with AsyncCodec("small_mimi", urls(ways)) as codec:
             hop, rate_hz = codec.info.samples_per_frame, codec.info.sample_rate_hz
             noise = (0.1 * np.random.default_rng(0).standard_normal(FRAMES * hop)).astype(np.float32)
             whole = await codec.encode(noise, rate_hz)
-            streams = [codec.encode_stream(rate_hz) for _ in pair]
+            streams = [codec.encode_stream(rate_hz) for _ in ways]
             found: list[list[NDArray[np.int64]]] = [[] for _ in streams]
             for number in range(FRAMES):
                 if number == FRAMES // 2:
-                    killed(pair[0])
+                    ways[0].reset()
                 piece = noise[number * hop : (number + 1) * hop]
                 made = await asyncio.gather(*(stream.push(piece) for stream in streams))
                 for tokens, one in zip(found, made, strict=True):
@@ -94,9 +101,9 @@ def test_encoding_goes_on_too_and_without_blocking_others(pair: list[TritonServe
     assert whole.shape == streamed.shape
 
 
-def test_an_idle_stream_that_was_ended_goes_on(pair: list[TritonServer]) -> None:
+def test_an_idle_stream_that_was_ended_goes_on(server: TritonServer) -> None:
     told: list[Resumption] = []
-    with Codec("small_nanocodec", pair[0].url, resume=Resume(told=told.append)) as codec:
+    with Codec("small_nanocodec", server.url, resume=Resume(told=told.append)) as codec:
         tokens, whole = tokens_of(codec), codec.decode(tokens_of(codec))
         with codec.decode_stream() as stream:
             first = stream.push(tokens[:, :20])
@@ -105,7 +112,7 @@ def test_an_idle_stream_that_was_ended_goes_on(pair: list[TritonServer]) -> None
             time.sleep(info.idle_limit_ms / 1000 + 2)
             rest = stream.push(tokens[:, 20:])
     assert snr_db(whole, np.concatenate([first, rest])) > 120
-    assert [each.left for each in told] == [pair[0].url]
+    assert [each.left for each in told] == [server.url]
 
 
 def test_a_full_server_is_passed_by_and_all_full_is_said_at_once(repository: Path) -> None:
@@ -154,21 +161,21 @@ def test_servers_that_come_back_are_found_and_absent_ones_end_in_one_error(repos
         codec.close()
 
 
-def test_a_bounded_replay_is_shorter_and_nearly_the_same(pair: list[TritonServer]) -> None:
+def test_a_bounded_replay_is_shorter_and_nearly_the_same(ways: list[FlakyProxy]) -> None:
     told: list[Resumption] = []
     resume = Resume(most_replay_s=1.0, told=told.append)
-    with Codec("small_mimi", urls(pair), resume=resume) as codec:
+    with Codec("small_mimi", urls(ways), resume=resume) as codec:
         tokens, whole = tokens_of(codec), codec.decode(tokens_of(codec))
         with codec.decode_stream() as stream, codec.decode_stream() as other:
             heard = [stream.push(tokens[:, :50]), other.push(tokens[:, :50])]
-            killed(pair[0])
+            ways[0].reset()
             heard = [heard[0], stream.push(tokens[:, 50:]), other.push(tokens[:, 50:])]
     assert [each.replayed_frames < 50 for each in told] == [True]
     assert heard[0].shape[0] + heard[1].shape[0] == len(whole)
 
 
-def test_a_first_server_that_is_down_is_no_matter(pair: list[TritonServer]) -> None:
-    with Codec("small_nanocodec", ["127.0.0.1:9", pair[0].url]) as codec:
+def test_a_first_server_that_is_down_is_no_matter(server: TritonServer) -> None:
+    with Codec("small_nanocodec", ["127.0.0.1:9", server.url]) as codec:
         tokens = tokens_of(codec)
         with codec.decode_stream() as one, codec.decode_stream() as other:
             assert len(one.push(tokens)) == len(other.push(tokens)) == len(codec.decode(tokens))
