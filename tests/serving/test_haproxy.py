@@ -36,13 +36,23 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("haproxy") is None, reason="no HAProxy: install haproxy")
 
 
-@pytest.fixture
-def servers(repository: Path) -> Iterator[list[TritonServer]]:
+@pytest.fixture(scope="module")
+def three(repository: Path) -> Iterator[list[TritonServer]]:
     with ExitStack() as stack:
         yield [
             stack.enter_context(TritonServer(repository, [NAME], ports=Ports.free(), grace_s=4))
             for _ in range(3)
         ]
+
+
+@pytest.fixture
+def servers(three: list[TritonServer]) -> list[TritonServer]:
+    """All running, also after a test that has killed one."""
+    for server in three:
+        if not server.ready:
+            server.stop()
+            server.start()
+    return three
 
 
 @contextmanager
