@@ -19,13 +19,14 @@ from urllib.error import URLError
 
 from server_files import ServerError, find_server
 from server_options import Ports, ServerTls, Traces
-from tritone_build.errors import EngineMisfitError
-from tritone_build.fit import check_fit, engines_among, machine_here
+from tritone_build.errors import DamagedModelError, EngineMisfitError
+from tritone_build.fit import check_fit, check_whole, engines_among, machine_here
 from wheels import CACHE
 
 __all__ = ["Ports", "ServerError", "ServerTls", "Traces", "TritonServer", "serving", "stopped_by_signals"]
 
 _PARTS, _WHOLE, _STREAMS = ("dequantize", "vocoder"), ("decode", "encode"), ("decode_stream", "encode_stream")
+_ROLES = (*_PARTS, *_WHOLE, *_STREAMS)
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
 _START_TIMEOUT_S, _POLL_S = 120, 0.2
 _GRACE_S, _STOPPING_S = 10, 2
@@ -131,15 +132,22 @@ class TritonServer:
         return [str(executable), *flags, *(f"--load-model={name}" for name in self.models())], environment
 
     def _refuse_foreign_engines(self, backends: Path) -> None:
-        models = [f"{codec}_{role}" for codec in self.codecs for role in (*_PARTS, *_WHOLE, *_STREAMS)]
+        models = [f"{codec}_{role}" for codec in self.codecs for role in _ROLES]
         try:
             check_fit(self.repository, models, machine_here(backends))
         except EngineMisfitError as error:
             raise ServerError(str(error)) from error
 
+    def _refuse_damaged_models(self) -> None:
+        try:
+            check_whole(self.repository, [f"{codec}_{role}" for codec in self.codecs for role in _ROLES])
+        except DamagedModelError as error:
+            raise ServerError(str(error)) from error
+
     def start(self) -> "TritonServer":
         """Start and wait until every model is ready; ServerError with the server's own reason."""
         command, environment = self.command()
+        self._refuse_damaged_models()
         self._refuse_taken_ports()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:

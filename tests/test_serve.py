@@ -16,7 +16,7 @@ import pytest
 from onnx import helper
 
 from smoke import SmokeError, smoke
-from tritonserver import Ports, TritonServer
+from tritonserver import Ports, ServerError, TritonServer
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME, STREAM = "small_nanocodec", "small_nanocodec_decode_stream"
@@ -24,9 +24,10 @@ NAME, STREAM = "small_nanocodec", "small_nanocodec_decode_stream"
 
 @pytest.fixture
 def own_repository(repository: Path, tmp_path: Path) -> Path:
-    """A copy, to be spoilt."""
+    """A copy, to be spoilt: without manifests, by which damaged files are found."""
     for folder in repository.glob(f"{NAME}_*"):
-        shutil.copytree(folder, tmp_path / "models" / folder.name)
+        without = shutil.ignore_patterns("manifest.json")
+        shutil.copytree(folder, tmp_path / "models" / folder.name, ignore=without)
     return tmp_path / "models"
 
 
@@ -121,6 +122,17 @@ def test_a_model_that_fails_is_named_with_what_it_cannot_do(own_repository: Path
             with pytest.raises(SmokeError, match=f"^{name}_{role} cannot {said}"):
                 smoke(server.url, TritonServer(own_repository, [name]).models(), tried.append)
             assert not [line for line in tried if f"{name}_{role} " in line]
+
+
+def test_a_model_that_a_disk_has_damaged_is_not_served(repository: Path, tmp_path: Path) -> None:
+    for folder in repository.glob(f"{NAME}_*"):
+        shutil.copytree(folder, tmp_path / folder.name)
+    model = tmp_path / f"{NAME}_vocoder" / "1" / "model.onnx"
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1  # within a weight: it loads, and sounds a little wrong
+    model.write_bytes(content)
+    with pytest.raises(ServerError, match=rf"{NAME}_vocoder in .*: the files are not those that were built"):
+        TritonServer(tmp_path, [NAME], ports=Ports.free()).start()
 
 
 def test_where_a_model_fails_nothing_is_served(own_repository: Path) -> None:

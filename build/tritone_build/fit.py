@@ -1,4 +1,4 @@
-"""Whether the engines of a repository fit the server and the GPU that are to run them.
+"""Whether the models of a repository are what was built, and fit the server and the GPU that are to run them.
 
 An engine belongs to one version of TensorRT and to the GPUs it was compiled for. Triton finds out while it
 loads, and says so in TensorRT's words; the manifests know before.
@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tritone_build.errors import EngineError, EngineMisfitError
+from tritone_build.errors import DamagedModelError, EngineError, EngineMisfitError
 from tritone_build.gpu import Capability, capability_here
-from tritone_build.manifests import ENGINE_FILE, read_manifest
+from tritone_build.manifests import ENGINE_FILE, read_manifest, sha256_of
+from tritone_build.weights import data_files
 
-__all__ = ["Machine", "check_fit", "engines_among", "machine_here"]
+__all__ = ["Machine", "check_fit", "check_whole", "engines_among", "machine_here"]
 
 Version: TypeAlias = tuple[int, int, int]
 
-_BACKEND = "libtriton_tensorrt.so"
+_BACKEND, _GRAPH = "libtriton_tensorrt.so", "model.onnx"
 _AGAIN = "compile it again, where it is served: tritone-build engines {codec} --force"
 
 
@@ -83,6 +84,25 @@ def check_fit(repository: Path, models: Sequence[str], machine: Machine) -> None
     misfits = [f"{model} {why}" for model in engines if (why := _misfit(repository / model / "1", *has))]
     if misfits:
         raise EngineMisfitError("; ".join(misfits))
+
+
+def check_whole(repository: Path, models: Sequence[str]) -> None:
+    """Refuse graphs and weights that have changed since they were built: some changes only sound wrong.
+
+    Raises:
+        DamagedModelError: names every such model.
+    """
+    damaged = []
+    for model in models:
+        version = repository / model / "1"
+        wanted, graph = read_manifest(version).get("onnx_sha256"), version / _GRAPH
+        if wanted is not None and graph.exists() and sha256_of(graph, *data_files(graph)) != wanted:
+            damaged.append(model)
+    if damaged:
+        raise DamagedModelError(
+            f"{', '.join(damaged)} in {repository}: the files are not those that were built, a disk or a "
+            "copy has damaged them; build them again with 'make models' after removing their folders"
+        )
 
 
 def _misfit(version: Path, capability: Capability, tensorrt: Version) -> str | None:
