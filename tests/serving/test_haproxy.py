@@ -2,21 +2,20 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
-from serving.raw import comes_true
 
 from certificates import write_certificates
+from fault_haproxy import haproxy_rows
+from fault_streams import spoken_by
+from haproxy import Haproxy, installed
 from tritone_build.fidelity import snr_db
 from tritone_client import (
     AccessDeniedError,
@@ -31,9 +30,8 @@ from tritone_client import (
 from tritonserver import Ports, TritonServer
 
 NAME, STREAMS = "small_nanocodec", 6
-ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(shutil.which("haproxy") is None, reason="no HAProxy: install haproxy")
+pytestmark = pytest.mark.skipif(not installed(), reason="no HAProxy: install haproxy")
 
 
 @pytest.fixture(scope="module")
@@ -55,32 +53,10 @@ def servers(three: list[TritonServer]) -> list[TritonServer]:
     return three
 
 
-@contextmanager
-def haproxy(servers: list[TritonServer], **more: Path) -> Iterator[str]:
-    """Its address."""
-    address = f"127.0.0.1:{Ports.free().grpc}"
-    environment = {"TRITONE_LISTEN": address} | {name: str(path) for name, path in more.items()}
-    for number, server in enumerate(servers, start=1):
-        environment[f"TRITONE_{number}"] = server.url
-        environment[f"TRITONE_{number}_HTTP"] = str(server.ports.http)
-    command = ["haproxy", "-f", str(ROOT / "deploy" / "haproxy.cfg")]
-    with subprocess.Popen(command, env=os.environ | environment) as process:
-        assert comes_true(lambda: listens(address), 10)
-        time.sleep(1)  # until the servers were found ready
-        yield address
-        process.terminate()
-
-
 @pytest.fixture
 def url(servers: list[TritonServer]) -> Iterator[str]:
-    with haproxy(servers) as address:
-        yield address
-
-
-def listens(address: str) -> bool:
-    host, _, port = address.partition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0
+    with Haproxy(servers) as proxy:
+        yield proxy.url
 
 
 def tokens_of(codec: Codec) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
@@ -138,7 +114,8 @@ def test_only_who_has_a_key_is_let_in(server: TritonServer, tmp_path: Path) -> N
     both = folder / "both.pem"
     both.write_bytes((folder / "server.pem").read_bytes() + (folder / "server.key").read_bytes())
     tls = Tls(folder / "ca.pem")
-    with haproxy([server] * 3, TRITONE_API_KEYS=keys, TRITONE_TLS=both) as url:
+    with Haproxy([server] * 3, {"TRITONE_API_KEYS": keys, "TRITONE_TLS": both}) as proxy:
+        url = proxy.url
         for wrong in (None, "wrong", "RIGHT"):
             with pytest.raises(AccessDeniedError, match="give a right API key"):
                 Codec(NAME, url, tls=tls, api_key=wrong, timeout_s=5)
@@ -157,3 +134,9 @@ def test_only_who_has_a_key_is_let_in(server: TritonServer, tmp_path: Path) -> N
                 return len(await stream.push(tokens)) + len(await codec.decode(tokens))
 
         assert asyncio.run(spoken()) == 2 * len(whole)
+
+
+def test_the_proxy_may_be_restarted(server: TritonServer) -> None:
+    (row,) = haproxy_rows(server, {NAME: spoken_by(NAME, server.url)}, 1)
+    assert row.ok, row
+    assert " 0 resumptions" not in row.how
