@@ -23,6 +23,7 @@ from device import chosen_device
 from events import Journal
 from meter import Meter
 from runner import BadInputError, Runner
+from shapes import is_possible, survive_impossible_shapes
 from streams import FullError, Limits, Step, Streams
 
 _CPU = 1  # DLPack's kDLCPU
@@ -36,6 +37,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, Any]) -> None:
         """Load the model; a failure here is what the server reports for it."""
+        survive_impossible_shapes(lambda: pb_utils.Tensor("any", np.zeros(1)))
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
         path = Path(args["model_repository"], args["model_version"])
@@ -99,18 +101,25 @@ class _Steps:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         steps = [self._step(request) for request in requests]
-        answers = self._streams.run(steps)
-        return [self._answer(request, answer) for request, answer in zip(requests, answers, strict=True)]
+        answers = iter(self._streams.run([step for step in steps if isinstance(step, Step)]))
+        return [
+            self._answer(request, next(answers) if isinstance(step, Step) else step)
+            for request, step in zip(requests, steps, strict=True)
+        ]
 
     def close(self) -> None:
         self._meter.close()
 
-    def _step(self, request: Any) -> Step:
+    def _step(self, request: Any) -> Step | BadInputError:
         flags = request.flags()
         start = bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START)
+        try:
+            arrays = _arrays(request, self._inputs)
+        except BadInputError as error:
+            return error
         return Step(
             request.correlation_id(),
-            _arrays(request, self._inputs),
+            arrays,
             start,
             bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END),
             start and json.loads(request.parameters() or "{}").get("tritone_resumed") is True,
@@ -169,7 +178,15 @@ class _Capsule:
 def _arrays(request: Any, names: list[str]) -> dict[str, NDArray[np.generic]]:
     """The inputs that the request has; optional ones may be missing."""
     tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in names}
-    return {name: np.from_dlpack(_Capsule(tensor)) for name, tensor in tensors.items() if tensor is not None}
+    return {name: _array(name, tensor) for name, tensor in tensors.items() if tensor is not None}
+
+
+def _array(name: str, tensor: Any) -> NDArray[np.generic]:
+    shape = tensor.shape()
+    if not is_possible(shape):
+        raise BadInputError(f"no array has the shape {list(shape)}, which {name} claims")
+    array: NDArray[np.generic] = np.from_dlpack(_Capsule(tensor))
+    return array
 
 
 def _failure(message: str, code: int) -> Any:
