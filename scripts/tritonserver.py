@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.error import URLError
 
+from server_doors import closed_doors, only_models
 from server_files import ServerError, find_server
 from server_options import Ports, ServerTls, Traces
 from tritone_build.errors import DamagedModelError, EngineMisfitError
@@ -109,9 +110,9 @@ class TritonServer:
         executable, backends, environment = find_server()
         self._refuse_foreign_engines(backends)
         options = {
-            "model-repository": self.repository,
+            "model-repository": self._served_alone(),
             "backend-directory": backends,
-            "model-control-mode": "explicit",
+            "model-control-mode": "none",
             "http-address": self.host,
             "http-port": self.ports.http,
             "grpc-address": self.host,
@@ -121,7 +122,7 @@ class TritonServer:
             "log-verbose": 0,
             "exit-timeout-secs": self.grace_s,
         }
-        options |= {} if self.tls is None else self.tls.options()
+        options |= closed_doors() | ({} if self.tls is None else self.tls.options())
         flags = [f"--{name}={value}" for name, value in options.items()]
         flags += [] if self.traces is None else self.traces.flags()
         environment = environment | {"TRITONE_DEVICE": self.device}
@@ -129,7 +130,11 @@ class TritonServer:
             environment["TRITONE_MAX_STREAMS"] = str(self.max_streams)
         if self.log_streams:
             environment["TRITONE_LOG_STREAMS"] = "1"
-        return [str(executable), *flags, *(f"--load-model={name}" for name in self.models())], environment
+        return [str(executable), *flags], environment
+
+    def _served_alone(self) -> Path:
+        models = [*self.models(), *(f"{codec}_{role}" for codec in self.codecs for role in _PARTS)]
+        return only_models(self.repository, models, CACHE / "serving" / str(self.ports.grpc))
 
     def _refuse_foreign_engines(self, backends: Path) -> None:
         models = [f"{codec}_{role}" for codec in self.codecs for role in _ROLES]

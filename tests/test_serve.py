@@ -70,8 +70,11 @@ def test_a_dry_run_only_shows_the_command(own_repository: Path) -> None:
     done = served(own_repository, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
-    loaded = re.findall(r"--load-model=(\S+)", done.stdout)
-    assert loaded == [f"{NAME}_decode", f"{NAME}_encode", STREAM]
+    folder = re.findall(r"--model-repository=(\S+)", done.stdout)[0]
+    roles = ("decode", "dequantize", "encode", "vocoder")
+    assert sorted(each.name for each in Path(folder).iterdir()) == sorted(
+        [*(f"{NAME}_{role}" for role in roles), STREAM]
+    )
 
 
 def test_engines_are_refused_where_no_tensorrt_is() -> None:

@@ -1,11 +1,13 @@
 """What an attacker could send: refused in words, and the models go on for everybody else."""
 
+import urllib.request
 from typing import Any
+from urllib.error import HTTPError
 
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-from tritonclient.grpc import service_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client import Codec
 from tritone_client.wire import Place, request_of
@@ -41,3 +43,29 @@ def test_a_shape_whose_size_overflows_to_the_bytes_sent_is_refused(
     with Codec(NAME, server.url) as codec, codec.decode_stream() as stream:
         tokens = np.ones((4, 1), np.int64)
         assert np.allclose(codec.decode(tokens), stream.push(tokens), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("RepositoryModelUnload", service_pb2.RepositoryModelUnloadRequest(model_name=f"{NAME}_decode")),
+        ("RepositoryModelLoad", service_pb2.RepositoryModelLoadRequest(model_name="of_mine")),
+        ("SystemSharedMemoryStatus", service_pb2.SystemSharedMemoryStatusRequest()),
+        ("TraceSetting", service_pb2.TraceSettingRequest()),
+        ("LogSettings", service_pb2.LogSettingsRequest()),
+    ],
+    ids=str,
+)
+def test_clients_may_not_change_the_server(method: str, request_: Any, stub: Any) -> None:
+    status, said = refusal(getattr(stub, method), request_)
+    assert status == "UNAVAILABLE"
+    assert "not allowed" in said or "restricted" in said
+
+
+@pytest.mark.parametrize("path", [f"models/{NAME}_decode/infer", "repository/index", "logging"])
+def test_http_answers_for_health_alone(path: str, server: TritonServer) -> None:
+    nested = b'{"inputs":[{"name":"tokens","shape":[1,4,1],"datatype":"INT64","data":' + b"[" * 100_000
+    with pytest.raises(HTTPError) as caught:
+        urllib.request.urlopen(f"http://127.0.0.1:{server.ports.http}/v2/{path}", nested, timeout=10)
+    assert caught.value.code == 403
+    assert server.ready
