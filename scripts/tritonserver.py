@@ -120,6 +120,7 @@ class TritonServer:
             "metrics-address": self.host,
             "metrics-port": self.ports.metrics,
             "log-verbose": 0,
+            "grpc-infer-allocation-pool-size": 0,  # kept for reuse, requests of gigabytes stay in memory
             "exit-timeout-secs": self.grace_s,
         }
         options |= closed_doors() | ({} if self.tls is None else self.tls.options())
