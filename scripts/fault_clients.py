@@ -3,10 +3,9 @@
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fault_streams import Spoken
 from memory import resting_mb
 from report import Row
 from stream_metrics import live_streams, page
@@ -34,10 +33,11 @@ while True:
 """
 
 
-def clients_rows(server: TritonServer, codec: str, tokens: NDArray[np.int64], count: int) -> list[Row]:
+def clients_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
     """Twenty streams at a time are killed with their process, and must be forgotten within the idle limit."""
+    codec = next(iter(spoken))
     with Codec(codec, server.url) as client:
-        client.decode(tokens)
+        client.decode(spoken[codec].tokens)
         info = client.stream_info
         assert info is not None, "a codec with live streams"
     _crowd_killed(codec, server.url)  # the first fills caches

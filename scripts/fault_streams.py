@@ -31,12 +31,16 @@ class Spoken:
 
 @dataclass
 class Checked:
-    """What all streams together were given; ``wrong`` counts the samples of streams that differ."""
+    """What all streams together were given; ``wrong`` counts the samples of streams that differ.
+
+    ``resumed`` is how often one of them lost its server, whatever came of it.
+    """
 
     streams: int = 0
     expected: int = 0
     delivered: int = 0
     wrong: int = 0
+    resumed: int = 0
     errors: list[str] = field(default_factory=list)
 
     def add(self, whole: NDArray[np.float32], audio: NDArray[np.float32], error: str | None) -> None:
@@ -66,17 +70,26 @@ class Crowd:
         urls: of the servers.
         places: streams at the same time; codecs take turns.
         resume: how they outlive a server.
+        checked: where to go on counting, if not from nothing.
     """
 
-    def __init__(self, spoken: Mapping[str, Spoken], urls: Sequence[str], places: int, resume: Resume):
+    def __init__(
+        self,
+        spoken: Mapping[str, Spoken],
+        urls: Sequence[str],
+        places: int,
+        resume: Resume,
+        checked: Checked | None = None,
+    ):
         self._spoken, self._urls, self._places = spoken, urls, places
         self._resume = Resume(**(vars(resume) | {"told": self._told}))
-        self.checked, self.resumptions = Checked(), list[Resumption]()
+        self.checked, self.resumptions = checked or Checked(), list[Resumption]()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._speak()), daemon=True)
 
     def _told(self, resumption: Resumption) -> None:
         self.resumptions.append(resumption)
+        self.checked.resumed += 1
 
     def __enter__(self) -> "Crowd":
         self._thread.start()

@@ -10,6 +10,8 @@ stall     a server that takes 5 s to answer; streams wait 2 s before they try an
 gone      all servers killed, and started after 10 s
 for_good  all servers killed for longer than the streams' deadline: one typed error, in time
 clients   200 clients killed in the middle of their streams: places and memory come back
+fuzz      10,000 malformed requests to one server, at its gRPC and HTTP ports: each is answered
+attacks   strangers without certificates, huge messages, 10,000 idle connections, guessed ids of streams
 
 Results: a table and reports/faults.json.
 
@@ -17,6 +19,7 @@ Examples:
   make faults
   .venv/bin/python scripts/faults.py --quick
   .venv/bin/python scripts/faults.py --only kill --kills 5
+  .venv/bin/python scripts/faults.py --only fuzz attacks --requests 2000
 """
 
 import argparse
@@ -28,13 +31,15 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from fault_attacks import attacks_rows
 from fault_clients import clients_rows
 from fault_cluster import Cluster, cluster
+from fault_fuzz import fuzz_rows
 from fault_streams import Crowd, Spoken, spoken_by
 from prepare import REPOSITORY, PrepareError, build_models, default_checkpoint
 from report import Row, step, write_report
 from tritone_client import Resume, TritoneError
-from tritonserver import ServerError
+from tritonserver import ServerError, TritonServer, serving
 
 __all__ = ["FAULTS", "main", "measured"]
 
@@ -55,7 +60,7 @@ def main() -> int:
     except (ServerError, PrepareError, TritoneError) as error:
         print(f"faults: {error}", file=sys.stderr)
         return 1
-    write_report("faults", rows, console)
+    write_report("faults", rows, console, part=set(options.only) != {*FAULTS, *_ALONE})
     return 0 if all(row.ok for row in rows) else 1
 
 
@@ -63,32 +68,44 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    kinds = [*FAULTS, "clients"]
+    kinds = [*FAULTS, *_ALONE]
     parser.add_argument("--codec", nargs="+", default=_CODECS, help="with models for streams (%(default)s)")
     parser.add_argument("--only", choices=kinds, nargs="+", default=kinds, help="default: all")
     parser.add_argument("--kills", type=int, default=50, help="%(default)s")
-    parser.add_argument("--quick", action="store_true", help="three kills, and each other fault once")
+    parser.add_argument("--requests", type=int, default=10_000, help="malformed ones (%(default)s)")
+    parser.add_argument("--connections", type=int, default=10_000, help="idle ones (%(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help="three kills, 500 requests, and each other fault once"
+    )
     return parser.parse_args()
 
 
 def _counts(options: argparse.Namespace) -> dict[str, int]:
     times = {"kill": options.kills, "reset": 10, "stall": 3, "rolling": 2, "clients": 200}
+    times |= {"fuzz": options.requests, "attacks": options.connections}
     if options.quick:
-        times = {"kill": 3, "clients": 40}
+        times = {"kill": 3, "clients": 40, "fuzz": 500, "attacks": 500}
     return {kind: times.get(kind, 1) for kind in options.only}
 
 
 def measured(repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console) -> list[Row]:
     """Rows of every kind of fault that has a count."""
+    injected = {kind: count for kind, count in counts.items() if kind in FAULTS}
+    rows = _injected(repository, codecs, injected, console) if injected else []
+    for kind in [kind for kind in counts if kind in _ALONE]:
+        with serving(repository, codecs) as server, step(console, f"{kind}, {counts[kind]} times"):
+            spoken = {codec: spoken_by(codec, server.url) for codec in codecs}
+            rows += _ALONE[kind](server, spoken, counts[kind])
+    return rows
+
+
+def _injected(repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console) -> list[Row]:
     rows: list[Row] = []
     with cluster(repository, codecs, _SERVERS) as servers:
         spoken = {codec: spoken_by(codec, servers.urls[0]) for codec in codecs}
         for kind, count in counts.items():
             with step(console, f"{kind}, {count} times"):
-                if kind == "clients":
-                    rows += clients_rows(servers.servers[0], codecs[0], spoken[codecs[0]].tokens, count)
-                else:
-                    rows += _fault_rows(kind, count, servers, spoken)
+                rows += _fault_rows(kind, count, servers, spoken)
     return rows
 
 
@@ -179,6 +196,13 @@ FAULTS: Mapping[str, tuple[Inject, Resume]] = {
     "for_good": (_for_good, _FOR_GOOD),
 }
 """What is done to the servers, and how streams are told to outlive it."""
+
+_ALONE: Mapping[str, Callable[[TritonServer, Mapping[str, Spoken], int], list[Row]]] = {
+    "clients": clients_rows,
+    "fuzz": fuzz_rows,
+    "attacks": attacks_rows,
+}
+"""What is done to one server by its clients."""
 
 
 if __name__ == "__main__":
