@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from urllib.error import URLError
 
+import psutil
+
 from server_doors import closed_doors, only_models
 from server_files import ServerError, find_server
 from server_options import Ports, ServerTls, Traces
@@ -29,7 +31,7 @@ __all__ = ["Ports", "ServerError", "ServerTls", "Traces", "TritonServer", "servi
 _PARTS, _WHOLE, _STREAMS = ("dequantize", "vocoder"), ("decode", "encode"), ("decode_stream", "encode_stream")
 _ROLES = (*_PARTS, *_WHOLE, *_STREAMS)
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
-_START_TIMEOUT_S, _POLL_S = 120, 0.2
+_START_TIMEOUT_S, _POLL_S, _LOOK_S = 120, 0.2, 2.0
 _GRACE_S, _STOPPING_S = 10, 2
 """How long the server waits for live streams to end, and how much longer we wait for the server."""
 
@@ -188,11 +190,30 @@ class TritonServer:
         self._process.wait()
 
     def wait(self) -> int:
-        """Exit status, once the server ends by itself."""
+        """Exit status, once the server ends by itself.
+
+        Raises:
+            ServerError: a model's process has ended, and the server was stopped: it would go on to say that
+                it is ready, and refuse every request for that model.
+        """
         assert self._process is not None, "started"
+        looks_s = time.monotonic()
         while self._process.poll() is None:
             time.sleep(_POLL_S)  # in a blocking wait a signal that another thread takes would go unheard
+            if time.monotonic() - looks_s > _LOOK_S:
+                looks_s = time.monotonic()
+                self._stop_where_crippled()
         return self._process.returncode
+
+    def _stop_where_crippled(self) -> None:
+        with suppress(psutil.NoSuchProcess):  # it ended just now
+            children = psutil.Process(self.pid).children()
+            # A server that stops is not ready, and loses them too.
+            if any(child.status() == psutil.STATUS_ZOMBIE for child in children) and self.ready:
+                self.stop()
+                raise ServerError(
+                    f"the process of a model ended, so the server was stopped (log: {self.log})"
+                )
 
     def __enter__(self) -> "TritonServer":
         return self.start()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import psutil
 import pytest
 from onnx import helper
 
@@ -64,6 +65,27 @@ def test_every_model_is_tried_and_then_served_until_a_signal_comes(own_repositor
             assert re.search(rf"{NAME}_{role} +ok +[\d.]+ ms", said)
         assert said.count("device auto: models run on the CPU; rtx: pip install onnxruntime-ep") == 1
         assert f"serving {NAME}: gRPC 127.0.0.1:" in said
+
+
+def test_a_server_that_has_lost_a_model_is_stopped(own_repository: Path) -> None:
+    with subprocess.Popen(
+        command(own_repository, "--no-smoke", "--grace=1"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("log: "):
+            pass
+        models = [
+            each for each in psutil.Process(process.pid).children(recursive=True) if "stub" in each.name()
+        ]
+        models[0].kill()
+        _, said = process.communicate(timeout=15)
+    assert process.returncode == 1
+    assert "the process of a model ended, so the server was stopped" in said
 
 
 def test_a_dry_run_only_shows_the_command(own_repository: Path) -> None:
