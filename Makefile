@@ -87,7 +87,7 @@ bench: $(READY) ## time every codec beside its peers; reports/bench.json
 load: $(READY) ## put real-time load on the server, overload, and a soak; reports/load.json
 	@$(BIN)/python scripts/load.py
 
-faults: $(READY) ## kill, restart and cut off servers under live streams; reports/faults.json
+faults: $(READY) ## kill and cut off servers under live streams, and attack one; reports/faults.json
 	@$(BIN)/python scripts/faults.py
 
 numbers: $(READY) ## write docs/benchmarks.md from what bench and load measured

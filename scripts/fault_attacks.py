@@ -19,7 +19,7 @@ from report import Row
 from tritone_client import Codec, Tls, TritoneError
 from tritonserver import Ports, ServerTls, TritonServer
 
-__all__ = ["attacks_rows"]
+__all__ = ["attacks_rows", "doors_row", "strangers_row"]
 
 _FULL, _WITHIN_S = 10_000, 10.0
 
@@ -27,15 +27,15 @@ _FULL, _WITHIN_S = 10_000, 10.0
 def attacks_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
     """So many idle connections, and all else once; messages of gigabytes only where ``count`` is full."""
     return [
-        _strangers_row(server),
-        _doors_row(server),
+        strangers_row(server),
+        doors_row(server),
         *(ids_row(server, codec, each) for codec, each in spoken.items()),
         *idle_rows(server, spoken, count),
         *size_rows(server, spoken, count >= _FULL),
     ]
 
 
-def _strangers_row(server: TritonServer) -> Row:
+def strangers_row(server: TritonServer) -> Row:
     """Everybody without the right certificate, at a server of its own that asks for one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -77,7 +77,7 @@ def _met(server: TritonServer, codec: str, tls: Tls | None) -> str:
     return "served"
 
 
-def _doors_row(server: TritonServer) -> Row:
+def doors_row(server: TritonServer) -> Row:
     """What Triton, started without further words, would let any client change."""
     tried = {
         "RepositoryModelUnload": pb.RepositoryModelUnloadRequest(model_name=f"{server.codecs[0]}_decode"),
