@@ -11,6 +11,7 @@ NumPy 2 they take every element size for zero, so inputs repeat their first elem
 import ctypes
 import json
 import os
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ from streams import FullError, Limits, Step, Streams
 
 _CPU = 1  # DLPack's kDLCPU
 _TAKEN = b"used_dltensor"
+_LONGEST_CALL_S, _LONGEST_STEP_S = 300.0, 10.0
+"""Of sound in a request, all rows together: longer ones take gigabytes, and hold up everybody else's."""
 _rename = ctypes.pythonapi.PyCapsule_SetName
 _rename.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
@@ -47,14 +50,15 @@ class TritonPythonModel:
         runner = Runner(path, int(parameters.get("intra_op_thread_count", "0")), device)
         inputs = [tensor["name"] for tensor in config["input"]]
         if batching is None:
-            self.served: _Served = _Calls(runner, inputs)
+            self.served: _Served = _Calls(runner, _Inputs(inputs, parameters, _LONGEST_CALL_S))
         else:
             idle_s = int(batching["max_sequence_idle_microseconds"]) / 1e6
             frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
             limits = Limits(_most_streams(int(parameters["max_streams"])), idle_s, frame_s)
             journal = Journal(args["model_name"], everything=bool(os.environ.get("TRITONE_LOG_STREAMS")))
             streams = Streams(runner, inputs[0], config["output"][0]["name"], limits, journal)
-            self.served = _Steps(streams, inputs, Meter(pb_utils, args["model_name"], streams))
+            given = _Inputs(inputs, parameters, _LONGEST_STEP_S)
+            self.served = _Steps(streams, given, Meter(pb_utils, args["model_name"], streams))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request with its outputs or its error."""
@@ -74,7 +78,7 @@ class _Served(Protocol):
 class _Calls:
     """A stateless model: requests are answered one by one."""
 
-    def __init__(self, runner: Runner, inputs: list[str]):
+    def __init__(self, runner: Runner, inputs: "_Inputs"):
         self._runner, self._inputs = runner, inputs
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -86,7 +90,7 @@ class _Calls:
     def _answer(self, request: Any) -> Any:
         try:
             wanted = request.requested_output_names()
-            return _response(wanted, self._runner.run(_arrays(request, self._inputs), wanted))
+            return _response(wanted, self._runner.run(self._inputs.of(request), wanted))
         except BadInputError as error:
             return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
         except Exception as error:
@@ -96,7 +100,7 @@ class _Calls:
 class _Steps:
     """A stateful model: the requests of a batch belong to as many streams."""
 
-    def __init__(self, streams: Streams, inputs: list[str], meter: Meter):
+    def __init__(self, streams: Streams, inputs: "_Inputs", meter: Meter):
         self._streams, self._inputs, self._meter = streams, inputs, meter
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -114,7 +118,7 @@ class _Steps:
         flags = request.flags()
         start = bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START)
         try:
-            arrays = _arrays(request, self._inputs)
+            arrays = self._inputs.of(request)
         except BadInputError as error:
             return error
         return Step(
@@ -175,10 +179,29 @@ class _Capsule:
         return _CPU, 0
 
 
-def _arrays(request: Any, names: list[str]) -> dict[str, NDArray[np.generic]]:
-    """The inputs that the request has; optional ones may be missing."""
-    tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in names}
-    return {name: _array(name, tensor) for name, tensor in tensors.items() if tensor is not None}
+class _Inputs:
+    """What requests bring; names of inputs, and the most sound in seconds, where the model says its rates."""
+
+    def __init__(self, names: list[str], parameters: Mapping[str, str], longest_s: float):
+        self._names, self._longest_s = names, longest_s
+        self._rate_hz = int(parameters.get("sample_rate", "0"))
+        self._frame = int(parameters.get("samples_per_frame", "1"))
+
+    def of(self, request: Any) -> dict[str, NDArray[np.generic]]:
+        """The inputs that the request has, optional ones may be missing; BadInputError if too much."""
+        tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._names}
+        given = {name: _array(name, tensor) for name, tensor in tensors.items() if tensor is not None}
+        for name, array in given.items():
+            self._refuse_long(name, array)
+        return given
+
+    def _refuse_long(self, name: str, array: NDArray[np.generic]) -> None:
+        samples = array.shape[0] * array.shape[-1] * (1 if name == "audio" else self._frame)
+        if samples > self._longest_s * self._rate_hz > 0:
+            raise BadInputError(
+                f"{name} may have at most {self._longest_s:g} s of sound in a request, all rows together, "
+                f"got {samples / self._rate_hz:g} s"
+            )
 
 
 def _array(name: str, tensor: Any) -> NDArray[np.generic]:

@@ -45,6 +45,21 @@ def test_a_shape_whose_size_overflows_to_the_bytes_sent_is_refused(
         assert np.allclose(codec.decode(tokens), stream.push(tokens), atol=1e-5)
 
 
+def test_a_request_may_have_so_much_sound_and_no_more(stub: Any, server: TritonServer) -> None:
+    with Codec(NAME, server.url) as codec:
+        rate_hz = codec.info.frame_rate_hz
+    for model, place, most_s in (
+        (f"{NAME}_decode", None, 300),
+        (f"{NAME}_decode_stream", Place(8, True), 10),
+    ):
+        frames = int(most_s * rate_hz) + 1
+        length = {} if place else {"tokens_len": np.array([[frames]])}
+        request = request_of(model, {"tokens": np.zeros((1, 4, frames), np.int64), **length}, "audio", place)
+        status, said = refusal(stub.ModelInfer, request)
+        assert status == "INVALID_ARGUMENT"
+        assert f"tokens may have at most {most_s} s of sound in a request" in said
+
+
 @pytest.mark.parametrize(
     ("method", "request_"),
     [
