@@ -5,13 +5,15 @@ shared memory of the machine, and set where it traces to. Its HTTP port parses r
 server (24.10: arrays nested 100,000 deep, a million chunks); only its health is asked there.
 """
 
+import resource
 import secrets
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["closed_doors", "only_models"]
+__all__ = ["allow_many_connections", "closed_doors", "only_models"]
 
+_MOST_FILES = 65_536
 _NOT_BY_GRPC = ("shared-memory", "trace", "logging")
 _NOT_BY_HTTP = (*_NOT_BY_GRPC, "metadata", "inference", "model-config", "model-repository", "statistics")
 
@@ -32,3 +34,11 @@ def only_models(repository: Path, names: Iterable[str], folder: Path) -> Path:
     for name in names:
         (folder / name).symlink_to((repository / name).resolve())
     return folder
+
+
+def allow_many_connections() -> None:
+    """As many files as may be had: of the usual 1,024, idle connections would leave none for others."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -19,7 +19,7 @@ from urllib.error import URLError
 
 import psutil
 
-from server_doors import closed_doors, only_models
+from server_doors import allow_many_connections, closed_doors, only_models
 from server_files import ServerError, find_server
 from server_options import Ports, ServerTls, Traces
 from tritone_build.errors import DamagedModelError, EngineMisfitError
@@ -158,6 +158,7 @@ class TritonServer:
         self._refuse_damaged_models()
         self._refuse_taken_ports()
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        allow_many_connections()
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True

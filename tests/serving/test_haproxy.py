@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 
+import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2_grpc
 
 from certificates import write_certificates
 from fault_haproxy import haproxy_rows
@@ -27,6 +29,7 @@ from tritone_client import (
     Tls,
     served_codecs,
 )
+from tritone_client.wire import Place, request_of
 from tritonserver import Ports, TritonServer
 
 NAME, STREAMS = "small_nanocodec", 6
@@ -140,3 +143,19 @@ def test_the_proxy_may_be_restarted(server: TritonServer) -> None:
     (row,) = haproxy_rows(server, {NAME: spoken_by(NAME, server.url)}, 1)
     assert row.ok, row
     assert " 0 resumptions" not in row.how
+
+
+def test_what_ends_or_fills_a_server_does_not_reach_it(servers: list[TritonServer], url: str) -> None:
+    bad = request_of(
+        f"{NAME}_decode_stream", {"tokens": np.full((1, 4, 1), -1)}, "audio", Place(7, True, True)
+    )
+    with grpc.insecure_channel(url, compression=grpc.Compression.Gzip) as channel:
+        with pytest.raises(grpc.RpcError):
+            service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(bad, timeout=10)
+    with grpc.insecure_channel(url) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        for _ in range(50):  # about ten of them end a server that gets the header
+            header = (("triton_grpc_error", "true"),)
+            answers = list(stub.ModelStreamInfer(iter([bad] * 3), timeout=10, metadata=header))
+            assert ["must be in" in answer.error_message for answer in answers] == [True] * 3
+    assert all(server.running for server in servers)
