@@ -19,7 +19,7 @@ __all__ = ["size_rows"]
 
 _PATH = "/inference.GRPCInferenceService/ModelInfer"
 _OVER, _WELL_FORMED, _SMALL = 2_200_000_000, 1_900_000_000, 64_000_000
-_MOST_COPIES, _CLAIM_MB, _ROOM, _REST_S = 3.0, 50.0, 4, 5.0
+_MOST_COPIES, _CLAIM_MB, _ROOM, _REST_S = 3.0, 50.0, 4, 2.0
 _PLACES = 2
 
 

@@ -149,9 +149,9 @@ def test_what_ends_or_fills_a_server_does_not_reach_it(servers: list[TritonServe
     bad = request_of(
         f"{NAME}_decode_stream", {"tokens": np.full((1, 4, 1), -1)}, "audio", Place(7, True, True)
     )
-    with grpc.insecure_channel(url, compression=grpc.Compression.Gzip) as channel:
-        with pytest.raises(grpc.RpcError):
-            service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(bad, timeout=10)
+    compressed = grpc.insecure_channel(url, compression=grpc.Compression.Gzip)
+    with compressed as channel, pytest.raises(grpc.RpcError, match="http2 header with status: 400"):
+        service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(bad, timeout=10)
     with grpc.insecure_channel(url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         for _ in range(50):  # about ten of them end a server that gets the header

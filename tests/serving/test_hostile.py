@@ -28,7 +28,7 @@ def refusal(call: Any, request: Any) -> tuple[str, str]:
     return error.code().name, error.details()
 
 
-@pytest.mark.parametrize("frames", [2**58 + 1, 2**61, 1 - 2**58, -(2**63)])
+@pytest.mark.parametrize("frames", [2**59 + 1, 2**61, 1 - 2**59, -(2**63)])
 def test_a_shape_whose_size_overflows_to_the_bytes_sent_is_refused(
     frames: int, stub: Any, server: TritonServer
 ) -> None:
