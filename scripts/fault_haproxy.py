@@ -3,9 +3,7 @@
 import time
 from collections.abc import Mapping
 
-import numpy as np
-
-from fault_streams import Crowd, Spoken
+from fault_streams import Crowd, Spoken, lost_row
 from haproxy import Haproxy, installed
 from report import Row
 from tritone_client import Resume
@@ -27,11 +25,4 @@ def haproxy_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int)
             time.sleep(_DOWN_S)
             proxy.start()
         time.sleep(_SETTLE_S)
-    checked, taken = crowd.checked, [each.seconds for each in crowd.resumptions]
-    p50, p95 = np.percentile(taken, [50, 95]) if taken else (0.0, 0.0)
-    lost = checked.expected - checked.delivered + checked.wrong
-    how = f"{count} times, {checked.streams} streams, {checked.expected} samples expected, "
-    how += f"{checked.delivered} delivered; {len(taken)} resumptions, p50 {p50:.2f}, p95 {p95:.2f} s"
-    return [
-        Row("all", "haproxy_lost", lost, "samples", "0", not (lost or checked.errors), how, at=float(p95))
-    ]
+    return [lost_row("haproxy_lost", crowd, f"{count} times")]

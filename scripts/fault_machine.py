@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from fault_streams import Crowd, Spoken
+from fault_streams import Crowd, Spoken, lost_row
 from prepare import default_checkpoint
 from report import Row
 from tritone_client import Codec, Resume, ServerRefusedError
@@ -139,12 +139,8 @@ def clock_rows(repository: Path, spoken: Mapping[str, Spoken]) -> list[Row]:
             moved += step_s
             Path(clock.name).write_text(f"{moved:+d}")
         time.sleep(_SETTLE_S)
-    checked = crowd.checked
-    lost = checked.expected - checked.delivered + checked.wrong
-    ok = not (lost or checked.errors or crowd.resumptions)
-    how = f"the clock set by {', '.join(f'{each:+d}' for each in _STEPS_S)} s; {checked.streams} streams, "
-    how += f"{len(crowd.resumptions)} resumptions"
-    return [Row("all", "clock_lost", lost, "samples", "0", ok, how)]
+    steps = ", ".join(f"{each:+d}" for each in _STEPS_S)
+    return [lost_row("clock_lost", crowd, f"the clock set by {steps} s")]
 
 
 @contextmanager

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listeners import listened
+from report import Row
 from tritone_build.fidelity import snr_db
 from tritone_client import Codec, Resume, Resumption
 from tritone_client.aio import AsyncCodec
 
-__all__ = ["Checked", "Crowd", "Spoken", "spoken_by"]
+__all__ = ["Checked", "Crowd", "Spoken", "lost_row", "spoken_by"]
 
 _LEAST_DB = 115.0
 _FRAMES = 120
@@ -113,3 +114,16 @@ class Crowd:
                 spoken = self._spoken[name]
                 heard = await listened(codec, spoken.tokens, keep=True)
                 self.checked.add(spoken.whole, heard.sound, heard.failure)
+
+
+def lost_row(check: str, crowd: Crowd, how: str) -> Row:
+    """What the listeners of a crowd lost or heard wrong, and how long streams took to go on."""
+    checked, taken = crowd.checked, [each.seconds for each in crowd.resumptions]
+    p50, p95 = np.percentile(taken, [50, 95]) if taken else (0.0, 0.0)
+    lost = checked.expected - checked.delivered + checked.wrong
+    how += (
+        f"; {checked.streams} streams, {checked.expected} samples expected, {checked.delivered} delivered; "
+    )
+    how += f"{len(taken)} resumptions, p50 {p50:.2f}, p95 {p95:.2f} s; {len(checked.errors)} streams failed"
+    how += f": {checked.errors[0]}" if checked.errors else ""
+    return Row("all", check, lost, "samples", "0", not (lost or checked.errors), how, at=float(p95))

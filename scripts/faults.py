@@ -9,6 +9,9 @@ reset     every TCP connection to a server broken
 stall     a server that takes 5 s to answer; streams wait 2 s before they try another
 gone      all servers killed, and started after 10 s
 for_good  all servers killed for longer than the streams' deadline: one typed error, in time
+haproxy   HAProxy in front of the servers killed and started again
+overload  twice as many streams as places: live ones are in time, the others refused within 100 ms
+machine   no memory left, a full disk, a damaged file, the clock set
 clients   200 clients killed in the middle of their streams: places and memory come back
 fuzz      10,000 malformed requests to one server, at its gRPC and HTTP ports: each is answered
 attacks   strangers without certificates, huge messages, 10,000 idle connections, guessed ids of streams
@@ -35,7 +38,10 @@ from fault_attacks import attacks_rows
 from fault_clients import clients_rows
 from fault_cluster import Cluster, cluster
 from fault_fuzz import fuzz_rows
-from fault_streams import Crowd, Spoken, spoken_by
+from fault_haproxy import haproxy_rows
+from fault_machine import machine_rows
+from fault_streams import Crowd, Spoken, lost_row, spoken_by
+from load_overload import overload_rows
 from prepare import REPOSITORY, PrepareError, build_models, default_checkpoint
 from report import Row, step, write_report
 from tritone_client import Resume, TritoneError
@@ -45,7 +51,7 @@ __all__ = ["FAULTS", "main", "measured"]
 
 _CODECS = ("nanocodec_mini", "mimi")
 _SERVERS, _PLACES, _SEED = 3, 8, 0
-_SETTLE_S, _STALL_S, _GONE_S = 2.0, 5.0, 10.0
+_SETTLE_S, _STALL_S, _GONE_S, _OVERLOAD_S = 2.0, 5.0, 10.0, 20.0
 _RESUME, _QUICKLY = Resume(deadline_s=60), Resume(deadline_s=60, answer_s=2.0)
 _FOR_GOOD = Resume(deadline_s=4)
 Inject = Callable[[Cluster, int], None]
@@ -82,9 +88,10 @@ def _options() -> argparse.Namespace:
 
 def _counts(options: argparse.Namespace) -> dict[str, int]:
     times = {"kill": options.kills, "reset": 10, "stall": 3, "rolling": 2, "clients": 200}
+    times |= {"haproxy": 5, "overload": 8, "machine": 3}
     times |= {"fuzz": options.requests, "attacks": options.connections}
     if options.quick:
-        times = {"kill": 3, "clients": 40, "fuzz": 500, "attacks": 500}
+        times = {"kill": 3, "clients": 40, "overload": 4, "fuzz": 500, "attacks": 500}
     return {kind: times.get(kind, 1) for kind in options.only}
 
 
@@ -123,16 +130,8 @@ def _fault_rows(kind: str, count: int, servers: Cluster, spoken: Mapping[str, Sp
 
 
 def _row(kind: str, count: int, crowd: Crowd, resume: Resume) -> Row:
-    checked, taken = crowd.checked, [each.seconds for each in crowd.resumptions]
-    p50, p95 = np.percentile(taken, [50, 95]) if taken else (0.0, 0.0)
-    how = f"{count} times, {checked.streams} streams, {checked.expected} samples expected, "
-    how += f"{checked.delivered} delivered; {len(taken)} resumptions, p50 {p50:.2f}, p95 {p95:.2f} s"
-    if kind == "for_good":
-        return _for_good_row(crowd, resume, how)
-    lost = checked.expected - checked.delivered + checked.wrong
-    how += f"; {len(checked.errors)} streams failed" + (f": {checked.errors[0]}" if checked.errors else "")
-    ok = not (lost or checked.errors)
-    return Row("all", f"{kind}_lost", lost, "samples", "0", ok, how, at=float(p95))
+    row = lost_row(f"{kind}_lost", crowd, f"{count} times")
+    return _for_good_row(crowd, resume, row.how) if kind == "for_good" else row
 
 
 def _for_good_row(crowd: Crowd, resume: Resume, how: str) -> Row:
@@ -140,9 +139,7 @@ def _for_good_row(crowd: Crowd, resume: Resume, how: str) -> Row:
     errors = crowd.checked.errors
     typed = [error for error in errors if error.startswith("NoServerLeftError")]
     ok = len(errors) == len(typed) >= _PLACES
-    how = (
-        f"{len(typed)} of {len(errors)} errors are NoServerLeftError, deadline {resume.deadline_s:g} s; {how}"
-    )
+    how = f"{len(typed)} of {len(errors)} are NoServerLeftError, deadline {resume.deadline_s:g} s; {how}"
     return Row("all", "for_good_errors", len(errors), "streams", "all typed", ok, how)
 
 
@@ -187,6 +184,11 @@ def _for_good(servers: Cluster, number: int) -> None:
     time.sleep(2 * _FOR_GOOD.deadline_s)
 
 
+def _overload_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
+    """So many places, for the first codec."""
+    return overload_rows(server.repository, next(iter(spoken)), count, _OVERLOAD_S)
+
+
 FAULTS: Mapping[str, tuple[Inject, Resume]] = {
     "kill": (_kill, _RESUME),
     "rolling": (_rolling, _RESUME),
@@ -198,11 +200,14 @@ FAULTS: Mapping[str, tuple[Inject, Resume]] = {
 """What is done to the servers, and how streams are told to outlive it."""
 
 _ALONE: Mapping[str, Callable[[TritonServer, Mapping[str, Spoken], int], list[Row]]] = {
+    "haproxy": haproxy_rows,
+    "overload": _overload_rows,
+    "machine": machine_rows,
     "clients": clients_rows,
     "fuzz": fuzz_rows,
     "attacks": attacks_rows,
 }
-"""What is done to one server by its clients."""
+"""What is done to one server, by its clients or its machine."""
 
 
 if __name__ == "__main__":
