@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bench_pairs import alternating, ratio_row
 from bench_sessions import Array, BareSession, has_streams
 from bench_steps import Sound, our_step
+from load_inputs import repeated
 from peers.layouts import in_every_layout
 from peers.transformers_mimi import TransformersMimi, recognises, reference
 from prepare import REPOSITORY, default_checkpoint
@@ -69,7 +70,7 @@ def _growing_rows(codec: str, session: BareSession, threads: int, sound: Sound, 
     network = _transformers(codec)
     if network is None:
         return []
-    tokens = np.resize(sound.tokens, (len(sound.tokens), _GROWN))
+    tokens = repeated(sound.tokens, _GROWN)
     stream, frame = network.growing(), torch.from_numpy(tokens[:, -1:])[None]
     heard = [stream.decode_step(torch.from_numpy(each)[None]).numpy()[0] for each in _frames(tokens)]
     told = _apart(session.decode(tokens), np.concatenate(heard))
@@ -90,7 +91,7 @@ def _frames(tokens: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 def _glued_row(codec: str, session: BareSession, threads: int, sound: Sound) -> Row:
     """Both sides as sessions, ours with its optimizations, theirs without; the error is of the seams."""
-    tokens = np.resize(sound.tokens, (len(sound.tokens), _PIECE * _PIECES))
+    tokens = repeated(sound.tokens, _PIECE * _PIECES)
     whole = session.decode(tokens)
     pieces = [session.decode(tokens[:, n : n + _PIECE]) for n in range(0, tokens.shape[1], _PIECE)]
     glued = np.concatenate(pieces)

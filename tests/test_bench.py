@@ -1,6 +1,7 @@
 """What the benchmarks compute, on small networks."""
 
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import operators
 from bench_limits import frame_gflop
 from bench_recipes import recipe_rows
 from bench_scaling import scaling_rows
+from bench_sessions import BareSession
 from bench_steps import Sound
 from tritone_client import Codec
 from tritonserver import TritonServer
@@ -36,6 +38,16 @@ def test_longer_windows_are_nearer_to_the_whole_and_the_field_is_exact(sound: So
     apart = [float(row.how.split(": ")[1].split(" dB")[0]) for row in rows]
     assert apart[0] < 40
     assert apart[-1] > 110
+
+
+def test_glued_pieces_continue_every_codebook_in_time(sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_recipes, "_PIECE", 100)
+    session = BareSession(NAME, 1)
+    with patch.object(session, "decode", wraps=session.decode) as decode:
+        bench_recipes._glued_row(NAME, session, 1, sound)
+    whole, *pieces = (call.args[0] for call in decode.call_args_list)
+    assert np.array_equal(whole, np.tile(sound.tokens, (1, 2))[:, :200])
+    assert np.array_equal(whole, np.concatenate(pieces, axis=1))
 
 
 def test_curves_run_along_frames_rows_streams_and_threads(sound: Sound) -> None:
