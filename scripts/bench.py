@@ -2,7 +2,10 @@
 
 Weights are seeded random ones at full geometry, which cost what trained ones cost. Runs of the sides
 alternate; figures are medians, with the lowest and highest of five repeats, and a ratio meets its target if
-its worse end does. Results: a table, and reports/bench.json.
+its worse end does.
+
+Results: a table, and reports/bench.json, in which the rows of the codecs and parts that were measured replace
+older ones of the same; with --quick reports/bench-quick.json, of which no page is made.
 
 Examples:
   make bench
@@ -28,7 +31,7 @@ from bench_served import served_step_rows
 from bench_steps import Sound, step_rows
 from bench_weights import int8_rows, reading_rows
 from prepare import MEASURED, REPOSITORY, USUAL, build_models, default_checkpoint
-from report import Row, step, write_report
+from report import Row, in_part, step, write_report
 from tritone_client import Codec
 from tritone_client.audio import read_audio, resampled
 from tritonserver import TritonServer, serving
@@ -47,11 +50,11 @@ def main() -> int:
     build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
     with step(console, "timing the machine"):
         machine = machine_rows(options.threads)
-    rows = list(machine)
+    rows = in_part("limits", machine) if "limits" in options.only else []
     for name in options.codec:
         with serving(REPOSITORY, [name]) as server, Codec(name, server.url) as codec:
             rows += _codec_rows(codec, server, options, machine, console)
-    write_report("bench", rows, console, part=set(options.only) != set(_PARTS))
+    write_report("bench-quick" if options.quick else "bench", rows, console, merge=True)
     return 0 if all(row.ok for row in rows) else 1
 
 
@@ -75,10 +78,10 @@ def _codec_rows(
     rows = []
     for part in options.only:
         with step(console, f"timing {name}: {part}"):
-            rows += measured[part]()
+            rows += in_part(part, measured[part]())
     if options.int8:
         with step(console, f"timing steps of {name} in INT8"):
-            rows += int8_rows(name, threads, sound)
+            rows += in_part("int8", int8_rows(name, threads, sound))
     return rows
 
 

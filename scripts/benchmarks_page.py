@@ -1,7 +1,7 @@
 """Write docs/benchmarks.md and its pictures from what 'make bench' and 'make load' measured.
 
 The text is scripts/benchmarks.md; a line of it in double braces becomes a table:
-  {{made bench}}                 command, date, machine and versions
+  {{made bench}}                 command, date, machine and versions of its runs
   {{rows bench decode_vs_*}}     every row whose check fits one of the patterns
   {{curve bench frame_ms_by_frames}}   a column per codec, a line per place on the axis
 
@@ -14,7 +14,7 @@ import argparse
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -60,8 +60,13 @@ def filled(template: str) -> str:
 
 
 def _made(report: str, _: Sequence[str]) -> str:
-    made, _rows = read_report(report)
-    return f"`{made['command']}`, {made['date']}; {made['machine']}; {made['versions']}."
+    """A line per run that rows are left of, the newest last; its time is that of the whole run."""
+    return "\n".join(_told(made) for made in read_report(report)[0])
+
+
+def _told(made: Mapping[str, str]) -> str:
+    took = f" in {made['took']}" if "took" in made else ""
+    return f"- `{made['command']}`{took}, {made['date']}; {made['machine']}; {made['versions']}."
 
 
 def _rows(report: str, patterns: Sequence[str]) -> str:

@@ -12,7 +12,10 @@ soak      half as many streams as it keeps up with, for ten minutes: memory, dea
 
 Weights are seeded random ones at full geometry, which cost what trained ones cost; tokens are those of the
 repository's speech sample. The load generators run on this machine too and take some of it.
-Results: a table, reports/load.json, and pictures in reports/.
+
+Results: a table, reports/load.json, in which the rows of the codecs and parts that were measured replace
+older ones of the same, and pictures in reports/; with --quick reports/load-quick.json, of which no page is
+made.
 
 Examples:
   make load
@@ -36,8 +39,7 @@ from load_start import cold_start_row, first_audio_rows
 from load_streams import Asked, LoadError, commands, served_sweep, stream_rows
 from perf_analyzer import PerfAnalyzerError
 from prepare import MEASURED, REPOSITORY, PrepareError, build_models, default_checkpoint
-from report import Row, step, write_report
-from sweep import Sweep
+from report import Row, in_part, read_report, step, write_report
 from tritone_client import Codec, TritoneError
 from tritonserver import ServerError, serving
 from wheels import WheelError
@@ -47,7 +49,7 @@ __all__ = ["main"]
 _PARTS = ("streams", "offline", "start", "overload", "soak")
 _TARGETED = ("mimi", "nanocodec")
 _STREAMS, _QUICK_STREAMS = "1,2,3,4,6,8,12,16,20,24,28", "1,8,16"
-_PICTURE, _MEMORY_PICTURE = Path("reports/load.svg"), Path("reports/memory.svg")
+_PICTURES = Path("reports")
 _OVERLOAD_S, _OFFLINE_S = 20.0, 10.0
 
 
@@ -66,7 +68,9 @@ def main() -> int:
     except (LoadError, PerfAnalyzerError, ServerError, WheelError, PrepareError, TritoneError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
-    write_report("load", rows, console, part=set(options.only) != set(_PARTS))
+    name = f"load{options.suffix}"
+    write_report(name, rows, console, merge=True)
+    draw(_PICTURES / f"{name}.svg", read_report(name)[1])
     return 0 if all(row.ok for row in rows) else 1
 
 
@@ -98,6 +102,7 @@ def _options() -> argparse.Namespace:
     options.codec = options.codec or (_TARGETED[:1] if options.quick else _TARGETED)
     options.streams = options.streams or _counts(_QUICK_STREAMS if options.quick else _STREAMS)
     options.seconds = options.seconds or (8.0 if options.quick else 15.0)
+    options.suffix = "-quick" if options.quick else ""
     options.soak_minutes = options.soak_minutes or (0.5 if options.quick else 10.0)
     return options
 
@@ -115,18 +120,17 @@ def _asked(options: argparse.Namespace, codec: str) -> Asked:
 
 def _measured(options: argparse.Namespace, console: Console) -> list[Row]:
     rows: list[Row] = []
-    sweeps: list[Sweep] = []
-    if "streams" in options.only:
-        sweeps = [served_sweep(_asked(options, codec), console) for codec in options.codec]
-        for sweep in sweeps:
-            rows += stream_rows(sweep, _asked(options, sweep.codec))
-        draw(_PICTURE, sweeps)
-        console.print(f"picture: {_PICTURE}")
-    knees = {sweep.codec: sweep.knee for sweep in sweeps}
+    knees: dict[str, int] = {}
+    for codec in options.codec:
+        if "streams" in options.only:
+            sweep = served_sweep(_asked(options, codec), console)
+            knees[codec] = sweep.knee
+            rows += in_part(f"{options.direction} streams", stream_rows(sweep, _asked(options, codec)))
     for codec in options.codec:
         if "offline" in options.only:
             with step(console, f"{codec}: whole utterances"):
-                rows += offline_rows(options.repository, codec, min(options.seconds, _OFFLINE_S))
+                made = offline_rows(options.repository, codec, min(options.seconds, _OFFLINE_S))
+                rows += in_part("offline", made)
     # The rest needs a number of streams that is kept up with: of the first codec, or as told.
     first = options.codec[0]
     return rows + _lived(options, first, max(1, knees.get(first, options.streams[0])), console)
@@ -138,22 +142,26 @@ def _lived(options: argparse.Namespace, codec: str, knee: int, console: Console)
     half = max(1, knee // 2)
     if "start" in options.only:
         with step(console, f"{codec}: starts"):
-            rows.append(cold_start_row(options.repository, codec))
-            with serving(options.repository, [codec]) as server, Codec(codec, server.url) as client:
-                rows += first_audio_rows(client, server, tokens_of(client), (0, half))
+            rows += in_part("start", _starts(options, codec, half))
     if "overload" in options.only:
         with step(console, f"{codec}: {2 * knee} streams ask for {knee} places"):
-            rows += overload_rows(options.repository, codec, knee, _OVERLOAD_S)
+            rows += in_part("overload", overload_rows(options.repository, codec, knee, _OVERLOAD_S))
     if "soak" in options.only:
         with step(console, f"{codec}: {half} streams for {options.soak_minutes:g} minutes"):
-            rows += _soak(options, codec, half)
+            rows += in_part("soak", _soak(options, codec, half))
     return rows
+
+
+def _starts(options: argparse.Namespace, codec: str, live: int) -> list[Row]:
+    cold = cold_start_row(options.repository, codec)
+    with serving(options.repository, [codec]) as server, Codec(codec, server.url) as client:
+        return [cold, *first_audio_rows(client, server, tokens_of(client), (0, live))]
 
 
 def _soak(options: argparse.Namespace, codec: str, streams: int) -> list[Row]:
     with serving(options.repository, [codec]) as server, Codec(codec, server.url) as client:
         soak = soak_of(client, server, tokens_of(client), streams, 60 * options.soak_minutes)
-    draw_memory(_MEMORY_PICTURE, codec, soak)
+    draw_memory(_PICTURES / f"memory{options.suffix}.svg", codec, soak)
     return soak_rows(codec, soak)
 
 

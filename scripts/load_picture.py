@@ -1,6 +1,7 @@
 """The pictures of a load test: latency against the number of live streams, memory against time."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,21 +9,32 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from load_soak import Soak
-from sweep import Sweep
+from load_streams import LATENCY, REALTIME
+from report import Row
 
 __all__ = ["draw", "draw_memory"]
 
 
-def draw(path: Path, sweeps: Sequence[Sweep]) -> None:
-    """Write a PNG with a pair of lines, p50 and p99, per model, and the deadlines they must stay below."""
+_FRAME_MS = re.compile(r"frames of ([\d.]+) ms")
+
+
+def draw(path: Path, rows: Sequence[Row]) -> None:
+    """Write a picture with a pair of lines, p50 and p99, per model, and the deadlines they must stay below.
+
+    Args:
+        path: PNG or SVG.
+        rows: of a load test's report; without streams there is no picture.
+    """
     mpl.use("Agg")
     from matplotlib import pyplot
 
+    knees = [row for row in rows if row.check.endswith(REALTIME)]
+    if not knees:
+        return
     figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
-    drawn = [sweep for sweep in sweeps if sweep.answered]
-    for index, sweep in enumerate(drawn):
-        _lines(axes, sweep, f"C{index}")
-    for frame_ms in sorted({point.frame_ms for sweep in drawn for point in sweep.points}):
+    for index, knee in enumerate(knees):
+        _lines(axes, knee, rows, f"C{index}")
+    for frame_ms in sorted({float(found[1]) for knee in knees if (found := _FRAME_MS.search(knee.how))}):
         axes.axhline(frame_ms, color="black", linewidth=1, linestyle="--")
         label = f" one frame: {frame_ms:.0f} ms"
         axes.text(0, frame_ms, label, transform=axes.get_yaxis_transform(), va="bottom")
@@ -43,10 +55,12 @@ def draw(path: Path, sweeps: Sequence[Sweep]) -> None:
     pyplot.close(figure)
 
 
-def _lines(axes: Axes, sweep: Sweep, color: str) -> None:
-    streams = [point.streams for point in sweep.answered]
-    p50, p99 = ([point.result.percentile_ms(q) for point in sweep.answered] for q in (50, 99))
-    label = f"{sweep.model}: {sweep.knee} in real time"
+def _lines(axes: Axes, knee: Row, rows: Sequence[Row], color: str) -> None:
+    latency = knee.check.replace(REALTIME, LATENCY)
+    points = [row for row in rows if (row.codec, row.check) == (knee.codec, latency)]
+    streams, p99 = [row.at or 0 for row in points], [row.value for row in points]
+    p50 = [row.value if row.low is None else row.low for row in points]
+    label = f"{knee.codec}, {knee.how.partition(',')[0]}: {knee.value:g} in real time"
     axes.plot(streams, p99, "o-", color=color, label=f"{label}, p99")
     axes.plot(streams, p50, ".:", color=color, label="p50")
     axes.fill_between(streams, p50, p99, color=color, alpha=0.08)

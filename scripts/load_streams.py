@@ -20,8 +20,10 @@ from stream_metrics import mean_batch, steps_by_batch
 from sweep import Point, Sweep
 from tritonserver import TritonServer, serving
 
-__all__ = ["Asked", "LoadError", "commands", "served_sweep", "stream_rows"]
+__all__ = ["LATENCY", "REALTIME", "Asked", "LoadError", "commands", "served_sweep", "stream_rows"]
 
+REALTIME, LATENCY = "realtime_streams", "latency_p99"
+"""Checks of streams that are decoded; of those that are encoded they begin with ``encode_``."""
 _TARGETS = {("mimi", "decode"): 20, ("nanocodec", "decode"): 5}
 
 
@@ -129,11 +131,14 @@ def stream_rows(sweep: Sweep, asked: Asked) -> list[Row]:
     how = f"{asked.direction}, frames of {last.frame_ms:.1f} ms, {asked.seconds:g} s each; "
     how += f"ended at {last.streams}: {_told(last)}"
     target = f">= {wanted}" if wanted else "none"
-    knee = Row(sweep.codec, "realtime_streams", sweep.knee, "streams", target, sweep.knee >= wanted, how)
-    return [knee, *(_latency_row(sweep.codec, point) for point in sweep.answered)]
+    prefix = "" if asked.direction == "decode" else f"{asked.direction}_"
+    ok = sweep.knee >= wanted
+    knee = Row(sweep.codec, f"{prefix}{REALTIME}", sweep.knee, "streams", target, ok, how)
+    latency = f"{prefix}{LATENCY}"
+    return [knee, *(_latency_row(sweep.codec, latency, point) for point in sweep.answered)]
 
 
-def _latency_row(codec: str, point: Point) -> Row:
+def _latency_row(codec: str, check: str, point: Point) -> Row:
     how = f"streams: {point.streams}; {_told(point)}"
     value, low = (point.result.percentile_ms(percent) for percent in (99, 50))
-    return Row(codec, "latency_p99", value, "ms", "none", True, how, low, value, point.streams)
+    return Row(codec, check, value, "ms", "none", True, how, low, value, point.streams)

@@ -1,4 +1,7 @@
-"""Rows of measurements: one table on the terminal, one JSON file under reports/."""
+"""Rows of measurements: one table on the terminal, one JSON file under reports/.
+
+A report is a list of runs: how each was made, and the rows of it that no later one has replaced.
+"""
 
 import importlib.metadata
 import json
@@ -7,18 +10,21 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Row", "read_report", "step", "write_report"]
+__all__ = ["Row", "in_part", "read_report", "step", "write_report"]
 
 _FILE_WIDTH = 150
+_BEGUN_S = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Row:
     """One measured figure; ``target`` says what is asked of it, ``how`` what it was measured on.
 
     ``low`` and ``high`` are the ends of it over repeats, where there were any; ``at`` is its place on a
-    curve, where it is one of many.
+    curve, where it is one of many; ``part`` is what of a measurement gave it, where one can be asked for.
     """
 
     codec: str
@@ -39,12 +45,18 @@ class Row:
     low: float | None = None
     high: float | None = None
     at: float | None = None
+    part: str = ""
 
     @property
     def told(self) -> str:
         """The figure, and how far it holds."""
         ends = "" if self.low is None or self.high is None else f" ({self.low:.3g} to {self.high:.3g})"
         return f"{self.value:.4g}{ends}"
+
+
+def in_part(part: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows, as what a part of a measurement gave."""
+    return [replace(row, part=part) for row in rows]
 
 
 @contextmanager
@@ -64,12 +76,13 @@ def _finite(value: float) -> float:
 
 
 def _made() -> dict[str, str]:
-    """When, by which command, on what."""
+    """When, by which command, within what time, on what."""
     packages = ("onnxruntime", "torch", "numpy", "tritonclient")
     versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
     return {
         "date": datetime.now(tz=UTC).date().isoformat(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "took": f"{(time.monotonic() - _BEGUN_S) / 60:.1f} min",
         "machine": f"{_processor()}, {os.cpu_count()} cores, no GPU used",
         "versions": ", ".join(["Python " + platform.python_version(), *versions]),
     }
@@ -81,37 +94,62 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def read_report(name: str) -> tuple[dict[str, str], list[Row]]:
-    """What :func:`write_report` wrote: how it was made, and the rows.
+def read_report(name: str) -> tuple[list[dict[str, str]], list[Row]]:
+    """What :func:`write_report` wrote: how its runs were made, and the rows of all of them.
 
     Raises:
         FileNotFoundError: the command that makes it has not run.
     """
-    path = Path("reports") / f"{name}.json"
+    path = _path(name)
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; 'make {name}' writes it")
-    report = json.loads(path.read_text())
-    return report["made"], [Row(**row) for row in report["rows"]]
+    runs = _runs(path)
+    return [run["made"] for run in runs], [Row(**row) for run in runs for row in run["rows"]]
 
 
-def write_report(name: str, rows: list[Row], console: Console, part: bool = False) -> Path:
+def write_report(name: str, rows: list[Row], console: Console, merge: bool = False) -> Path:
     """Print the rows, write them to ``reports/<name>.json`` and return that path.
 
-    ``part`` of a report replaces what it measured again, and leaves the other rows as they are.
+    Args:
+        name: of the report.
+        rows: measured now.
+        console: where they are printed.
+        merge: they replace what the report had of their codecs and parts, and leave the rest as it is; else
+            they replace all of it.
     """
     table = Table("codec", "check", "value", "unit", "target", "", "how", title=name)
     for row in rows:
         mark = "[green]ok[/]" if row.ok else "[red]short[/]"
         table.add_row(row.codec, row.check, row.told, row.unit, row.target, mark, row.how)
     (console if console.is_terminal else Console(width=_FILE_WIDTH)).print(table)
-    path = Path("reports") / f"{name}.json"
+    path = _path(name)
     path.parent.mkdir(exist_ok=True)
-    finite = [asdict(row) | {"value": _finite(row.value)} for row in rows]
-    made = _made()
-    if part and path.exists():
-        kept, again = json.loads(path.read_text()), {(row.codec, row.check) for row in rows}
-        finite = [row for row in kept["rows"] if (row["codec"], row["check"]) not in again] + finite
-        made |= {"command": f"{kept['made']['command']}, then {made['command']}"}
-    path.write_text(json.dumps({"made": made, "rows": finite}, indent=2) + "\n")
+    runs = _left(_runs(path), rows) if merge and path.exists() else []
+    runs.append({"made": _made(), "rows": [asdict(row) | {"value": _finite(row.value)} for row in rows]})
+    path.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
     console.print(f"written to {path}")
     return path
+
+
+def _path(name: str) -> Path:
+    return Path("reports") / f"{name}.json"
+
+
+def _runs(path: Path) -> list[dict[str, Any]]:
+    """Of the report; one that is older than runs was the only one."""
+    report = json.loads(path.read_text())
+    runs: list[dict[str, Any]] = report.get("runs", [report])
+    return runs
+
+
+def _left(runs: list[dict[str, Any]], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The runs that still have rows when these have replaced those of their codecs and parts."""
+    parts, checks = ({(row.codec, getattr(row, name)) for row in rows} for name in ("part", "check"))
+
+    def stays(row: dict[str, Any]) -> bool:
+        # A row that is older than parts is replaced by one of its name.
+        part = row.get("part")
+        return (row["codec"], part) not in parts if part else (row["codec"], row["check"]) not in checks
+
+    left = [run | {"rows": [row for row in run["rows"] if stays(row)]} for run in runs]
+    return [run for run in left if run["rows"]]

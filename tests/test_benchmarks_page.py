@@ -1,5 +1,6 @@
 """The page of numbers says what the reports say."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,23 +29,52 @@ def _reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_reports_come_back_as_they_were_and_say_how_they_were_made() -> None:
-    made, rows = read_report("bench")
+    (made,), rows = read_report("bench")
     assert rows == ROWS
     assert made["date"]
+    assert made["took"].endswith(" min")
     assert "onnxruntime" in made["versions"]
     with pytest.raises(FileNotFoundError, match="'make load' writes it"):
         read_report("load")
 
 
-def test_a_part_replaces_what_it_measured_again() -> None:
-    again = Row("mimi", "decode_step", 9.0, "ms", "none", True, "again")
-    write_report("bench", [again], Console(quiet=True), part=True)
-    _, rows = read_report("bench")
-    assert len(rows) == len(ROWS)
-    assert again in rows
-    assert ROWS[1] not in rows
-    write_report("bench", [again], Console(quiet=True))
-    assert read_report("bench")[1] == [again]
+def written(*rows: Row) -> list[Row]:
+    """What the report has when these have been measured too."""
+    write_report("bench", list(rows), Console(quiet=True), merge=True)
+    return read_report("bench")[1]
+
+
+def test_a_part_of_a_codec_replaces_all_it_had_before_and_nothing_else() -> None:
+    def row(codec: str, part: str, check: str, value: float) -> Row:
+        return Row(codec, check, value, "ms", "none", True, "", part=part)
+
+    old = [row(*key, 1.0) for key in (("mimi", "steps", "a"), ("mimi", "steps", "gone"))]
+    others = [row(*key, 1.0) for key in (("mimi", "limits", "a"), ("lfsc", "steps", "a"))]
+    assert written(*old, *others) == [*ROWS, *old, *others]
+    new = row("mimi", "steps", "a", 2.0)
+    assert written(new) == [*ROWS, *others, new]
+
+
+def test_a_row_older_than_parts_is_replaced_by_one_of_its_name() -> None:
+    path = Path("reports/bench.json")
+    (run,) = json.loads(path.read_text())["runs"]
+    rows = [{key: value for key, value in row.items() if key != "part"} for row in run["rows"]]
+    path.write_text(json.dumps({"made": run["made"], "rows": rows}))
+    again = Row("mimi", "decode_step", 9.0, "ms", "none", True, "again", part="steps")
+    assert written(again) == [*(row for row in ROWS if row.check != "decode_step"), again]
+
+
+def test_the_page_says_how_every_run_was_made_that_rows_are_left_of() -> None:
+    written(Row("mimi", "decode_step", 9.0, "ms", "none", True, "again"))
+    assert filled("{{made bench}}").count("onnxruntime") == 2
+    write_report("bench", ROWS, Console(quiet=True))
+    assert filled("{{made bench}}").count("onnxruntime") == 1
+
+
+def test_a_quick_look_leaves_the_report_alone() -> None:
+    write_report("bench-quick", ROWS[:1], Console(quiet=True), merge=True)
+    assert read_report("bench")[1] == ROWS
+    assert read_report("bench-quick")[1] == ROWS[:1]
 
 
 def test_rows_are_chosen_by_their_checks() -> None:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 import load_overload
 import load_start
 from listeners import Heard, Utterance, heard_by, percentile
-from load_inputs import write_inputs, write_requests
+from load_inputs import repeated, write_inputs, write_requests
 from load_offline import offline_rows
 from load_overload import overload_rows
 from load_picture import draw, draw_memory
 from load_soak import Soak, soak_of, soak_rows
 from load_start import first_audio_rows
+from load_streams import Asked, stream_rows
 from perf_analyzer import ClosedLoop, Load, PerfAnalyzerError, Result, measure, read_answers
 from stream_metrics import mean_batch, parse_steps, steps_by_batch
 from sweep import Point, Sweep
@@ -36,6 +37,10 @@ def load_of(streams: int) -> Load:
 def point(streams: int, p99_ms: float, answered: float = 1.0, errors: tuple[str, ...] = ()) -> Point:
     count = 0 if errors else round(streams * RATE_HZ * SPAN_S * answered)
     return Point(Result(load_of(streams), np.full(count, p99_ms), SPAN_S, errors))
+
+
+def asked(codec: str, direction: str) -> Asked:
+    return Asked(Path("none"), codec, direction, [1, 2, 4], SPAN_S)
 
 
 def option(command: list[str], name: str) -> str:
@@ -129,6 +134,12 @@ def test_sequences_are_of_different_content_and_length(tmp_path: Path) -> None:
     assert len({str(sequence[0]) for sequence in sequences}) == len(sequences)
 
 
+def test_repeated_tokens_continue_every_codebook_in_time() -> None:
+    tokens = np.array([[1, 2, 3], [7, 8, 9]])
+    assert repeated(tokens, 5).tolist() == [[1, 2, 3, 1, 2], [7, 8, 9, 7, 8]]
+    assert repeated(tokens, 2).tolist() == [[1, 2], [7, 8]]
+
+
 def test_the_mean_batch_is_that_of_the_steps_between_two_readings() -> None:
     text = (
         "# TYPE tritone_stream_steps_total counter\n"
@@ -144,9 +155,26 @@ def test_the_mean_batch_is_that_of_the_steps_between_two_readings() -> None:
 
 def test_the_picture_shows_what_was_answered(tmp_path: Path) -> None:
     failed = point(4, 10, errors=("the server is full",))
-    sweep = Sweep("small", "small_decode_stream", [point(1, 10), point(2, 90), failed])
-    draw(tmp_path / "load.png", [sweep, Sweep("none", "none_decode_stream", [failed])])
+    rows = [
+        row
+        for codec, points in {"small": [point(1, 10), point(2, 90), failed], "none": [failed]}.items()
+        for row in stream_rows(Sweep(codec, f"{codec}_decode_stream", points), asked(codec, "decode"))
+    ]
+    assert [(row.codec, row.check, row.value) for row in rows] == [
+        ("small", "realtime_streams", 1),
+        ("small", "latency_p99", 10),
+        ("small", "latency_p99", 90),
+        ("none", "realtime_streams", 0),
+    ]
+    draw(tmp_path / "load.png", rows)
     assert (tmp_path / "load.png").read_bytes().startswith(b"\x89PNG")
+    draw(tmp_path / "nothing.png", [])
+    assert not (tmp_path / "nothing.png").exists()
+
+
+def test_streams_that_are_encoded_have_rows_of_their_own() -> None:
+    rows = stream_rows(Sweep("small", "small_encode_stream", [point(1, 10)]), asked("small", "encode"))
+    assert [row.check for row in rows] == ["encode_realtime_streams", "encode_latency_p99"]
 
 
 def test_real_streams_are_paced_and_answered(server: TritonServer, tmp_path: Path) -> None:
