@@ -25,6 +25,7 @@ from rich.console import Console
 from bench_limits import limit_rows
 from bench_machine import machine_rows
 from bench_offline import offline_rows
+from bench_operators import operator_rows
 from bench_recipes import recipe_rows
 from bench_scaling import scaling_rows
 from bench_served import served_step_rows
@@ -36,7 +37,7 @@ from tritone_client import Codec
 from tritone_client.audio import read_audio, resampled
 from tritonserver import TritonServer, serving
 
-_PARTS = ("offline", "steps", "recipes", "limits", "scaling")
+_PARTS = ("offline", "steps", "recipes", "limits", "operators", "scaling")
 _QUICK_PARTS, _QUICK_CODECS = ("offline", "steps", "recipes"), ("nanocodec", "mimi")
 _SCALED = ("nanocodec", "lfsc", "mimi", "moss_shallow")
 """One of each network."""
@@ -73,6 +74,7 @@ def _codec_rows(
             *limit_rows(name, threads, sound, machine),
             *reading_rows(name, threads, sound, machine),
         ],
+        "operators": lambda: operator_rows(name, threads, sound),
         "scaling": lambda: scaling_rows(name, threads, sound) if name in _SCALED else [],
     }
     rows = []

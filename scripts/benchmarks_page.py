@@ -4,6 +4,7 @@ The text is scripts/benchmarks.md; a line of it in double braces becomes a table
   {{made bench}}                 command, date, machine and versions of its runs
   {{rows bench decode_vs_*}}     every row whose check fits one of the patterns
   {{curve bench frame_ms_by_frames}}   a column per codec, a line per place on the axis
+  {{shares bench step_profile operator product}}   each codec's whole, then a table of its parts per kind
 
 Examples:
   make bench load numbers
@@ -90,6 +91,21 @@ def _curve(report: str, patterns: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def _shares(report: str, names: Sequence[str]) -> str:
+    whole, *kinds = names
+    blocks = []
+    for row in _chosen(report, [whole]):
+        blocks.append(f"`{row.codec}`, {row.value:.1f} ms: {row.how}.")
+        for kind in kinds:
+            parts = [part for part in _chosen(report, [f"{kind}: *"]) if part.codec == row.codec]
+            lines = [f"| {kind} | share | ms per step | on |", "|---|---|---|---|"]
+            for part in parts:
+                name = part.check.removeprefix(f"{kind}: ")
+                lines.append(f"| {name} | {part.value / row.value:.0%} | {part.value:.2f} | {part.how} |")
+            blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
 def _chosen(report: str, patterns: Sequence[str]) -> list[Row]:
     rows = [row for row in read_report(report)[1] if any(fnmatch(row.check, each) for each in patterns)]
     if not rows:
@@ -97,7 +113,12 @@ def _chosen(report: str, patterns: Sequence[str]) -> list[Row]:
     return rows
 
 
-_TABLES: dict[str, Callable[[str, Sequence[str]], str]] = {"made": _made, "rows": _rows, "curve": _curve}
+_TABLES: dict[str, Callable[[str, Sequence[str]], str]] = {
+    "made": _made,
+    "rows": _rows,
+    "curve": _curve,
+    "shares": _shares,
+}
 
 
 if __name__ == "__main__":

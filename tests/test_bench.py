@@ -8,8 +8,8 @@ import pytest
 
 import bench_recipes
 import bench_sessions
-import operators
 from bench_limits import frame_gflop
+from bench_operators import Node, Profile, profile_of, profile_rows
 from bench_recipes import recipe_rows
 from bench_scaling import scaling_rows
 from bench_sessions import BareSession
@@ -65,10 +65,40 @@ def test_arithmetic_of_a_frame_is_counted_without_weights() -> None:
     assert frame_gflop("mimi", "decode_stream") == pytest.approx(0.49, rel=0.05)
 
 
-def test_operators_take_a_part_of_a_step(
-    sound: Sound, repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(operators, "_data", lambda *_: sound.tokens[None, :, :1])
-    profile = operators.profile_of(NAME, "decode_stream", 1, 1, repository)
-    assert {"Gather", "Add"} <= set(profile.operators)
-    assert 0 < sum(profile.operators.values()) < profile.whole_ms
+def test_operators_and_products_take_a_part_of_a_step(sound: Sound, repository: Path) -> None:
+    profile = profile_of(NAME, "decode_stream", sound.tokens[None, :, :1], 1, repository)
+    assert {"Gather", "Add"} <= {node.operator for node in profile.nodes}
+    assert 0 < sum(node.ms for node in profile.nodes) < profile.run_ms < profile.whole_ms
+    counted = frame_gflop("nanocodec_mini", "decode_stream")
+    assert sum(node.gflop for node in profile.nodes) < counted
+    step, *rows = profile_rows(NAME, profile, "small")
+    operators = [row for row in rows if row.check.startswith("operator: ")]
+    assert sum(row.value for row in operators) == pytest.approx(step.value)
+    assert [row.check for row in operators][-2:] == [
+        "operator: between operators",
+        "operator: outside of ONNX Runtime",
+    ]
+    assert any(row.check.startswith("product: ") and "GFLOP/s" in row.how for row in rows)
+
+
+def test_small_operators_are_told_together() -> None:
+    nodes = [
+        Node("Conv", "Conv [1, 2, 9] by [4, 2, 3]", 3.0, 0.6, 0.03),
+        Node("Conv", "Conv [1, 2, 9] by [4, 2, 3]", 1.0, 0.2, 0.01),
+        Node("Add", "", 2.0, 0.0, 0.02),
+        Node("Sqrt", "", 0.005, 0.0, 0.0),
+    ]
+    rows = profile_rows("small", Profile(7.0, 6.5, 5.5, nodes), "a step")
+    assert [(row.check, round(row.value, 3), row.how) for row in rows] == [
+        (
+            "step_profile",
+            7.0,
+            "a step; 5.5 ms without the profile; 4 operators, 1 of them under 10 us, 0.0 ms together",
+        ),
+        ("operator: Conv", 4.0, "2 in a step, 200 GFLOP/s, 10 GB/s"),
+        ("operator: Add", 2.0, "1 in a step, 10 GB/s"),
+        ("operator: others", 0.005, "1 in a step"),
+        ("operator: between operators", 0.495, "the profile's own work is there"),
+        ("operator: outside of ONNX Runtime", 0.5, "the state of the streams"),
+        ("product: Conv [1, 2, 9] by [4, 2, 3]", 4.0, "2 in a step, 200 GFLOP/s, 10 GB/s"),
+    ]

@@ -99,6 +99,33 @@ def test_a_curve_has_a_column_per_codec() -> None:
     ]
 
 
+def test_shares_are_of_each_codecs_whole() -> None:
+    def row(codec: str, check: str, value: float, how: str) -> Row:
+        return Row(codec, check, value, "ms", "none", True, how)
+
+    written(
+        row("mimi", "whole", 8.0, "a step"),
+        row("mimi", "part: MatMul", 6.0, "3 in a step"),
+        row("mimi", "part: Add", 2.0, "1 in a step"),
+        row("lfsc", "whole", 4.0, "another"),
+        row("lfsc", "part: Conv", 1.0, "2 in a step"),
+    )
+    assert filled("{{shares bench whole part}}").splitlines() == [
+        "`mimi`, 8.0 ms: a step.",
+        "",
+        "| part | share | ms per step | on |",
+        "|---|---|---|---|",
+        "| MatMul | 75% | 6.00 | 3 in a step |",
+        "| Add | 25% | 2.00 | 1 in a step |",
+        "",
+        "`lfsc`, 4.0 ms: another.",
+        "",
+        "| part | share | ms per step | on |",
+        "|---|---|---|---|",
+        "| Conv | 25% | 1.00 | 2 in a step |",
+    ]
+
+
 def test_a_table_without_rows_is_an_error() -> None:
     with pytest.raises(ValueError, match="no row of bench fits nothing"):
         filled("{{rows bench nothing}}")
