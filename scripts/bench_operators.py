@@ -19,7 +19,7 @@ __all__ = ["Node", "Profile", "operator_rows", "profile_of", "profile_rows"]
 
 _STREAMS: Mapping[str, int] = {"nanocodec": 1, "mimi": 8, "moss_shallow": 1}
 """In a step of each codec that is profiled: where a frame takes longest, and Mimi as a server runs it."""
-_WARM, _STEPS = 10, 60
+_WARM, _STEPS = 10, 100
 _LEAST_SHARE, _PRODUCTS, _SMALL_US = 0.01, 8, 10
 _NO_WORK = {"Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Shape"}
 _PART_READ = {"Gather", "Slice"}
