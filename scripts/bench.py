@@ -49,9 +49,11 @@ def main() -> int:
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # read by rustymimi
     torch.set_num_threads(options.threads)
     build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
-    with step(console, "timing the machine"):
-        machine = machine_rows(options.threads)
-    rows = in_part("limits", machine) if "limits" in options.only else []
+    machine: list[Row] = []
+    if "limits" in options.only:
+        with step(console, "timing the machine"):
+            machine = machine_rows(options.threads)
+    rows = in_part("limits", machine)
     for name in options.codec:
         with serving(REPOSITORY, [name]) as server, Codec(name, server.url) as codec:
             rows += _codec_rows(codec, server, options, machine, console)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench_pairs import alternating, ratio_row, spread_of
-from bench_sessions import BareSession
+from bench_sessions import NEAR_COPIES, BareSession
 from bench_steps import Sound
 from memory import MemoryWatch
 from peers import Reference, references_of
@@ -21,6 +21,7 @@ from tritonserver import TritonServer
 __all__ = ["offline_rows"]
 
 _PAIRS: Mapping[int, int] = {1: 30, 10: 10, 50: 5}
+_FEWER_PAIRS: Mapping[int, int] = {1: 30, 10: 10}
 _QUICK_PAIRS: Mapping[int, int] = {1: 20, 10: 5}
 _ENCODED, _ENCODING_PAIRS = 50, 5
 _OVERHEAD_MS, _OVERHEAD_SHARE = 1.0, 0.05
@@ -37,9 +38,8 @@ def offline_rows(
     """Decoding, encoding, what Triton adds, and memory."""
     session = BareSession(codec.name, threads)
     peers = references_of(open_checkpoint(default_checkpoint(codec.name)))
-    tokens, pairs = np.tile(sound.tokens, (1, 2)), _QUICK_PAIRS if quick else _PAIRS
-    rows = []
-    for frames, rounds in pairs.items():
+    tokens, rows = np.tile(sound.tokens, (1, 2)), []
+    for frames, rounds in _pairs(codec.name, quick).items():
         if frames < codec.info.min_frames:
             continue
         rows.append(_overhead_row(codec, session, tokens[:, :frames], rounds))
@@ -51,6 +51,13 @@ def offline_rows(
         if codec.name in _WEIGHED:
             rows.append(_memory_row(codec, server, sound.audio))
     return rows
+
+
+def _pairs(codec: str, quick: bool) -> Mapping[int, int]:
+    """How many rounds of how many frames."""
+    if quick:
+        return _QUICK_PAIRS
+    return _FEWER_PAIRS if codec in NEAR_COPIES else _PAIRS
 
 
 def _overhead_row(codec: Codec, session: BareSession, tokens: NDArray[np.int64], rounds: int) -> Row:

@@ -6,7 +6,7 @@ attention remembers (transformers' MimiModel, and ONNX files made from it).
 """
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnxruntime
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench_pairs import alternating, ratio_row
-from bench_sessions import Array, BareSession, has_streams
+from bench_sessions import NEAR_COPIES, Array, BareSession, has_streams
 from bench_steps import Sound, our_step
 from load_inputs import repeated
 from peers.layouts import in_every_layout
@@ -28,8 +28,8 @@ __all__ = ["recipe_rows"]
 
 _NEAR = 64
 """Frames a network may look back for lookback windows to be a recipe of it."""
-_WINDOWS = (0, 5, 15)
-_HEARD, _ROUNDS, _QUICK_ROUNDS = 12, 15, 5
+_WINDOWS, _FEWER_WINDOWS = (0, 5, 15), (0,)
+_HEARD, _ROUNDS, _QUICK_ROUNDS = 12, 10, 5
 _GROWN = 250
 _PIECE, _PIECES = 200, 2
 _LIMITS: Mapping[int, float] = {0: 1.15}
@@ -43,21 +43,25 @@ def recipe_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> 
         return []
     session, rounds = BareSession(codec, threads), _QUICK_ROUNDS if quick else _ROUNDS
     if sound.info.lookaround_frames < _NEAR:
-        return _window_rows(codec, session, threads, sound, rounds)
+        windows = _FEWER_WINDOWS if quick or codec in NEAR_COPIES else _WINDOWS
+        return _window_rows(codec, session, threads, sound, windows, rounds)
     return _growing_rows(codec, session, threads, sound, rounds) + (
         [] if quick else [_glued_row(codec, session, threads, sound)]
     )
 
 
-def _window_rows(codec: str, session: BareSession, threads: int, sound: Sound, rounds: int) -> list[Row]:
+def _window_rows(
+    codec: str, session: BareSession, threads: int, sound: Sound, windows: Sequence[int], rounds: int
+) -> list[Row]:
+    """Windows of so many frames before, and the one that is exact."""
     exact, hop, rows = sound.info.lookaround_frames, sound.info.samples_per_frame, []
     whole = session.decode(sound.tokens[:, : exact + _HEARD])
-    for back in (*_WINDOWS, exact):
+    step = our_step(codec, "decode", 1, threads, sound)
+    for back in (*windows, exact):
         ends = range(exact, exact + _HEARD)
         heard = [session.decode(sound.tokens[:, end - back : end + 1])[-hop:] for end in ends]
         told = _apart(whole[exact * hop :], np.concatenate(heard))
         window = sound.tokens[:, : back + 1]
-        step = our_step(codec, "decode", 1, threads, sound)
         limit = _EXACT_LIMIT if back == exact else _LIMITS.get(back)
         times = alternating([step, lambda window=window: session.decode(window)], rounds)  # type: ignore[misc]
         what = f"each frame with {back} before it" if back else "each frame alone"

@@ -14,7 +14,7 @@ __all__ = ["scaling_rows"]
 
 _FRAMES, _ROWS, _STREAMS = (1, 4, 10, 50, 200), (1, 2, 4, 8), (1, 2, 4, 8, 16)
 _FRAMES_PER_ROW, _WARM = 10, 3
-_LONG_FRAMES, _LONG_ROUNDS, _ROUNDS = 20, 5, 10
+_LONG_FRAMES, _LONG_ROUNDS, _ROUNDS = 16, 3, 5
 Measured = Iterator[tuple[float, int, Callable[[], object]]]
 """Where on the axis, how many frames of how many rows it computes, and how."""
 

@@ -19,7 +19,9 @@ from tritone_client import CodecInfo
 
 __all__ = ["Sound", "our_step", "step_ms", "step_rows"]
 
-_WARM, _ROUNDS, _QUICK_ROUNDS = 130, 40, 15
+_WARM, _QUICK_WARM = 130, 25
+"""Frames after which attention looks back as far as it may, and frames for a quick look."""
+_ROUNDS, _QUICK_ROUNDS, _QUICK_ROLES = 40, 15, ("decode",)
 _ALONE_WARM, _ALONE_ROUNDS = 5, 25
 _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
     ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5, "openmoss": 1.0},
@@ -54,11 +56,12 @@ class Sound:
 def step_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> list[Row]:
     """Beside every peer that keeps streams; most codecs have none."""
     peers = live_peers(open_checkpoint(default_checkpoint(codec)), len(sound.tokens))
-    rounds = _QUICK_ROUNDS if quick else _ROUNDS
+    warm, rounds = (_QUICK_WARM, _QUICK_ROUNDS) if quick else (_WARM, _ROUNDS)
     return [
         row
         for role, batch in (_TARGETS if peers else ())
-        for row in _peer_rows(codec, role, batch, threads, sound, peers, rounds)
+        if role in _QUICK_ROLES or not quick
+        for row in _peer_rows(codec, role, batch, threads, sound, peers, warm, rounds)
     ]
 
 
@@ -69,6 +72,7 @@ def _peer_rows(
     threads: int,
     sound: Sound,
     peers: Mapping[str, Opening],
+    warm: int,
     rounds: int,
 ) -> list[Row]:
     targets = {name: limit for name, limit in _TARGETS[role, batch].items() if name in peers}
@@ -77,7 +81,7 @@ def _peer_rows(
         for name in targets:
             sides.append(_theirs(opened.enter_context(peers[name](batch)), role, batch, sound))
         for side in sides:
-            for _ in range(_WARM):
+            for _ in range(warm):
                 side()
         ours, *others = alternating(sides, rounds)
     each, mine = f"streams: {batch}, codebooks: {len(sound.tokens)}", statistics.median(ours) / batch

@@ -48,9 +48,13 @@ __all__ = ["main"]
 
 _PARTS = ("streams", "offline", "start", "overload", "soak")
 _TARGETED = ("mimi", "nanocodec")
-_STREAMS, _QUICK_STREAMS = "1,2,3,4,6,8,12,16,20,24,28", "1,8,16"
+_STREAMS, _QUICK_STREAMS = "1,2,3,4,8,12,16,20,24,28", "2,8"
+_SECONDS, _QUICK_SECONDS = 12.0, 5.0
+_SOAK_MINUTES, _QUICK_SOAK_MINUTES = 10.0, 0.1
 _PICTURES = Path("reports")
-_OVERLOAD_S, _OFFLINE_S = 20.0, 10.0
+_OVERLOAD_S, _QUICK_OVERLOAD_S = 20.0, 8.0
+_OFFLINE_S, _QUICK_OFFLINE_S = 10.0, 8.0
+"""perf_analyzer wants an answer in each third of it."""
 
 
 def main() -> int:
@@ -90,9 +94,15 @@ def _options() -> argparse.Namespace:
         "--streams", type=_counts, help=f"numbers of live streams to try, rising ({_STREAMS})"
     )
     parser.add_argument(
-        "--seconds", type=float, help="measured for each number; its p99 rests on them (15; quick: 8)"
+        "--seconds",
+        type=float,
+        help=f"measured for each number; its p99 rests on them ({_SECONDS:g}; quick: {_QUICK_SECONDS:g})",
     )
-    parser.add_argument("--soak-minutes", type=float, help="how long a soak takes (10; quick: 0.5)")
+    parser.add_argument(
+        "--soak-minutes",
+        type=float,
+        help=f"how long a soak takes ({_SOAK_MINUTES:g}; quick: {_QUICK_SOAK_MINUTES:g})",
+    )
     parser.add_argument("--quick", action="store_true", help="a little of each part, of one codec")
     parser.add_argument(
         "--repository", type=Path, help=f"serve this one as it is (default: build {REPOSITORY})"
@@ -101,9 +111,10 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     options.codec = options.codec or (_TARGETED[:1] if options.quick else _TARGETED)
     options.streams = options.streams or _counts(_QUICK_STREAMS if options.quick else _STREAMS)
-    options.seconds = options.seconds or (8.0 if options.quick else 15.0)
+    options.seconds = options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS)
     options.suffix = "-quick" if options.quick else ""
-    options.soak_minutes = options.soak_minutes or (0.5 if options.quick else 10.0)
+    options.soak_minutes = options.soak_minutes or (_QUICK_SOAK_MINUTES if options.quick else _SOAK_MINUTES)
+    options.overload_s = _QUICK_OVERLOAD_S if options.quick else _OVERLOAD_S
     return options
 
 
@@ -129,7 +140,8 @@ def _measured(options: argparse.Namespace, console: Console) -> list[Row]:
     for codec in options.codec:
         if "offline" in options.only:
             with step(console, f"{codec}: whole utterances"):
-                made = offline_rows(options.repository, codec, min(options.seconds, _OFFLINE_S))
+                seconds = _QUICK_OFFLINE_S if options.quick else _OFFLINE_S
+                made = offline_rows(options.repository, codec, seconds, options.quick)
                 rows += in_part("offline", made)
     # The rest needs a number of streams that is kept up with: of the first codec, or as told.
     first = options.codec[0]
@@ -145,7 +157,7 @@ def _lived(options: argparse.Namespace, codec: str, knee: int, console: Console)
             rows += in_part("start", _starts(options, codec, half))
     if "overload" in options.only:
         with step(console, f"{codec}: {2 * knee} streams ask for {knee} places"):
-            rows += in_part("overload", overload_rows(options.repository, codec, knee, _OVERLOAD_S))
+            rows += in_part("overload", overload_rows(options.repository, codec, knee, options.overload_s))
     if "soak" in options.only:
         with step(console, f"{codec}: {half} streams for {options.soak_minutes:g} minutes"):
             rows += in_part("soak", _soak(options, codec, half))
@@ -155,7 +167,7 @@ def _lived(options: argparse.Namespace, codec: str, knee: int, console: Console)
 def _starts(options: argparse.Namespace, codec: str, live: int) -> list[Row]:
     cold = cold_start_row(options.repository, codec)
     with serving(options.repository, [codec]) as server, Codec(codec, server.url) as client:
-        return [cold, *first_audio_rows(client, server, tokens_of(client), (0, live))]
+        return [cold, *first_audio_rows(client, server, tokens_of(client), (0, live), options.quick)]
 
 
 def _soak(options: argparse.Namespace, codec: str, streams: int) -> list[Row]:

@@ -14,22 +14,29 @@ from tritonserver import serving
 
 __all__ = ["offline_rows"]
 
-_AT_ONCE = (1, 2, 4)
-_REQUESTS, _SHORTEST, _LONGEST, _SEED = 64, 10, 150, 0
+_AT_ONCE = (1, 4)
+_REQUESTS, _SHORTEST, _LONGEST, _QUICK_LONGEST, _SEED = 64, 10, 150, 40, 0
 
 
-def offline_rows(repository: Path, codec: str, seconds: float) -> list[Row]:
-    """Seconds of sound per second, and latency, at some requests at once; then with two instances."""
-    rows = _rows(repository, codec, seconds, _AT_ONCE, "")
+def offline_rows(repository: Path, codec: str, seconds: float, quick: bool = False) -> list[Row]:
+    """Seconds of sound per second, and latency, at some requests at once; then with two instances.
+
+    Quick is one request at a time, and short ones.
+    """
+    if quick:
+        return _rows(repository, codec, seconds, _AT_ONCE[:1], _QUICK_LONGEST)
+    rows = _rows(repository, codec, seconds, _AT_ONCE, _LONGEST)
     with tempfile.TemporaryDirectory() as scratch:
         two = Path(scratch, "models")
         _copy_with_instances(repository, codec, two, 2)
-        rows += _rows(two, codec, seconds, _AT_ONCE[-1:], "_two_instances")
+        rows += _rows(two, codec, seconds, _AT_ONCE[-1:], _LONGEST, "_two_instances")
     return rows
 
 
-def _rows(repository: Path, codec: str, seconds: float, at_once: tuple[int, ...], suffix: str) -> list[Row]:
-    lengths = np.random.default_rng(_SEED).integers(_SHORTEST, _LONGEST + 1, _REQUESTS).tolist()
+def _rows(
+    repository: Path, codec: str, seconds: float, at_once: tuple[int, ...], longest: int, suffix: str = ""
+) -> list[Row]:
+    lengths = np.random.default_rng(_SEED).integers(_SHORTEST, longest + 1, _REQUESTS).tolist()
     rows = []
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -37,12 +44,12 @@ def _rows(repository: Path, codec: str, seconds: float, at_once: tuple[int, ...]
         Codec(codec, server.url) as client,
     ):
         inputs, tokens = Path(scratch, "inputs.json"), tokens_of(client)
-        write_requests(inputs, repeated(tokens, _LONGEST), lengths)
+        write_requests(inputs, repeated(tokens, longest), lengths)
         spoken_s = float(np.mean(lengths)) / client.info.frame_rate_hz
         for count in at_once:
             result = measure(ClosedLoop(server.url, f"{codec}_decode", inputs, count, seconds))
             p50, p99 = (result.percentile_ms(percent) for percent in (50, 99))
-            how = f"{count} at once, {_SHORTEST} to {_LONGEST} frames; p50 {p50:.0f}, p99 {p99:.0f} ms; "
+            how = f"{count} at once, {_SHORTEST} to {longest} frames; p50 {p50:.0f}, p99 {p99:.0f} ms; "
             how += f"{len(result.latencies_ms)} requests; " + "; ".join(result.errors)
             made = result.achieved_hz * spoken_s
             ok = not result.errors

@@ -266,9 +266,9 @@ def test_a_soak_sees_memory_that_grows_and_samples_that_are_lost(tmp_path: Path)
 def test_first_sound_is_timed_beside_live_streams(
     server: TritonServer, tokens: NDArray[np.int64], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_start, "_OPENINGS", 4)
+    monkeypatch.setattr(load_start, "_QUICK_OPENINGS", 4)
     with Codec(SPOKEN, server.url) as codec:
-        idle, busy = first_audio_rows(codec, server, tokens, (0, 2))
+        idle, busy = first_audio_rows(codec, server, tokens, (0, 2), quick=True)
     assert idle.ok
     assert busy.ok
     assert 0 < idle.value <= (idle.high or 0)
@@ -306,7 +306,6 @@ def test_a_second_instance_is_tried_too(
     rows = offline_rows(repository, SPOKEN, seconds=1)
     assert [(row.check, row.at) for row in rows] == [
         ("offline", 1),
-        ("offline", 2),
         ("offline", 4),
         ("offline_two_instances", 4),
     ]
