@@ -43,7 +43,7 @@ from fault_machine import machine_rows
 from fault_streams import Crowd, Spoken, lost_row, spoken_by
 from load_overload import overload_rows
 from prepare import REPOSITORY, PrepareError, build_models, default_checkpoint
-from report import Row, step, write_report
+from report import Row, in_part, step, write_report
 from tritone_client import Resume, TritoneError
 from tritonserver import ServerError, TritonServer, serving
 
@@ -66,7 +66,7 @@ def main() -> int:
     except (ServerError, PrepareError, TritoneError) as error:
         print(f"faults: {error}", file=sys.stderr)
         return 1
-    write_report("faults", rows, console, part=set(options.only) != {*FAULTS, *_ALONE})
+    write_report("faults-quick" if options.quick else "faults", rows, console, merge=True)
     return 0 if all(row.ok for row in rows) else 1
 
 
@@ -102,7 +102,7 @@ def measured(repository: Path, codecs: list[str], counts: Mapping[str, int], con
     for kind in [kind for kind in counts if kind in _ALONE]:
         with serving(repository, codecs) as server, step(console, f"{kind}, {counts[kind]} times"):
             spoken = {codec: spoken_by(codec, server.url) for codec in codecs}
-            rows += _ALONE[kind](server, spoken, counts[kind])
+            rows += in_part(kind, _ALONE[kind](server, spoken, counts[kind]))
     return rows
 
 
@@ -112,7 +112,7 @@ def _injected(repository: Path, codecs: list[str], counts: Mapping[str, int], co
         spoken = {codec: spoken_by(codec, servers.urls[0]) for codec in codecs}
         for kind, count in counts.items():
             with step(console, f"{kind}, {count} times"):
-                rows += _fault_rows(kind, count, servers, spoken)
+                rows += in_part(kind, _fault_rows(kind, count, servers, spoken))
     return rows
 
 
