@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md and its pictures from what 'make bench' and 'make load' measured.
+"""Write docs/benchmarks.md and its pictures from what 'make bench', 'make load' and 'make faults' measured.
 
 The text is scripts/benchmarks.md; a line of it in double braces becomes a table:
   {{made bench}}                 command, date, machine and versions of its runs
@@ -7,7 +7,7 @@ The text is scripts/benchmarks.md; a line of it in double braces becomes a table
   {{shares bench step_profile operator product}}   each codec's whole, then a table of its parts per kind
 
 Examples:
-  make bench load numbers
+  make bench load faults numbers
   .venv/bin/python scripts/benchmarks_page.py --check
 """
 
