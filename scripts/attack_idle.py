@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import psutil
 
-from fault_fuzz import lost_row
+from fault_fuzz import unharmed_row
 from fault_streams import Crowd, Spoken
 from memory import resting_mb
 from raw_http2 import PREFACE
@@ -28,7 +28,7 @@ def idle_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) ->
     _have_descriptors(count)
     with Crowd(spoken, [server.url], _PLACES, Resume()) as crowd:
         rows = [_row(server, next(iter(spoken)), kind, count) for kind in _SAID]
-    return [*rows, lost_row("attack_idle_lost", crowd.checked)]
+    return [*rows, unharmed_row("attack_idle_lost", crowd.checked)]
 
 
 def _row(server: TritonServer, codec: str, kind: str, count: int) -> Row:

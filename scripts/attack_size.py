@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psutil
 from tritonclient.grpc import service_pb2
 
-from fault_fuzz import lost_row
+from fault_fuzz import unharmed_row
 from fault_streams import Crowd, Spoken
 from memory import MemoryWatch, resting_mb
 from raw_http2 import RawPeer
@@ -46,7 +46,7 @@ def size_rows(server: TritonServer, spoken: Mapping[str, Spoken], full: bool) ->
         if full:
             rows.append(_row(server, "attack_2gb", _OVER, "RESOURCE_EXHAUSTED"))
         rows.append(_row(server, "attack_large", _WELL_FORMED if full else _SMALL, "NOT_FOUND"))
-    return [*rows, lost_row("attack_size_lost", crowd.checked)]
+    return [*rows, unharmed_row("attack_size_lost", crowd.checked)]
 
 
 def _claimed_row(server: TritonServer) -> Row:

@@ -27,7 +27,7 @@ from stream_metrics import live_streams, page
 from tritone_client import Resume
 from tritonserver import TritonServer
 
-__all__ = ["Answers", "fuzz_rows", "lost_row"]
+__all__ = ["Answers", "fuzz_rows", "unharmed_row"]
 
 _WARM_UP, _PLACES, _SENDERS, _WITHIN_S, _FORGOTTEN_S = 1000, 4, 4, 20.0, 20.0
 _MOST_GROWTH, _SHOWN = 1.0, 3
@@ -77,11 +77,11 @@ def fuzz_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) ->
             *("all", "fuzz_memory", grown, "%", f"< {_MOST_GROWTH:g}", grown < _MOST_GROWTH),
             f"of {before:.0f} MB at rest after the first {warm}, {count - warm} requests later",
         ),
-        lost_row("fuzz_lost", checked),
+        unharmed_row("fuzz_lost", checked),
     ]
 
 
-def lost_row(check: str, checked: Checked) -> Row:
+def unharmed_row(check: str, checked: Checked) -> Row:
     """Of good streams that went on beside an attack."""
     lost = checked.expected - checked.delivered + checked.wrong
     how = f"{checked.streams} good streams beside it, {checked.expected} samples; {checked.resumed} resumed, "

@@ -11,7 +11,7 @@ from attack_idle import idle_rows
 from attack_ids import ids_row
 from attack_size import size_rows
 from fault_attacks import doors_row, strangers_row
-from fault_fuzz import Answers, lost_row
+from fault_fuzz import Answers, unharmed_row
 from fault_streams import Checked, Spoken, spoken_by
 from faults import measured
 from malformed import malformed_requests
@@ -49,9 +49,9 @@ def test_no_answer_and_a_dead_model_are_improper() -> None:
     answers.add("INTERNAL", "Stub process is not healthy.", proper=False)
     assert answers.told == "INVALID_ARGUMENT 1, INTERNAL 1"
     assert answers.improper == ["INTERNAL Stub process is not healthy."]
-    assert not lost_row("any", Checked()).ok, "nothing was heard"
-    assert lost_row("any", Checked(streams=1, expected=9, delivered=9)).ok
-    assert not lost_row("any", Checked(streams=1, expected=9, delivered=9, resumed=1)).ok
+    assert not unharmed_row("any", Checked()).ok, "nothing was heard"
+    assert unharmed_row("any", Checked(streams=1, expected=9, delivered=9)).ok
+    assert not unharmed_row("any", Checked(streams=1, expected=9, delivered=9, resumed=1)).ok
 
 
 def test_strangers_are_not_served_and_nobody_changes_the_server(server: TritonServer) -> None:
