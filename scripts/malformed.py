@@ -120,14 +120,16 @@ def _request(draw: Draw, models: Sequence[Any]) -> Any:
 
 
 def _good(draw: Draw, model: Any) -> Any:
-    """One row of zeros for each input, and a place in a stream, which models without streams ignore."""
+    """One row of zeros for each input, its length, and a place in a stream, which whole inputs ignore."""
     request = service_pb2.ModelInferRequest(model_name=model.name)
+    steps = draw(st.sampled_from([1, 2, 8]))
     for tensor in model.inputs:
-        free = draw(st.sampled_from([1, 1919, 1920, 4000] if tensor.name == "audio" else [1, 2, 8]))
-        shape = [1, *(free if size < 0 else size for size in tensor.shape[1:])]
+        steps = draw(st.sampled_from([1919, 1920, 4000])) if tensor.name == "audio" else steps
+        shape = [1, *(steps if size < 0 else size for size in tensor.shape[1:])]
+        value = steps if tensor.name.endswith("_len") else 0
         request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
-        data = np.ones if tensor.name.endswith("_len") else np.zeros
-        request.raw_input_contents.append(data(shape, f"i{_SIZES.get(tensor.datatype, 8)}").tobytes())
+        data = np.full(shape, value, f"i{_SIZES.get(tensor.datatype, 8)}")
+        request.raw_input_contents.append(data.tobytes())
     request.parameters["sequence_id"].int64_param = draw(st.sampled_from([1, 2, 3]))
     request.parameters["sequence_start"].bool_param = draw(st.booleans())
     request.parameters["sequence_end"].bool_param = draw(st.booleans())

@@ -182,10 +182,15 @@ class _Capsule:
 class _Inputs:
     """What requests bring; names of inputs, and the most sound in seconds, where the model says its rates."""
 
+    _books = range(0)
+
     def __init__(self, names: list[str], parameters: Mapping[str, str], longest_s: float):
         self._names, self._longest_s = names, longest_s
         self._rate_hz = int(parameters.get("sample_rate", "0"))
         self._frame = int(parameters.get("samples_per_frame", "1"))
+        if "num_codebooks" in parameters:
+            most = int(parameters["num_codebooks"])
+            self._books = range(int(parameters.get("min_codebooks", most)), most + 1)
 
     def of(self, request: Any) -> dict[str, NDArray[np.generic]]:
         """The inputs that the request has, optional ones may be missing; BadInputError if too much."""
@@ -193,7 +198,15 @@ class _Inputs:
         given = {name: _array(name, tensor) for name, tensor in tensors.items() if tensor is not None}
         for name, array in given.items():
             self._refuse_long(name, array)
+        if "tokens" in given:
+            self._refuse_books(given["tokens"].shape[1])
         return given
+
+    def _refuse_books(self, books: int) -> None:
+        if self._books and books not in self._books:
+            raise BadInputError(
+                f"tokens must have {self._books[0]} to {self._books[-1]} codebooks, got {books}"
+            )
 
     def _refuse_long(self, name: str, array: NDArray[np.generic]) -> None:
         samples = array.shape[0] * array.shape[-1] * (1 if name == "audio" else self._frame)

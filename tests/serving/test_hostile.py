@@ -84,3 +84,13 @@ def test_http_answers_for_health_alone(path: str, server: TritonServer) -> None:
         urllib.request.urlopen(f"http://127.0.0.1:{server.ports.http}/v2/{path}", nested, timeout=10)
     assert caught.value.code == 403
     assert server.ready
+
+
+@pytest.mark.parametrize("books", [0, 33])
+def test_a_codec_that_takes_a_choice_of_codebooks_says_which(books: int, stub: Any) -> None:
+    tokens = {"tokens": np.zeros((1, books, 3), np.int64)}
+    for model, place in (("small_mimi_decode", None), ("small_mimi_decode_stream", Place(9, True, True))):
+        length = {} if place else {"tokens_len": np.array([[3]])}
+        status, said = refusal(stub.ModelInfer, request_of(model, {**tokens, **length}, "audio", place))
+        assert status == "INVALID_ARGUMENT"
+        assert f"tokens must have 1 to 32 codebooks, got {books}" in said
