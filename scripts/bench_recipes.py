@@ -45,9 +45,10 @@ def recipe_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> 
     if sound.info.lookaround_frames < _NEAR:
         windows = _FEWER_WINDOWS if quick or codec in NEAR_COPIES else _WINDOWS
         return _window_rows(codec, session, threads, sound, windows, rounds)
-    return _growing_rows(codec, session, threads, sound, rounds) + (
-        [] if quick else [_glued_row(codec, session, threads, sound)]
-    )
+    if quick:  # 20 s of sound take too long
+        return []
+    grown = _growing_rows(codec, session, threads, sound, rounds)
+    return [*grown, _glued_row(codec, session, threads, sound)]
 
 
 def _window_rows(
