@@ -20,8 +20,9 @@ __all__ = ["FullError", "Limits", "Step", "StepError", "Streams", "state_of"]
 
 Array = NDArray[np.generic]
 _GRACE_S = 0.5
-_SHORT_FRAMES = 8
-"""Steps up to here keep their working memory for the next one; longer ones would hold on to too much."""
+_SHORT_FRAMES = 16
+"""Of all streams together. Such steps keep their working memory for the next one; replays, of many frames and
+streams, would hold on to too much: 700 MB in mimi, of whatever was the largest."""
 
 
 class FullError(RuntimeError):
@@ -202,7 +203,7 @@ class Streams:
         started = self._clock()
         try:
             given = arrays | {"slot": np.array(slots)}
-            outputs = self._slots.run(self._runner, given, keep_memory=frames <= _SHORT_FRAMES)
+            outputs = self._slots.run(self._runner, given, keep_memory=frames * len(steps) <= _SHORT_FRAMES)
             self._slots.keep(slots, outputs)
         except Exception as error:
             for step in steps:

@@ -160,3 +160,20 @@ def test_slots_run_out_and_come_back() -> None:
     assert slot is not None
     slots.give_back(slot)
     assert slots.take() == slot
+
+
+def test_only_small_steps_hold_on_to_their_working_memory(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+    run = Slots.run
+
+    def noted(self: Slots, runner: Runner, given: Any, keep_memory: bool) -> dict[str, Any]:
+        kept.append(keep_memory)
+        return run(self, runner, given, keep_memory)
+
+    monkeypatch.setattr(Slots, "run", noted)
+    streams.run([step(1, [1] * 8, start=True), step(2, [1] * 8, start=True)])
+    streams.run([step(1, [1] * 9), step(2, [1] * 9)])
+    streams.run([step(1, [1] * 17)])
+    assert kept == [True, False, False]
