@@ -19,6 +19,7 @@ from urllib.error import URLError
 
 import psutil
 
+from leftovers import remove_leftovers
 from server_doors import allow_many_connections, closed_doors, only_models
 from server_files import ServerError, find_server
 from server_options import Ports, ServerTls, Traces
@@ -159,6 +160,7 @@ class TritonServer:
         self._refuse_taken_ports()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         allow_many_connections()
+        remove_leftovers()
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True

@@ -1,0 +1,24 @@
+"""What killed servers left in shared memory goes, what is in use stays."""
+
+import mmap
+import os
+from pathlib import Path
+
+from leftovers import remove_leftovers
+
+
+def region(folder: Path, name: str, age_s: float) -> Path:
+    path = folder / f"triton_onnxruntime_backend_shm_region_{name}"
+    path.write_bytes(bytes(mmap.PAGESIZE))
+    os.utime(path, (path.stat().st_atime - age_s,) * 2)
+    return path
+
+
+def test_only_old_regions_that_nobody_has_mapped_are_removed(tmp_path: Path) -> None:
+    left, used, fresh = (region(tmp_path, *each) for each in (("left", 100), ("used", 100), ("fresh", 0)))
+    foreign = tmp_path / "something_else"
+    foreign.touch()
+    with used.open("r+b") as file, mmap.mmap(file.fileno(), 0):
+        assert remove_leftovers(tmp_path) == 1
+    assert not left.exists()
+    assert all(path.exists() for path in (used, fresh, foreign))
