@@ -1,7 +1,9 @@
 """Bad requests, sent raw as any client could: refused in words, and the next good one succeeds."""
 
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from tritone_client import (
     ServerUnavailableError,
     TokensError,
     UnknownCodecError,
+    served_codecs,
 )
 from tritone_client.transport import Transport
 from tritonserver import Ports, ServerError, TritonServer
@@ -152,25 +155,24 @@ def test_a_server_that_dies_is_told_at_once(repository: Any) -> None:
 
 
 def test_mistakes_of_the_operator_are_told_before_starting(
-    server: TritonServer, repository: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    server: TritonServer, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ServerError, match=r"grpc port .* cannot be used"):
         TritonServer(repository, [NAME], ports=Ports(grpc=server.ports.grpc)).start()
+    assert len(served_codecs(server.url)) > 1, "what is there goes on to serve all it did"
     with pytest.raises(ServerError, match=r"nope_dequantize/config.pbtxt is missing; build it"):
         TritonServer(repository, ["nope"], ports=Ports.free()).start()
+    for folder in repository.glob(f"{NAME}_*"):
+        shutil.copytree(folder, tmp_path / folder.name, ignore=shutil.ignore_patterns("manifest.json"))
     for role in ("decode_stream", "vocoder"):
-        model = repository / f"{NAME}_{role}" / "1" / "model.onnx"
+        model = tmp_path / f"{NAME}_{role}" / "1" / "model.onnx"
         aside = model.rename(tmp_path / "model.onnx")
         with pytest.raises(ServerError, match=rf"_{role}/1/model.onnx is missing; build it"):
-            TritonServer(repository, [NAME], ports=Ports.free()).start()
+            TritonServer(tmp_path, [NAME], ports=Ports.free()).start()
         aside.rename(model)
-    aside = model.rename(tmp_path / "model.onnx")
-    try:
-        model.write_bytes(b"not a model")
-        with pytest.raises(ServerError, match=f"ended while starting: .*{NAME}"):
-            TritonServer(repository, [NAME], ports=Ports.free()).start()
-    finally:
-        aside.rename(model)
+    model.write_bytes(b"not a model")
+    with pytest.raises(ServerError, match=f"ended while starting: .*{NAME}"):
+        TritonServer(tmp_path, [NAME], ports=Ports.free()).start()
     monkeypatch.setattr("sys.version_info", type("Version", (), {"major": 3, "minor": 99})())
     with pytest.raises(ServerError, match=r"Python 3.99, but the server's Python backend exists for 3.10"):
         TritonServer(repository, [NAME], ports=Ports.free()).start()

@@ -29,8 +29,10 @@ def test_it_listens_on_loopback_and_loads_only_what_was_asked(repository: Path) 
         command
     )
     assert {"--http-port=1", "--grpc-port=2", "--metrics-port=3"} <= set(command)
-    loaded = [flag for flag in command if flag.startswith("--load-model")]
-    assert loaded == ["--load-model=small_lfsc_decode", "--load-model=small_lfsc_encode"]
+    (folder,) = [flag.partition("=")[2] for flag in command if flag.startswith("--model-repository=")]
+    roles = ("decode", "dequantize", "encode", "vocoder")
+    assert sorted(each.name for each in Path(folder).iterdir()) == [f"small_lfsc_{role}" for role in roles]
+    assert "--model-control-mode=none" in command
 
 
 def test_a_library_that_the_server_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
