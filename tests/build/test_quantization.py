@@ -5,26 +5,34 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
 
 from tritone_build.codecs.base import Codec
 from tritone_build.errors import PrecisionError
-from tritone_build.export import graph_of, write_onnx
+from tritone_build.export import write_onnx
 from tritone_build.fidelity import snr_db
 from tritone_build.quantization import in_int8, large_products
 from tritone_build.repository import is_current
-from tritone_build.roles import engine_role, roles
 from tritone_build.state import whole
 
 SMALL_ENOUGH = 1000
 """The reduced networks have no matrix that would count as large."""
 
 
-def test_a_quantized_decoder_sounds_alike(codecs: dict[str, Codec], tmp_path: Path) -> None:
+def built(repository: Path, model: str) -> ir.Model:
+    return ir.load(repository / model / "1" / "model.onnx")
+
+
+def test_a_quantized_decoder_sounds_alike_and_logging_stays_as_it_was(
+    codecs: dict[str, Codec], repository: Path, tmp_path: Path
+) -> None:
     codec, path = codecs["small_moss"], tmp_path / "model.onnx"
-    write_onnx(in_int8(graph_of(engine_role(codec, "vocoder")), SMALL_ENOUGH), path)
+    before = logging.getLogger().level, list(logging.getLogger().handlers)
+    write_onnx(in_int8(built(repository, "small_moss_vocoder"), SMALL_ENOUGH), path)
+    assert (logging.getLogger().level, list(logging.getLogger().handlers)) == before
     tokens = torch.randint(128, (1, 32, 60), generator=torch.Generator().manual_seed(0))
     latent, length = codec.quantizer.dequantize(tokens), np.array([[60]])
     session = onnxruntime.InferenceSession(path)
@@ -32,9 +40,8 @@ def test_a_quantized_decoder_sounds_alike(codecs: dict[str, Codec], tmp_path: Pa
     assert 30 < snr_db(whole(codec.decoder, latent).numpy(), audio) < 80
 
 
-def test_only_large_matrices_are_quantized(codecs: dict[str, Codec]) -> None:
-    (encode,) = [role for role in roles(codecs["small_moss"]) if role.name == "encode"]
-    graph = graph_of(encode)
+def test_only_large_matrices_are_quantized(repository: Path) -> None:
+    graph = built(repository, "small_moss_encode")
     wanted = set(large_products(graph, SMALL_ENOUGH))
     quantized = {
         str(node.name).removesuffix("_Q8")
@@ -46,15 +53,9 @@ def test_only_large_matrices_are_quantized(codecs: dict[str, Codec]) -> None:
     assert len(kept) > 3 * 32, "the search of 32 codebooks"
 
 
-def test_a_network_without_large_products_is_refused(codecs: dict[str, Codec]) -> None:
+def test_a_network_without_large_products_is_refused(repository: Path) -> None:
     with pytest.raises(PrecisionError, match="build it in FP32"):
-        in_int8(graph_of(engine_role(codecs["small_nanocodec"], "vocoder")))
-
-
-def test_logging_stays_as_it_was(codecs: dict[str, Codec]) -> None:
-    before = logging.getLogger().level, list(logging.getLogger().handlers)
-    in_int8(graph_of(engine_role(codecs["small_mimi"], "vocoder")), SMALL_ENOUGH)
-    assert (logging.getLogger().level, list(logging.getLogger().handlers)) == before
+        in_int8(built(repository, "small_nanocodec_vocoder"))
 
 
 def test_models_with_other_weights_are_not_up_to_date(repository: Path, codecs: dict[str, Codec]) -> None:
