@@ -17,6 +17,7 @@ from tritone_client.steps import Steps
 __all__ = ["Endpoint", "Past", "Resume", "Resuming", "Resumption"]
 
 _log = logging.getLogger("tritone_client")
+_log.addHandler(logging.NullHandler())  # who wants to read it says so; else it would go to stderr
 
 
 @dataclass(frozen=True)
