@@ -17,7 +17,8 @@ NAMES = ["small_nanocodec", "small_mimi"]
 def test_no_memory_a_full_disk_damage_and_a_set_clock_cost_nobody_a_sample(server: TritonServer) -> None:
     spoken = {name: spoken_by(name, server.url) for name in NAMES}
     rows = {row.check: row for row in fault_machine.machine_rows(server, spoken, 1)}
-    assert set(rows) - {"clock_lost"} == {"memory_lost", "disk_full", "damage_served"}
+    not_everywhere = {"clock_lost", "disk_full"}  # libfaketime, and a mount of one's own
+    assert set(rows) - not_everywhere == {"memory_lost", "damage_served"}
     for row in rows.values():
         assert row.ok, row
 
