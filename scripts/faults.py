@@ -28,7 +28,7 @@ Examples:
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +60,16 @@ Inject = Callable[[Cluster, int], None]
 def main() -> int:
     """Entry point; 1 when a stream lost anything."""
     options, console = _options(), Console()
+    all_ok, name = True, "faults-quick" if options.quick else "faults"
     try:
         build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
-        rows = measured(REPOSITORY, options.codec, _counts(options), console)
+        for rows in measured(REPOSITORY, options.codec, _counts(options), console):
+            write_report(name, rows, console, merge=True)  # at once: the whole takes long, and may be stopped
+            all_ok = all_ok and all(row.ok for row in rows)
     except (ServerError, PrepareError, TritoneError) as error:
         print(f"faults: {error}", file=sys.stderr)
         return 1
-    write_report("faults-quick" if options.quick else "faults", rows, console, merge=True)
-    return 0 if all(row.ok for row in rows) else 1
+    return 0 if all_ok else 1
 
 
 def _options() -> argparse.Namespace:
@@ -95,25 +97,29 @@ def _counts(options: argparse.Namespace) -> dict[str, int]:
     return {kind: times.get(kind, 1) for kind in options.only}
 
 
-def measured(repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console) -> list[Row]:
-    """Rows of every kind of fault that has a count."""
+def measured(
+    repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console
+) -> Iterator[list[Row]]:
+    """The rows of each kind of fault that has a count."""
     injected = {kind: count for kind, count in counts.items() if kind in FAULTS}
-    rows = _injected(repository, codecs, injected, console) if injected else []
+    if injected:
+        yield from _injected(repository, codecs, injected, console)
     for kind in [kind for kind in counts if kind in _ALONE]:
         with serving(repository, codecs) as server, step(console, f"{kind}, {counts[kind]} times"):
             spoken = {codec: spoken_by(codec, server.url) for codec in codecs}
-            rows += in_part(kind, _ALONE[kind](server, spoken, counts[kind]))
-    return rows
+            rows = in_part(kind, _ALONE[kind](server, spoken, counts[kind]))
+        yield rows
 
 
-def _injected(repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console) -> list[Row]:
-    rows: list[Row] = []
+def _injected(
+    repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console
+) -> Iterator[list[Row]]:
     with cluster(repository, codecs, _SERVERS) as servers:
         spoken = {codec: spoken_by(codec, servers.urls[0]) for codec in codecs}
         for kind, count in counts.items():
             with step(console, f"{kind}, {count} times"):
-                rows += in_part(kind, _fault_rows(kind, count, servers, spoken))
-    return rows
+                rows = in_part(kind, _fault_rows(kind, count, servers, spoken))
+            yield rows
 
 
 def _fault_rows(kind: str, count: int, servers: Cluster, spoken: Mapping[str, Spoken]) -> list[Row]:

@@ -27,7 +27,8 @@ def spoken(server: TritonServer) -> dict[str, Spoken]:
 
 
 def test_malformed_requests_are_all_answered_beside_good_streams(repository: Path) -> None:
-    rows = {row.check: row for row in measured(repository, NAMES[:1], {"fuzz": 200}, Console(quiet=True))}
+    (found,) = measured(repository, NAMES[:1], {"fuzz": 200}, Console(quiet=True))
+    rows = {row.check: row for row in found}
     assert list(rows) == ["fuzz_refused", "fuzz_improper", "fuzz_memory", "fuzz_lost"]
     for check in ("fuzz_refused", "fuzz_improper", "fuzz_lost"):
         assert rows[check].ok, rows[check]
