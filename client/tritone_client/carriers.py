@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tritone_client.errors import (
     ServerFullError,
     ServerRefusedError,
+    ServerUnavailableError,
     StreamLostError,
     TritoneError,
 )
@@ -74,7 +75,7 @@ class Single:
         try:
             response = yield lambda: self._link.ask(request)
         except StatusError as refusal:
-            raise typed(refusal, self._link.url, self._link.timeout_s) from refusal
+            raise _typed(refusal, self._link) from refusal
         return answer_of(response)
 
     def finish(self) -> Steps[None]:
@@ -170,13 +171,13 @@ class Sequenced:
 
     def _why_not_started(self, request: Any) -> Steps[TritoneError]:
         """Over a stream a refusal is only a text, which is for people; asked beside it, it has a status."""
-        url, timeout_s = self._link.url, self._link.timeout_s
+        url = self._link.url
         try:
             yield lambda: self._link.ask(request)
         except StatusError as refusal:
             yield from self._freed()
             if refusal.status != "UNAVAILABLE" or not (yield from self._ready()):
-                return typed(refusal, url, timeout_s)
+                return _typed(refusal, self._link)
         else:  # refused just now and accepted a moment later
             yield from self._freed()
         return ServerFullError(
@@ -213,3 +214,10 @@ class Sequenced:
         except StatusError:
             return False
         return True
+
+
+def _typed(refusal: StatusError, link: Link) -> TritoneError:
+    """Of a model that was there when its codec was opened: a server that lacks it now is about to stop."""
+    if refusal.status == "NOT_FOUND":
+        return ServerUnavailableError(f"the server at {link.url} no longer has the model ({refusal.message})")
+    return typed(refusal, link.url, link.timeout_s)
