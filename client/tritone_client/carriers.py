@@ -188,7 +188,7 @@ class Sequenced:
         """A stream that can still be ended was there: then the request was wrong."""
         url = self._link.url
         if refusal.status is not None:
-            return typed(refusal, url, self._link.timeout_s)
+            return _typed(refusal, self._link)
         if (yield from self._freed()):
             return ServerRefusedError(f"the server at {url} refused: {refusal.message}")
         return StreamLostError(
