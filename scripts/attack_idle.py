@@ -9,8 +9,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import psutil
 
-from fault_fuzz import unharmed_row
-from fault_streams import Crowd, Spoken
+from fault_streams import Crowd, Spoken, unharmed_row
 from memory import resting_mb
 from raw_http2 import PREFACE
 from report import Row

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import psutil
 from tritonclient.grpc import service_pb2
 
-from fault_fuzz import unharmed_row
-from fault_streams import Crowd, Spoken
+from fault_streams import Crowd, Spoken, unharmed_row
 from memory import MemoryWatch, resting_mb
 from raw_http2 import RawPeer
 from report import Row

@@ -2,13 +2,11 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 
-from fault_streams import Spoken
+from fault_streams import Spoken, forgotten_s
 from memory import resting_mb
 from report import Row
-from stream_metrics import live_streams, page
 from tritone_client import Codec
 from tritonserver import TritonServer
 
@@ -41,11 +39,11 @@ def clients_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int)
         info = client.stream_info
         assert info is not None, "a codec with live streams"
     _crowd_killed(codec, server.url)  # the first fills caches
-    _forgotten_s(server, info.idle_limit_ms / 1000)
+    forgotten_s(server, 3 * info.idle_limit_ms / 1000)
     before, slowest = resting_mb(server.pid), 0.0
     for _ in range(0, count, _AT_ONCE):
         _crowd_killed(codec, server.url)
-        slowest = max(slowest, _forgotten_s(server, info.idle_limit_ms / 1000))
+        slowest = max(slowest, forgotten_s(server, 3 * info.idle_limit_ms / 1000))
     grown, limit = resting_mb(server.pid) - before, info.idle_limit_ms / 1000 + _AFTER_S
     how = f"{count} streams, {_AT_ONCE} at a time, killed with their process"
     return [
@@ -62,11 +60,3 @@ def _crowd_killed(codec: str, url: str) -> None:
         assert process.stdout is not None, "piped"
         assert process.stdout.readline().strip() == "live", "the streams began"
         process.kill()
-
-
-def _forgotten_s(server: TritonServer, idle_s: float) -> float:
-    """Until no stream is live; the limit and more where some stay."""
-    begun = time.monotonic()
-    while live_streams(page(server.metrics_url)) and time.monotonic() - begun < 3 * idle_s:
-        time.sleep(0.1)
-    return time.monotonic() - begun

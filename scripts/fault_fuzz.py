@@ -6,7 +6,6 @@ before it can keep away (docs/operations.md): the header ``triton_grpc_error``, 
 
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,16 +17,15 @@ import grpc  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from fault_streams import Checked, Crowd, Spoken
+from fault_streams import Checked, Crowd, Spoken, forgotten_s, unharmed_row
 from malformed import Malformed, malformed_requests
 from memory import resting_mb
 from report import Row
 from smoke import SmokeError, smoke
-from stream_metrics import live_streams, page
 from tritone_client import Resume
 from tritonserver import TritonServer
 
-__all__ = ["Answers", "fuzz_rows", "unharmed_row"]
+__all__ = ["Answers", "fuzz_rows"]
 
 _WARM_UP, _PLACES, _SENDERS, _WITHIN_S, _FORGOTTEN_S = 1000, 4, 4, 20.0, 20.0
 _MOST_GROWTH, _SHOWN = 1.0, 3
@@ -81,15 +79,6 @@ def fuzz_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) ->
     ]
 
 
-def unharmed_row(check: str, checked: Checked) -> Row:
-    """Of good streams that went on beside an attack."""
-    lost = checked.expected - checked.delivered + checked.wrong
-    how = f"{checked.streams} good streams beside it, {checked.expected} samples; {checked.resumed} resumed, "
-    how += f"{len(checked.errors)} failed" + (f": {checked.errors[0]}" if checked.errors else "")
-    ok = checked.streams > 0 and not (lost or checked.errors or checked.resumed)
-    return Row("all", check, lost, "samples", "0", ok, how)
-
-
 def _metadata(server: TritonServer) -> list[Any]:
     """Of all models that it has, those within an ensemble too."""
     with grpc.insecure_channel(server.url) as channel:
@@ -108,9 +97,7 @@ def _after(
     """Memory in MB once they are answered, and no stream is live any more."""
     with Crowd(spoken, [server.url], _PLACES, Resume(), checked), _Sender(server, answers) as sender:
         sender.send(requests)
-    until_s = time.monotonic() + _FORGOTTEN_S
-    while server.running and live_streams(page(server.metrics_url)) and time.monotonic() < until_s:
-        time.sleep(0.1)
+    forgotten_s(server, _FORGOTTEN_S)
     return resting_mb(server.pid)
 
 
@@ -162,7 +149,11 @@ class _Sender:
         return getattr(self._own.channel, kind)(f"{_SERVICE}/{method}", bytes, bytes)
 
     def _unary(self, sent: Sequence[bytes]) -> list[tuple[str, str, bool]]:
-        return [_of_response(self._call("unary_unary", "ModelInfer")(sent[0], timeout=_WITHIN_S))]
+        answer = self._call("unary_unary", "ModelInfer")(sent[0], timeout=_WITHIN_S)
+        try:
+            return [_fitting(service_pb2.ModelInferResponse.FromString(answer))]
+        except DecodeError as error:
+            return [("answered", str(error), False)]
 
     def _stream(self, sent: Sequence[bytes]) -> list[tuple[str, str, bool]]:
         found = []
@@ -171,7 +162,7 @@ class _Sender:
             if message.error_message:
                 found.append(("refused in the stream", *_judged(message.error_message)))
             else:
-                found.append(_of_response(message.infer_response.SerializeToString()))
+                found.append(_fitting(message.infer_response))
         # What cannot be parsed ends the stream, without a word.
         return found if len(found) == len(sent) else [*found, ("stream ended", "", True)]
 
@@ -203,12 +194,8 @@ def _judged(said: str) -> tuple[str, bool]:
     return said, bool(said) and "not healthy" not in said
 
 
-def _of_response(answer: bytes) -> tuple[str, str, bool]:
+def _fitting(response: Any) -> tuple[str, str, bool]:
     """Whether it holds what it says that it holds."""
-    try:
-        response = service_pb2.ModelInferResponse.FromString(answer)
-    except DecodeError as error:
-        return "answered", str(error), False
     sizes = [len(data) for data in response.raw_output_contents]
     claimed = [prod(each.shape) * _BYTES.get(each.datatype, 0) for each in response.outputs]
     fits = len(sizes) == len(claimed) and all(map(_equal, claimed, sizes))

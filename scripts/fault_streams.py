@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 from listeners import listened
 from report import Row
+from stream_metrics import live_streams, page
 from tritone_build.fidelity import snr_db
 from tritone_client import Codec, Resume, Resumption
 from tritone_client.aio import AsyncCodec
+from tritonserver import TritonServer
 
-__all__ = ["Checked", "Crowd", "Spoken", "lost_row", "spoken_by"]
+__all__ = ["Checked", "Crowd", "Spoken", "forgotten_s", "lost_row", "spoken_by", "unharmed_row"]
 
 _LEAST_DB = 115.0
 _FRAMES = 120
@@ -43,6 +46,11 @@ class Checked:
     wrong: int = 0
     resumed: int = 0
     errors: list[str] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        """Samples that a listener lost, heard twice, or heard wrong."""
+        return self.expected - self.delivered + self.wrong
 
     def add(self, whole: NDArray[np.float32], audio: NDArray[np.float32], error: str | None) -> None:
         """One stream that has ended."""
@@ -120,10 +128,27 @@ def lost_row(check: str, crowd: Crowd, how: str) -> Row:
     """What the listeners of a crowd lost or heard wrong, and how long streams took to go on."""
     checked, taken = crowd.checked, [each.seconds for each in crowd.resumptions]
     p50, p95 = np.percentile(taken, [50, 95]) if taken else (0.0, 0.0)
-    lost = checked.expected - checked.delivered + checked.wrong
     how += (
         f"; {checked.streams} streams, {checked.expected} samples expected, {checked.delivered} delivered; "
     )
     how += f"{len(taken)} resumptions, p50 {p50:.2f}, p95 {p95:.2f} s; {len(checked.errors)} streams failed"
     how += f": {checked.errors[0]}" if checked.errors else ""
-    return Row("all", check, lost, "samples", "0", not (lost or checked.errors), how, at=float(p95))
+    return Row(
+        "all", check, checked.lost, "samples", "0", not (checked.lost or checked.errors), how, at=float(p95)
+    )
+
+
+def unharmed_row(check: str, checked: Checked) -> Row:
+    """Of good streams that went on beside an attack."""
+    how = f"{checked.streams} good streams beside it, {checked.expected} samples; {checked.resumed} resumed, "
+    how += f"{len(checked.errors)} failed" + (f": {checked.errors[0]}" if checked.errors else "")
+    ok = checked.streams > 0 and not (checked.lost or checked.errors or checked.resumed)
+    return Row("all", check, checked.lost, "samples", "0", ok, how)
+
+
+def forgotten_s(server: TritonServer, within_s: float) -> float:
+    """Until no stream is live, or the server has ended; the limit and more where some stay."""
+    begun = time.monotonic()
+    while server.running and live_streams(page(server.metrics_url)) and time.monotonic() - begun < within_s:
+        time.sleep(0.1)
+    return time.monotonic() - begun

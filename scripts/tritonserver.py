@@ -146,24 +146,26 @@ class TritonServer:
         models = [*self.models(), *(f"{codec}_{role}" for codec in self.codecs for role in _PARTS)]
         return only_models(self.repository, models, self._folder)
 
+    def _possible_models(self) -> list[str]:
+        return [f"{codec}_{role}" for codec in self.codecs for role in _ROLES]
+
     def _refuse_foreign_engines(self, backends: Path) -> None:
-        models = [f"{codec}_{role}" for codec in self.codecs for role in _ROLES]
         try:
-            check_fit(self.repository, models, machine_here(backends))
+            check_fit(self.repository, self._possible_models(), machine_here(backends))
         except EngineMisfitError as error:
             raise ServerError(str(error)) from error
 
     def _refuse_damaged_models(self) -> None:
         try:
-            check_whole(self.repository, [f"{codec}_{role}" for codec in self.codecs for role in _ROLES])
+            check_whole(self.repository, self._possible_models())
         except DamagedModelError as error:
             raise ServerError(str(error)) from error
 
     def start(self) -> "TritonServer":
         """Start and wait until every model is ready; ServerError with the server's own reason."""
         command, environment = self.command()
-        self._refuse_damaged_models()
         self._refuse_taken_ports()
+        self._refuse_damaged_models()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         allow_many_connections()
         remove_leftovers()

@@ -155,10 +155,10 @@ class Streams:
                 f"the server is full: {self.live} of {self.limits.streams} streams are live; "
                 "try another server, or again later"
             )
-        self._live[step.stream] = _Live(slot, self._form(step), self._clock())
+        self._live[step.stream] = live = _Live(slot, self._form(step), self._clock())
         self.counts.resumed += step.resumed
         event = "resumed" if step.resumed else "started"
-        self.journal.note(event, step.stream, routine=not step.resumed, form=self._form(step))
+        self.journal.note(event, step.stream, routine=not step.resumed, form=live.form)
 
     def _checked(self, step: Step) -> Array | None:
         steps, live = step.arrays[self._data].shape[-1], self._live[step.stream]

@@ -11,8 +11,8 @@ from attack_idle import idle_rows
 from attack_ids import ids_row
 from attack_size import size_rows
 from fault_attacks import doors_row, strangers_row
-from fault_fuzz import Answers, unharmed_row
-from fault_streams import Checked, Spoken, spoken_by
+from fault_fuzz import Answers
+from fault_streams import Checked, Spoken, spoken_by, unharmed_row
 from faults import measured
 from malformed import malformed_requests
 from raw_http2 import RawPeer

@@ -1,0 +1,105 @@
+"""Listeners that speak to a real server: alone, too many, for long, and to one that is gone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import load_overload
+import load_start
+from listeners import Heard, Utterance, heard_by, percentile
+from load_inputs import write_requests
+from load_offline import offline_rows
+from load_overload import overload_rows
+from load_picture import draw_memory
+from load_soak import Soak, soak_of, soak_rows
+from load_start import first_audio_rows
+from perf_analyzer import ClosedLoop, measure
+from tritone_client import Codec, ServerUnavailableError
+from tritonserver import TritonServer
+
+ROOT = Path(__file__).resolve().parent.parent
+RATE_HZ, SPAN_S = 12.5, 20.0
+SPOKEN = "small_nanocodec"
+
+
+@pytest.fixture(scope="module")
+def tokens(server: TritonServer) -> NDArray[np.int64]:
+    """Of noise, [K, 30]."""
+    with Codec(SPOKEN, server.url) as codec:
+        noise = 0.1 * np.random.default_rng(0).standard_normal(30 * codec.info.samples_per_frame)
+        return codec.encode(noise.astype(np.float32), codec.info.sample_rate_hz)
+
+
+def test_listeners_hear_what_the_whole_sounds_like(server: TritonServer) -> None:
+    with Codec("small_mimi", server.url) as codec:  # at 12.5 frames a second: streams end before others begin
+        noise = 0.1 * np.random.default_rng(0).standard_normal(12 * codec.info.samples_per_frame)
+        tokens = codec.encode(noise.astype(np.float32), codec.info.sample_rate_hz)
+        soak = soak_of(codec, server, tokens, streams=2, seconds=3)
+    assert len(soak.heard) > 2
+    assert min(soak.snrs_db) > 115
+    rows = {row.check: row for row in soak_rows(SPOKEN, soak)}
+    assert rows["soak_failed"].ok
+    assert rows["soak_worst_stream"].ok
+    assert "too short to judge" in rows["soak_memory_growth"].how
+
+
+def test_a_soak_sees_memory_that_grows_and_samples_that_are_lost(tmp_path: Path) -> None:
+    memory = [(float(at), 100.0 + max(0, at - 120) / 20) for at in range(0, 400, 5)]
+    soak = Soak(1, 400, [Heard([1.0])], [120.0, float("-inf")], memory)
+    rows = {row.check: row for row in soak_rows("small", soak)}
+    assert rows["soak_memory_growth"].value == pytest.approx(11.7, abs=2)
+    assert not rows["soak_memory_growth"].ok
+    assert not rows["soak_worst_stream"].ok
+    draw_memory(tmp_path / "memory.png", "small", soak)
+    assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_first_sound_is_timed_beside_live_streams(
+    server: TritonServer, tokens: NDArray[np.int64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_start, "_QUICK_OPENINGS", 4)
+    with Codec(SPOKEN, server.url) as codec:
+        idle, busy = first_audio_rows(codec, server, tokens, (0, 2), quick=True)
+    assert idle.ok
+    assert busy.ok
+    assert 0 < idle.value <= (idle.high or 0)
+
+
+def test_twice_as_many_streams_as_a_server_takes_are_refused(
+    repository: Path, tokens: NDArray[np.int64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_overload, "tokens_of", lambda codec: tokens)
+    rows = {row.check: row for row in overload_rows(repository, SPOKEN, most=2, seconds=6)}
+    assert rows["overload_refused"].value == 2
+    assert "0 live ones failed" in rows["overload_misses"].how
+    assert 0 < rows["overload_refusal"].value < 5000
+
+
+def test_a_server_that_is_gone_is_an_error_of_every_listener(tokens: NDArray[np.int64]) -> None:
+    with pytest.raises(ServerUnavailableError):
+        heard_by(SPOKEN, "127.0.0.1:9", [Utterance(tokens)])
+    assert percentile([Heard(error="gone")], 99) == float("inf")
+
+
+def test_whole_utterances_go_round_in_a_closed_loop(server: TritonServer, tmp_path: Path) -> None:
+    with Codec(SPOKEN, server.url) as codec:
+        books = codec.info.num_codebooks
+    write_requests(tmp_path / "inputs.json", np.ones((books, 20), np.int64), [3, 20, 7])
+    result = measure(ClosedLoop(server.url, f"{SPOKEN}_decode", tmp_path / "inputs.json", 2, seconds=2))
+    assert not result.errors
+    assert result.achieved_hz > 1
+
+
+def test_a_second_instance_is_tried_too(
+    repository: Path, tokens: NDArray[np.int64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("load_offline.tokens_of", lambda codec: tokens)
+    rows = offline_rows(repository, SPOKEN, seconds=1)
+    assert [(row.check, row.at) for row in rows] == [
+        ("offline", 1),
+        ("offline", 4),
+        ("offline_two_instances", 4),
+    ]
+    assert all(row.ok and row.value > 0 for row in rows)
