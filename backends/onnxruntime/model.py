@@ -118,7 +118,7 @@ class _Steps:
         flags = request.flags()
         start = bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START)
         try:
-            arrays = self._inputs.of(request)
+            arrays = self._inputs.of(request, begins=start)
         except BadInputError as error:
             return error
         return Step(
@@ -192,13 +192,16 @@ class _Inputs:
             most = int(parameters["num_codebooks"])
             self._books = range(int(parameters.get("min_codebooks", most)), most + 1)
 
-    def of(self, request: Any) -> dict[str, NDArray[np.generic]]:
-        """The inputs that the request has, optional ones may be missing; BadInputError if too much."""
+    def of(self, request: Any, begins: bool = True) -> dict[str, NDArray[np.generic]]:
+        """The inputs that the request has, optional ones may be missing; BadInputError if too much.
+
+        What does not begin is held against what its stream began with, by the streams.
+        """
         tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._names}
         given = {name: _array(name, tensor) for name, tensor in tensors.items() if tensor is not None}
         for name, array in given.items():
             self._refuse_long(name, array)
-        if "tokens" in given:
+        if begins and "tokens" in given:
             self._refuse_books(given["tokens"].shape[1])
         return given
 
