@@ -104,29 +104,27 @@ class _Steps:
         self._streams, self._inputs, self._meter = streams, inputs, meter
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        steps = [self._step(request) for request in requests]
-        answers = iter(self._streams.run([step for step in steps if isinstance(step, Step)]))
-        return [
-            self._answer(request, next(answers) if isinstance(step, Step) else step)
-            for request, step in zip(requests, steps, strict=True)
-        ]
+        answers = self._streams.run([self._step(request) for request in requests])
+        return [self._answer(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
     def close(self) -> None:
         self._meter.close()
 
-    def _step(self, request: Any) -> Step | BadInputError:
+    def _step(self, request: Any) -> Step:
         flags = request.flags()
         start = bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_START)
+        arrays, problem = {}, None
         try:
             arrays = self._inputs.of(request, begins=start)
         except BadInputError as error:
-            return error
+            problem = error
         return Step(
             request.correlation_id(),
             arrays,
             start,
             bool(flags & pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END),
             start and json.loads(request.parameters() or "{}").get("tritone_resumed") is True,
+            problem,
         )
 
     def _answer(self, request: Any, answer: Any) -> Any:

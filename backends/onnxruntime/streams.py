@@ -49,7 +49,8 @@ class Limits:
 class Step:
     """One request of a stream: named arrays [1, ...] and its place in the stream.
 
-    ``resumed``: what starts is the rest of a stream that was elsewhere before.
+    ``resumed``: what starts is the rest of a stream that was elsewhere before. ``problem``: why its
+    arrays could not be taken; what becomes of its stream is told as for any that fails.
     """
 
     stream: int | str
@@ -57,6 +58,7 @@ class Step:
     start: bool
     end: bool
     resumed: bool = False
+    problem: BadInputError | None = None
 
 
 @dataclass
@@ -128,6 +130,8 @@ class Streams:
 
     def _admitted(self, step: Step) -> Array | Exception | None:
         """None when the step can be run; else its answer."""
+        if step.problem is not None:
+            return step.problem
         try:
             self._enter(step)
             return self._checked(step)

@@ -14,8 +14,8 @@ from tritonclient.utils import InferenceServerException
 
 from tritone_client.access import PLAIN, Access
 from tritone_client.served import Call
-from tritone_client.transport import IN_FLIGHT, inputs_of, translated
-from tritone_client.wire import StatusError
+from tritone_client.transport import IN_FLIGHT, Telling, inputs_of, refusal_of
+from tritone_client.wire import StatusError, typed, typed_of_known
 
 __all__ = ["AsyncConnection", "AsyncTransport"]
 
@@ -63,22 +63,28 @@ class AsyncTransport:
             async with places:
                 return await self._result(call, output)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(result(call)) for call in calls]
+        failures: Sequence[Exception] = ()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(result(call)) for call in calls]
+        except ExceptionGroup as failed:
+            failures = failed.exceptions
+        if failures:  # the first, as one thread meets it: callers expect no groups
+            raise failures[0]
         return [task.result() for task in tasks]
 
     async def _result(self, call: Call, output: str) -> NDArray[Any]:
         model, arrays = call
         wanted = [triton.InferRequestedOutput(output)]
         answer = self._client.infer(model, inputs_of(arrays), outputs=wanted, client_timeout=self.timeout_s)
-        array: NDArray[Any] = (await self._ask(answer)).as_numpy(output)
+        array: NDArray[Any] = (await self._ask(answer, typed_of_known)).as_numpy(output)
         return array
 
-    async def _ask(self, question: Awaitable[Any]) -> Any:
+    async def _ask(self, question: Awaitable[Any], told: Telling = typed) -> Any:
         try:
             return await question
         except InferenceServerException as error:
-            raise translated(error, self.url, self.timeout_s) from error
+            raise told(refusal_of(error), self.url, self.timeout_s) from error
 
 
 class AsyncConnection:

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from tritone_client.errors import (
     ServerFullError,
     ServerRefusedError,
-    ServerUnavailableError,
     StreamLostError,
     TritoneError,
 )
 from tritone_client.info import StreamInfo
 from tritone_client.steps import Steps
-from tritone_client.wire import Arrays, Place, StatusError, answer_of, request_of, typed
+from tritone_client.wire import Arrays, Place, StatusError, answer_of, request_of, typed_of_known
 
 __all__ = ["Carrier", "Link", "Sequenced", "Single"]
 
@@ -75,7 +74,7 @@ class Single:
         try:
             response = yield lambda: self._link.ask(request)
         except StatusError as refusal:
-            raise _typed(refusal, self._link) from refusal
+            raise typed_of_known(refusal, self._link.url, self._link.timeout_s) from refusal
         return answer_of(response)
 
     def finish(self) -> Steps[None]:
@@ -177,7 +176,7 @@ class Sequenced:
         except StatusError as refusal:
             yield from self._freed()
             if refusal.status != "UNAVAILABLE" or not (yield from self._ready()):
-                return _typed(refusal, self._link)
+                return typed_of_known(refusal, self._link.url, self._link.timeout_s)
         else:  # refused just now and accepted a moment later
             yield from self._freed()
         return ServerFullError(
@@ -188,7 +187,7 @@ class Sequenced:
         """A stream that can still be ended was there: then the request was wrong."""
         url = self._link.url
         if refusal.status is not None:
-            return _typed(refusal, self._link)
+            return typed_of_known(refusal, self._link.url, self._link.timeout_s)
         if (yield from self._freed()):
             return ServerRefusedError(f"the server at {url} refused: {refusal.message}")
         return StreamLostError(
@@ -214,10 +213,3 @@ class Sequenced:
         except StatusError:
             return False
         return True
-
-
-def _typed(refusal: StatusError, link: Link) -> TritoneError:
-    """Of a model that was there when its codec was opened: a server that lacks it now is about to stop."""
-    if refusal.status == "NOT_FOUND":
-        return ServerUnavailableError(f"the server at {link.url} no longer has the model ({refusal.message})")
-    return typed(refusal, link.url, link.timeout_s)

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -15,9 +15,12 @@ from tritone_client.access import PLAIN, Access
 from tritone_client.connection import Connection
 from tritone_client.errors import TritoneError
 from tritone_client.served import Call
-from tritone_client.wire import Arrays, StatusError, typed
+from tritone_client.wire import Arrays, StatusError, typed, typed_of_known
 
-__all__ = ["IN_FLIGHT", "Transport", "inputs_of", "translated"]
+__all__ = ["IN_FLIGHT", "Telling", "Transport", "inputs_of", "refusal_of"]
+
+Telling: TypeAlias = Callable[[StatusError, str, float], TritoneError]
+"""From a refusal, the address and the longest wait to the error for callers."""
 
 IN_FLIGHT = 4
 """Requests of one call that wait for their answers at the same time."""
@@ -91,21 +94,19 @@ class Transport:
         return future
 
     def _array(self, wait: Callable[[], Any], output: str) -> NDArray[Any]:
-        array: NDArray[Any] = self._ask(wait).as_numpy(output)
+        array: NDArray[Any] = self._ask(wait, typed_of_known).as_numpy(output)
         return array
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
+    def _ask(self, question: Callable[[], Any], told: Telling = typed) -> Any:
         try:
             return question()
         except InferenceServerException as error:
-            raise translated(error, self.url, self.timeout_s) from error
+            raise told(refusal_of(error), self.url, self.timeout_s) from error
 
 
-def translated(error: InferenceServerException, url: str, timeout_s: float) -> TritoneError:
-    """What tritonclient raised, as an error of this package."""
-    return typed(
-        StatusError(str(error.status()).removeprefix("StatusCode."), error.message()), url, timeout_s
-    )
+def refusal_of(error: InferenceServerException) -> StatusError:
+    """What tritonclient raised, as the connections of streams raise it."""
+    return StatusError(str(error.status()).removeprefix("StatusCode."), error.message())
 
 
 def inputs_of(arrays: Arrays) -> list[triton.InferInput]:

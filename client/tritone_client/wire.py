@@ -20,6 +20,7 @@ __all__ = [
     "answer_of",
     "request_of",
     "typed",
+    "typed_of_known",
 ]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -131,3 +132,10 @@ def typed(refusal: StatusError, url: str, timeout_s: float) -> TritoneError:
             f"{url} does not let this client in ({refusal.message}); give a right API key"
         )
     return ServerRefusedError(f"the server at {url} refused: {refusal}")
+
+
+def typed_of_known(refusal: StatusError, url: str, timeout_s: float) -> TritoneError:
+    """The same of a model that was there when its codec was opened: who lacks it now is about to stop."""
+    if refusal.status == "NOT_FOUND":
+        return ServerUnavailableError(f"the server at {url} no longer has the model ({refusal.message})")
+    return typed(refusal, url, timeout_s)

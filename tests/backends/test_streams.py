@@ -55,6 +55,19 @@ def test_a_stream_ends_with_end_and_its_room_is_zero_again(streams: Streams) -> 
     assert streams.live == 1
 
 
+def test_a_request_that_could_not_be_read_ends_its_stream_where_it_is_the_last(streams: Streams) -> None:
+    streams.run([step(1, [9], start=True)])
+    bad = BadInputError("too much")
+    (still,) = streams.run([Step(1, {}, start=False, end=False, problem=bad)])
+    assert str(still) == "too much; the stream is as it was before"
+    assert sums(streams.run([step(1, [1])])) == [[10]]
+    (last,) = streams.run([Step(1, {}, start=False, end=True, problem=bad)])
+    assert str(last) == "too much; the stream has ended"
+    (first,) = streams.run([Step(2, {}, start=True, end=False, problem=bad)])
+    assert str(first) == "too much"
+    assert streams.live == 0
+
+
 def test_a_start_on_a_live_stream_begins_afresh(streams: Streams) -> None:
     streams.run([step(1, [9], start=True)])
     assert sums(streams.run([step(1, [1], start=True)])) == [[1]]

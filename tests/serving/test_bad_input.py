@@ -1,8 +1,10 @@
 """Bad requests, sent raw as any client could: refused in words, and the next good one succeeds."""
 
+import asyncio
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tritone_client import (
     UnknownCodecError,
     served_codecs,
 )
+from tritone_client.aio_transport import AsyncTransport
 from tritone_client.transport import Transport
 from tritonserver import Ports, ServerError, TritonServer
 
@@ -127,6 +130,25 @@ def test_what_the_server_refuses_reaches_the_caller_typed(server: TritonServer) 
             raw.results([(f"{NAME}_decode", {"tokens": tokens(value=-1), "tokens_len": length(5)})], "audio")
         )
     raw.close()
+
+
+def test_a_model_that_is_gone_since_means_that_its_server_stops(server: TritonServer) -> None:
+    calls = [("gone_decode", {"tokens": tokens(), "tokens_len": length(5)})] * 2
+    with (
+        closing(Transport(server.url, timeout_s=10)) as raw,
+        pytest.raises(ServerUnavailableError, match="gone"),
+    ):
+        raw.results(calls, "audio")
+
+    async def beside() -> None:
+        raw = AsyncTransport(server.url, timeout_s=10)
+        try:
+            await raw.results(calls, "audio")
+        finally:
+            await raw.close()
+
+    with pytest.raises(ServerUnavailableError, match="gone"):
+        asyncio.run(beside())
 
 
 def test_an_unknown_codec_is_told_with_those_there_are(server: TritonServer) -> None:
