@@ -1,6 +1,7 @@
 """Whole utterances, beside the authors' networks and beside the same sessions without Triton."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from report import Row
 from tritone_build.checkpoints import open_checkpoint
 from tritone_build.fidelity import snr_db
 from tritone_client import Codec
+from tritone_client.transport import Transport
 from tritonserver import TritonServer
 
 __all__ = ["offline_rows"]
@@ -24,6 +26,7 @@ _PAIRS: Mapping[int, int] = {1: 30, 10: 10, 50: 5}
 _FEWER_PAIRS: Mapping[int, int] = {1: 30, 10: 10}
 _QUICK_PAIRS: Mapping[int, int] = {1: 20, 10: 5}
 _ENCODED, _ENCODING_PAIRS = 50, 5
+_CALLS, _TIMEOUT_S = 50, 10.0
 _OVERHEAD_MS, _OVERHEAD_SHARE = 1.0, 0.05
 _MEMORY_MB, _MEMORY_S = 1000, 60
 _WEIGHED = ("nanocodec", "mimi")
@@ -37,8 +40,9 @@ def offline_rows(
 ) -> list[Row]:
     """Decoding, encoding, what Triton adds, and memory."""
     session = BareSession(codec.name, threads)
+    rows = [_call_row(codec, server, session, sound.tokens[:, :1])]
     peers = references_of(open_checkpoint(default_checkpoint(codec.name)))
-    tokens, rows = np.tile(sound.tokens, (1, 2)), []
+    tokens = np.tile(sound.tokens, (1, 2))
     for frames, rounds in _pairs(codec.name, quick).items():
         if frames < codec.info.min_frames:
             continue
@@ -69,6 +73,18 @@ def _overhead_row(codec: Codec, session: BareSession, tokens: NDArray[np.int64],
     return Row(
         codec.name, "triton_overhead", more.median, "ms", f"<= {limit:.2f}", ok, how, more.low, more.high
     )
+
+
+def _call_row(codec: Codec, server: TritonServer, session: BareSession, frame: NDArray[np.int64]) -> Row:
+    """What one model in one process costs to ask: of dequantizing a frame, which takes next to no time."""
+    inputs = {"tokens": frame[None], "tokens_len": np.array([[frame.shape[1]]])}
+    call = (f"{codec.name}_dequantize", inputs)
+    with closing(Transport(server.url, _TIMEOUT_S)) as transport:
+        sides = [lambda: transport.results([call], "latent"), lambda: session.latent(frame)]
+        served, bare = alternating(sides, _CALLS)
+    more = spread_of([a - b for a, b in zip(served, bare, strict=True)])
+    how = f"dequantizing 1 frame, {spread_of(served).median:.2f} against {spread_of(bare).median:.2f} ms"
+    return Row(codec.name, "call_overhead", more.median, "ms", "none", True, how, more.low, more.high)
 
 
 def _decoding_rows(
