@@ -18,6 +18,7 @@ from fidelity_case import FULL, QUICK, Case, Durations
 from fidelity_half import compile_rows, half_rows
 from fidelity_offline import offline_rows, reference_rows
 from fidelity_quality import quality_rows
+from fidelity_replays import replay_rows
 from fidelity_streams import cut_rows, isolation_rows, long_rows
 from mini.speech import SynthesizerError
 from prepare import MEASURED, REPOSITORY, USUAL, build_engines, build_models, default_checkpoint
@@ -35,6 +36,7 @@ _CHECKS = {
     "compiled": ("as TensorRT compiles it", compile_rows),
     "half": ("in FP16", half_rows),
     "long": ("as long streams", long_rows),
+    "replay": ("as streams that were moved with part of their past", replay_rows),
     "quality": ("by how speech sounds", quality_rows),
 }
 _COMPILED = {"compiled", "half", "quality"}
