@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench_pairs import spread_of
-from bench_sessions import has_streams, model_bytes
+from bench_sessions import has_streams, read_bytes
 from bench_steps import Sound, step_ms
 from prepare import MEASURED
 from report import Row
@@ -32,7 +32,7 @@ def limit_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row]) -
         name = f"{role}_stream"
         if not has_streams(codec, name):
             continue
-        size, gflop = model_bytes(codec, name) / 1e9, frame_gflop(codec, name)
+        size, gflop = read_bytes(codec, name) / 1e9, frame_gflop(codec, name)
         taken = spread_of(step_ms(codec, role, threads, sound))
         limits = {"arithmetic": 1000 * gflop / gflops, "reading its weights": 1000 * size / gbytes}
         binding = max(limits, key=lambda each: limits[each])

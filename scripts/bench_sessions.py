@@ -1,9 +1,11 @@
 """The served models on ONNX Runtime in this process, run as the backend runs them."""
 
 from functools import cached_property
+from math import prod
 from pathlib import Path
 
 import numpy as np
+import onnx
 from google.protobuf import text_format
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2 as pb
@@ -13,7 +15,7 @@ from prepare import REPOSITORY
 from runner import Runner
 from streams import Limits, Step, Streams
 
-__all__ = ["NEAR_COPIES", "BareSession", "BareStreams", "has_streams", "model_bytes"]
+__all__ = ["NEAR_COPIES", "BareSession", "BareStreams", "has_streams", "read_bytes"]
 
 Array = NDArray[np.generic]
 _FOR_GOOD_S = 1e6
@@ -101,9 +103,17 @@ class BareStreams:
         return [answer for answer in answers if not isinstance(answer, Exception)]
 
 
-def model_bytes(codec: str, role: str) -> int:
-    """Of a built model, its weights above all."""
-    return sum(file.stat().st_size for file in _model(codec, role).parent.iterdir())
+def read_bytes(codec: str, role: str) -> int:
+    """Of a built model, the weights that every step reads: all but tables, where a few rows are looked up."""
+    graph = onnx.load(_model(codec, role), load_external_data=False).graph
+    multiplied = {
+        name for node in graph.node for name in (node.input[1:] if node.op_type == "Gather" else node.input)
+    }
+    return sum(_size(tensor) for tensor in graph.initializer if tensor.name in multiplied)
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    return prod(tensor.dims) * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
 def has_streams(codec: str, role: str) -> bool:

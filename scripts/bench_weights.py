@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bench_pairs import alternating, ratio_row
-from bench_sessions import BareStreams, has_streams, model_bytes
+from bench_sessions import BareStreams, has_streams, read_bytes
 from bench_steps import Sound, step_ms
 from prepare import build_models, default_checkpoint
 from report import Row
@@ -33,7 +33,7 @@ def reading_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row])
     """
     if not has_streams(codec, "decode_stream"):
         return []
-    size = model_bytes(codec, "decode_stream")
+    size = read_bytes(codec, "decode_stream")
     step, rows = statistics.median(step_ms(codec, "decode", threads, sound)), []
     for check, speed, limit in (("read", "reading", 0.0), ("copy", "copying", _COPYING)):
         gbytes = next(row.value for row in machine if row.check == check)

@@ -6,7 +6,7 @@ from fidelity_case import Array, Case, Direction
 from report import Row
 from tritone_build.fidelity import differing_share, snr_db
 
-__all__ = ["replay_rows"]
+__all__ = ["after_replay", "replay_rows"]
 
 _REPLAYED_S = (2, 5, 10, 20)
 _BEFORE_S, _AFTER_S = 40, 10
@@ -20,10 +20,10 @@ def replay_rows(case: Case) -> list[Row]:
 
 def _replay_rows(direction: Direction) -> list[Row]:
     case, field_s = direction.case, direction.back / direction.case.codec.info.frame_rate_hz
-    undisturbed = _after(direction, _BEFORE_S)
+    undisturbed = after_replay(direction, _BEFORE_S)
     rows = []
     for replayed_s in [seconds for seconds in _REPLAYED_S if seconds < field_s]:
-        after = _after(direction, replayed_s)
+        after = after_replay(direction, replayed_s)
         apart = [_apart(*pair) for pair in zip(undisturbed, after, strict=True)]
         unit = "dB" if direction.role == "decode" else "share"
         how = f"with the last {replayed_s} of {_BEFORE_S} s, of a field of {field_s:.0f} s; "
@@ -34,7 +34,7 @@ def _replay_rows(direction: Direction) -> list[Row]:
     return rows
 
 
-def _after(direction: Direction, known_s: int) -> list[Array]:
+def after_replay(direction: Direction, known_s: int) -> list[Array]:
     """Second by second what follows, of a stream that was shown so much of what came before."""
     frames = direction.case.frames
     with direction.stream() as stream:

@@ -9,15 +9,20 @@ import pytest
 import torch
 from conftest import SMALL
 
+import fidelity_replays
 from bench_pairs import alternating, ratio_row, spread_of
-from fidelity_case import Case, Direction
+from fidelity_case import QUICK, Case, Direction
 from fidelity_half import compared
+from fidelity_replays import after_replay, replay_rows
 from fidelity_streams import cuts
 from peers import references_of
 from peers.live import live_peers
 from tritone_build.checkpoints import open_checkpoint
 from tritone_build.fidelity import snr_db
 from tritone_build.fixtures import write_fixture
+from tritone_client import Codec
+from tritone_client.transport import Transport
+from tritonserver import TritonServer
 
 
 def direction(role: str, kept: bool) -> Direction:
@@ -47,6 +52,23 @@ def test_one_differing_token_falls_short() -> None:
         "check", [(tokens, tokens), (tokens, tokens + np.eye(2, 5, dtype=int))], ""
     )
     assert (row.check, row.value, row.ok) == ("encode_check", 0.2, False)
+
+
+def test_a_bounded_replay_differs_and_one_of_the_whole_field_does_not(
+    server: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fidelity_replays, "_REPLAYED_S", (1, 60))
+    with Codec("small_mimi", server.url) as codec:
+        case = Case(codec, Transport(server.url, 60), server, QUICK)
+        sound, tokens = replay_rows(case)
+        assert (sound.check, tokens.check) == ("replayed_1s", "encode_replayed_1s"), (
+            "60 s are more than the field"
+        )
+        assert 0 < sound.value < 100
+        decoding = Direction(case, "decode")
+        assert decoding.back < case.frames(4)
+        undisturbed, moved = (np.concatenate(after_replay(decoding, seconds)) for seconds in (40, 4))
+        assert snr_db(undisturbed, moved) > 115
 
 
 def test_noise_that_grows_falls_short_in_fp16_however_faint() -> None:
