@@ -113,7 +113,8 @@ def read_bytes(codec: str, role: str) -> int:
 
 
 def _size(tensor: onnx.TensorProto) -> int:
-    return prod(tensor.dims) * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    itemsize: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return int(prod(tensor.dims)) * itemsize
 
 
 def has_streams(codec: str, role: str) -> bool:

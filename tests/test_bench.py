@@ -1,10 +1,12 @@
 """What the benchmarks compute, on small networks."""
 
+import re
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 
 import bench_recipes
 import bench_sessions
@@ -14,6 +16,9 @@ from bench_recipes import recipe_rows
 from bench_scaling import scaling_rows
 from bench_sessions import BareSession
 from bench_steps import Sound
+from prepare import MEASURED
+from tritone_build.codecs import outline_of
+from tritone_build.steps import DecodeStep
 from tritone_client import Codec
 from tritonserver import TritonServer
 
@@ -63,6 +68,21 @@ def test_curves_run_along_frames_rows_streams_and_threads(sound: Sound) -> None:
 def test_arithmetic_of_a_frame_is_counted_without_weights() -> None:
     assert frame_gflop("nanocodec_mini", "decode_stream") == pytest.approx(0.079, rel=0.05)
     assert frame_gflop("mimi", "decode_stream") == pytest.approx(0.49, rel=0.05)
+
+
+def test_the_page_on_capacity_tells_what_a_stream_costs() -> None:
+    page = Path("docs/capacity.md").read_text()
+    row = r"^\| `(\w+)` \| ([\d.]+) ms \| ([\d.]+) GFLOP \| ([\d.]+) MB \| ([\d.]+) MB \|$"
+    rows = re.findall(row, page, re.MULTILINE)
+    assert len(rows) == 5
+    for codec, *told in rows:
+        outline = outline_of(MEASURED[codec])
+        weights = sum(parameter.numel() * parameter.itemsize for parameter in outline.decoder.parameters())
+        with torch.device("meta"):
+            past = DecodeStep(outline).packing.state_bytes
+        frame_ms = 1000 * outline.geometry.samples_per_frame / outline.geometry.sample_rate_hz
+        costs = [frame_ms, frame_gflop(codec, "decode_stream"), weights / 1e6, past / 1e6]
+        assert [float(each) for each in told] == pytest.approx(costs, rel=0.01), codec
 
 
 def test_operators_and_products_take_a_part_of_a_step(sound: Sound, repository: Path) -> None:
