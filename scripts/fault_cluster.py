@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from flaky_proxy import FlakyProxy
-from tritonserver import Ports, TritonServer, stopped_by_signals
+from interrupts import stopped_by_signals
+from tritonserver import Ports, TritonServer
 
 __all__ = ["Cluster", "cluster"]
 

@@ -28,6 +28,19 @@ class Ports:
             each.close()
         return cls(*numbers)
 
+    def refuse_taken(self, host: str) -> None:
+        """ServerError where somebody listens on one of them."""
+        for name, port in vars(self).items():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((host, port))
+                except OSError as error:
+                    raise ServerError(
+                        f"{name} port {port} on {host} cannot be used ({error.strerror}); "
+                        f"stop what listens there or choose another with --{name}-port"
+                    ) from error
+
 
 @dataclass(frozen=True)
 class ServerTls:

@@ -1,14 +1,12 @@
 """Running the real Triton server."""
 
+import logging
 import os
 import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
-import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -21,6 +19,7 @@ from urllib.error import URLError
 
 import psutil
 
+from interrupts import stopped_by_signals
 from leftovers import remove_leftovers
 from server_doors import allow_many_connections, closed_doors, only_models
 from server_files import ServerError, find_server
@@ -29,7 +28,7 @@ from tritone_build.errors import DamagedModelError, EngineMisfitError
 from tritone_build.fit import check_fit, check_whole, engines_among, machine_here
 from wheels import CACHE
 
-__all__ = ["Ports", "ServerError", "ServerTls", "Traces", "TritonServer", "serving", "stopped_by_signals"]
+__all__ = ["Ports", "ServerError", "ServerTls", "Traces", "TritonServer", "serving"]
 
 _PARTS, _WHOLE, _STREAMS = ("dequantize", "vocoder"), ("decode", "encode"), ("decode_stream", "encode_stream")
 _ROLES = (*_PARTS, *_WHOLE, *_STREAMS)
@@ -37,8 +36,16 @@ _HARMLESS = "CudaDriverHelper has not been initialized"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
 _SERVING = CACHE / "serving"
 _START_TIMEOUT_S, _POLL_S, _LOOK_S = 120, 0.2, 2.0
+_STARTS, _STARVED = 2, re.compile("lock_exception|is not healthy|Failed to obtain the health mutex")
+"""What Triton says of a model's process that has shown no sign of life for a second while it loads."""
 _GRACE_S, _STOPPING_S = 10, 2
 """How long the server waits for live streams to end, and how much longer we wait for the server."""
+
+_log = logging.getLogger("tritone")
+
+
+class _StarvedError(ServerError):
+    """The start failed for want of processor time, and may do better another time."""
 
 
 @dataclass
@@ -73,7 +80,7 @@ class TritonServer:
         self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
         self._process: subprocess.Popen[bytes] | None = None
         # Of this one alone: who asks for a port that is taken must not change what is served there.
-        self._folder = _SERVING / f"{self.ports.grpc}-{secrets.token_hex(4)}"
+        self.folder = _SERVING / f"{self.ports.grpc}-{secrets.token_hex(4)}"
 
     @property
     def url(self) -> str:
@@ -134,6 +141,8 @@ class TritonServer:
         }
         options |= closed_doors() | ({} if self.tls is None else self.tls.options())
         flags = [f"--{name}={value}" for name, value in options.items()]
+        # Configurations are complete, and asking each model to complete its own loads it in a process twice.
+        flags.append("--disable-auto-complete-config")
         flags += [] if self.traces is None else self.traces.flags()
         environment = environment | {"TRITONE_DEVICE": self.device}
         if self.max_streams is not None:
@@ -144,7 +153,7 @@ class TritonServer:
 
     def _served_alone(self) -> Path:
         models = [*self.models(), *(f"{codec}_{role}" for codec in self.codecs for role in _PARTS)]
-        return only_models(self.repository, models, self._folder)
+        return only_models(self.repository, models, self.folder)
 
     def _possible_models(self) -> list[str]:
         return [f"{codec}_{role}" for codec in self.codecs for role in _ROLES]
@@ -162,14 +171,26 @@ class TritonServer:
             raise ServerError(str(error)) from error
 
     def start(self) -> "TritonServer":
-        """Start and wait until every model is ready; ServerError with the server's own reason."""
-        command, environment = self.command()
-        self._refuse_taken_ports()
+        """Start and wait until every model is ready; ServerError with the server's own reason.
+
+        On a machine that is busy with other things Triton may give up on a model whose process was not
+        given a core for a second while it loads, or wait for it for ever: then it is started once more.
+        """
         self._refuse_damaged_models()
+        for _ in range(_STARTS - 1):
+            try:
+                return self._started()
+            except _StarvedError as error:
+                _log.warning("%s; starting it once more", error)
+        return self._started()
+
+    def _started(self) -> "TritonServer":
+        command, environment = self.command()
+        self.ports.refuse_taken(self.host)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         allow_many_connections()
         remove_leftovers()
-        for left in set(_SERVING.glob(f"{self.ports.grpc}-*")) - {self._folder}:
+        for left in set(_SERVING.glob(f"{self.ports.grpc}-*")) - {self.folder}:
             shutil.rmtree(left, ignore_errors=True)  # of one that was killed: nobody else has the port
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -186,9 +207,11 @@ class TritonServer:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self.ready:
             if process.poll() is not None:
-                raise ServerError(f"the server ended while starting: {self._reason()} (log: {self.log})")
+                starved = _STARVED.search(self.log.read_text(errors="replace"))
+                kind = _StarvedError if starved else ServerError
+                raise kind(f"the server ended while starting: {self._reason()} (log: {self.log})")
             if time.monotonic() > deadline:
-                raise ServerError(f"the server was not ready within {_START_TIMEOUT_S} s (log: {self.log})")
+                raise _StarvedError(f"the server was not ready within {_START_TIMEOUT_S} s (log: {self.log})")
             time.sleep(0.1)
 
     def stop(self) -> None:
@@ -201,7 +224,7 @@ class TritonServer:
         with suppress(ProcessLookupError):  # the backends of a server that was killed live on without it
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def wait(self) -> int:
         """Exit status, once the server ends by itself.
@@ -235,18 +258,6 @@ class TritonServer:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.stop()
 
-    def _refuse_taken_ports(self) -> None:
-        for name, port in vars(self.ports).items():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((self.host, port))
-                except OSError as error:
-                    raise ServerError(
-                        f"{name} port {port} on {self.host} cannot be used ({error.strerror}); "
-                        f"stop what listens there or choose another with --{name}-port"
-                    ) from error
-
     @property
     def ready(self) -> bool:
         """Whether it takes requests, by its own word."""
@@ -278,20 +289,3 @@ def serving(
         TritonServer(repository, codecs, ports=Ports.free(), max_streams=max_streams) as server,
     ):
         yield server
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """SIGTERM ends this program as an exception, so that the servers it has started are stopped first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what signals do
-        return
-
-    def leave(number: int, _: object) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,11 +1,17 @@
 """Which server is run, and with what."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
+import psutil
 import pytest
 
 import server_files
 from server_files import find_server
+from tritone_client import Codec
 from tritonserver import Ports, TritonServer
 from wheels import Wheel, WheelError
 
@@ -33,6 +39,36 @@ def test_it_listens_on_loopback_and_loads_only_what_was_asked(repository: Path) 
     roles = ("decode", "dequantize", "encode", "vocoder")
     assert sorted(each.name for each in Path(folder).iterdir()) == [f"small_lfsc_{role}" for role in roles]
     assert "--model-control-mode=none" in command
+
+
+@contextmanager
+def starved(command: str, seconds: float) -> Iterator[None]:
+    """The first process with such a command line gets no core for so long."""
+
+    def freeze() -> None:
+        while not over.is_set():
+            for process in psutil.process_iter(["cmdline"]):
+                if command in " ".join(process.info["cmdline"] or ()):
+                    over.wait(0.2)  # it has begun to load
+                    process.suspend()
+                    over.wait(seconds)
+                    process.resume()
+                    return
+
+    over = Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(freeze)
+        yield
+        over.set()
+
+
+def test_a_start_that_triton_gives_up_on_a_busy_machine_is_tried_again(
+    repository: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = TritonServer(repository, ["small_mimi"], ports=Ports.free())
+    with starved("small_mimi_encode_stream_0_0", 4.0), server, Codec("small_mimi", server.url) as codec:
+        assert codec.info.num_codebooks == 32
+    assert "starting it once more" in caplog.text
 
 
 def test_a_library_that_the_server_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
