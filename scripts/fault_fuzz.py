@@ -22,13 +22,13 @@ from malformed import Malformed, malformed_requests
 from memory import resting_mb
 from report import Row
 from smoke import SmokeError, smoke
-from tritone_client import Resume
+from tritone_client import Codec, Resume
 from tritonserver import TritonServer
 
 __all__ = ["Answers", "fuzz_rows"]
 
 _WARM_UP, _PLACES, _SENDERS, _WITHIN_S, _FORGOTTEN_S = 1000, 4, 4, 20.0, 20.0
-_MOST_GROWTH, _SHOWN = 1.0, 3
+_MOST_GROWTH, _SHOWN, _KEPT_FRAMES = 1.0, 3, (1, 2, 4, 8, 16)
 _SERVICE = "/inference.GRPCInferenceService"
 _LOST = ("DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN")
 _WORDS_OF_UNAVAILABLE = ("full", "restricted", "timeout")
@@ -57,6 +57,7 @@ class Answers:
 
 def fuzz_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
     """Send them while four good streams go on, a first part to fill caches; then see what is left."""
+    _fill(server, spoken)
     requests = malformed_requests(_metadata(server), count)
     warm = min(_WARM_UP, count // 2)
     answers, checked = Answers(), Checked()
@@ -77,6 +78,17 @@ def fuzz_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) ->
         ),
         unharmed_row("fuzz_lost", checked),
     ]
+
+
+def _fill(server: TritonServer, spoken: Mapping[str, Spoken]) -> None:
+    """Steps of all sizes whose working memory a server keeps for the next one."""
+    for codec, each in spoken.items():
+        with Codec(codec, server.url) as client:
+            for frames in _KEPT_FRAMES:
+                with client.decode_stream() as decoding:
+                    decoding.push(each.tokens[:, :frames])
+                with client.encode_stream(client.info.sample_rate_hz) as encoding:
+                    encoding.push(each.whole[: frames * client.info.samples_per_frame])
 
 
 def _metadata(server: TritonServer) -> list[Any]:
