@@ -40,7 +40,7 @@ def offline_rows(
 ) -> list[Row]:
     """Decoding, encoding, what Triton adds, and memory."""
     session = BareSession(codec.name, threads)
-    rows = [_call_row(codec, server, session, sound.tokens[:, :1])]
+    rows = [_call_row(codec, server, session, sound.tokens[:, : codec.info.min_frames])]
     peers = references_of(open_checkpoint(default_checkpoint(codec.name)))
     tokens = np.tile(sound.tokens, (1, 2))
     for frames, rounds in _pairs(codec.name, quick).items():
@@ -75,15 +75,16 @@ def _overhead_row(codec: Codec, session: BareSession, tokens: NDArray[np.int64],
     )
 
 
-def _call_row(codec: Codec, server: TritonServer, session: BareSession, frame: NDArray[np.int64]) -> Row:
-    """What one model in one process costs to ask: of dequantizing a frame, which takes next to no time."""
-    inputs = {"tokens": frame[None], "tokens_len": np.array([[frame.shape[1]]])}
+def _call_row(codec: Codec, server: TritonServer, session: BareSession, few: NDArray[np.int64]) -> Row:
+    """What one model in one process costs to ask: of dequantizing few frames, which takes next to no time."""
+    inputs = {"tokens": few[None], "tokens_len": np.array([[few.shape[1]]])}
     call = (f"{codec.name}_dequantize", inputs)
     with closing(Transport(server.url, _TIMEOUT_S)) as transport:
-        sides = [lambda: transport.results([call], "latent"), lambda: session.latent(frame)]
+        sides = [lambda: transport.results([call], "latent"), lambda: session.latent(few)]
         served, bare = alternating(sides, _CALLS)
     more = spread_of([a - b for a, b in zip(served, bare, strict=True)])
-    how = f"dequantizing 1 frame, {spread_of(served).median:.2f} against {spread_of(bare).median:.2f} ms"
+    how = f"dequantizing {few.shape[1]} frames, "
+    how += f"{spread_of(served).median:.2f} against {spread_of(bare).median:.2f} ms"
     return Row(codec.name, "call_overhead", more.median, "ms", "none", True, how, more.low, more.high)
 
 

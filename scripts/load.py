@@ -26,6 +26,7 @@ Examples:
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -53,13 +54,14 @@ _SECONDS, _QUICK_SECONDS = 12.0, 5.0
 _SOAK_MINUTES, _QUICK_SOAK_MINUTES = 10.0, 0.1
 _PICTURES = Path("reports")
 _OVERLOAD_S, _QUICK_OVERLOAD_S = 20.0, 8.0
-_OFFLINE_S, _QUICK_OFFLINE_S = 10.0, 8.0
+_OFFLINE_S, _QUICK_OFFLINE_S = 15.0, 8.0
 """perf_analyzer wants an answer in each third of it."""
 
 
 def main() -> int:
     """Entry point; 1 when a row falls short, or with the reason why nothing was measured."""
     options, console = _options(), Console()
+    all_ok, name = True, f"load{options.suffix}"
     try:
         if options.repository is None:
             options.repository = REPOSITORY
@@ -68,14 +70,14 @@ def main() -> int:
         if options.dry_run:
             print("\n".join(line for codec in options.codec for line in commands(_asked(options, codec))))
             return 0
-        rows = _measured(options, console)
+        for rows in _measured(options, console):
+            write_report(name, rows, console, merge=True)  # at once: the whole takes long, and may be stopped
+            all_ok = all_ok and all(row.ok for row in rows)
     except (LoadError, PerfAnalyzerError, ServerError, WheelError, PrepareError, TritoneError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
-    name = f"load{options.suffix}"
-    write_report(name, rows, console, merge=True)
     draw(_PICTURES / f"{name}.svg", read_report(name)[1])
-    return 0 if all(row.ok for row in rows) else 1
+    return 0 if all_ok else 1
 
 
 def _options() -> argparse.Namespace:
@@ -129,39 +131,40 @@ def _asked(options: argparse.Namespace, codec: str) -> Asked:
     return Asked(options.repository, codec, options.direction, options.streams, options.seconds)
 
 
-def _measured(options: argparse.Namespace, console: Console) -> list[Row]:
-    rows: list[Row] = []
+def _measured(options: argparse.Namespace, console: Console) -> Iterator[list[Row]]:
+    """The rows of each codec and part."""
     knees: dict[str, int] = {}
     for codec in options.codec:
         if "streams" in options.only:
             sweep = served_sweep(_asked(options, codec), console)
             knees[codec] = sweep.knee
-            rows += in_part(f"{options.direction} streams", stream_rows(sweep, _asked(options, codec)))
+            yield in_part(f"{options.direction} streams", stream_rows(sweep, _asked(options, codec)))
     for codec in options.codec:
         if "offline" in options.only:
             with step(console, f"{codec}: whole utterances"):
                 seconds = _QUICK_OFFLINE_S if options.quick else _OFFLINE_S
                 made = offline_rows(options.repository, codec, seconds, options.quick)
-                rows += in_part("offline", made)
+            yield in_part("offline", made)
     # The rest needs a number of streams that is kept up with: of the first codec, or as told.
     first = options.codec[0]
-    return rows + _lived(options, first, max(1, knees.get(first, options.streams[0])), console)
+    yield from _lived(options, first, max(1, knees.get(first, options.streams[0])), console)
 
 
-def _lived(options: argparse.Namespace, codec: str, knee: int, console: Console) -> list[Row]:
+def _lived(options: argparse.Namespace, codec: str, knee: int, console: Console) -> Iterator[list[Row]]:
     """What concerns live streams, knowing how many a server keeps up with."""
-    rows: list[Row] = []
     half = max(1, knee // 2)
     if "start" in options.only:
         with step(console, f"{codec}: starts"):
-            rows += in_part("start", _starts(options, codec, half))
+            rows = in_part("start", _starts(options, codec, half))
+        yield rows
     if "overload" in options.only:
         with step(console, f"{codec}: {2 * knee} streams ask for {knee} places"):
-            rows += in_part("overload", overload_rows(options.repository, codec, knee, options.overload_s))
+            rows = in_part("overload", overload_rows(options.repository, codec, knee, options.overload_s))
+        yield rows
     if "soak" in options.only:
         with step(console, f"{codec}: {half} streams for {options.soak_minutes:g} minutes"):
-            rows += in_part("soak", _soak(options, codec, half))
-    return rows
+            rows = in_part("soak", _soak(options, codec, half))
+        yield rows
 
 
 def _starts(options: argparse.Namespace, codec: str, live: int) -> list[Row]:

@@ -15,7 +15,7 @@ from tritonserver import serving
 __all__ = ["offline_rows"]
 
 _AT_ONCE = (1, 4)
-_REQUESTS, _SHORTEST, _LONGEST, _QUICK_LONGEST, _SEED = 64, 10, 150, 40, 0
+_REQUESTS, _SHORTEST, _LONGEST, _QUICK_LONGEST, _SEED = 64, 10, 100, 40, 0
 
 
 def offline_rows(repository: Path, codec: str, seconds: float, quick: bool = False) -> list[Row]:

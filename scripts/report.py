@@ -24,6 +24,7 @@ from rich.table import Table
 __all__ = ["Row", "in_part", "read_report", "step", "write_report"]
 
 _FILE_WIDTH = 150
+_BEGUN = datetime.now(tz=UTC)
 _BEGUN_S = time.monotonic()
 
 
@@ -81,6 +82,7 @@ def _made() -> dict[str, str]:
     versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
     return {
         "date": datetime.now(tz=UTC).date().isoformat(),
+        "begun": _BEGUN.isoformat(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "took": f"{(time.monotonic() - _BEGUN_S) / 60:.1f} min",
         "machine": f"{_processor()}, {os.cpu_count()} cores, no GPU used",
@@ -125,7 +127,10 @@ def write_report(name: str, rows: list[Row], console: Console, merge: bool = Fal
     path = _path(name)
     path.parent.mkdir(exist_ok=True)
     runs = _left(_runs(path), rows) if merge and path.exists() else []
-    runs.append({"made": _made(), "rows": [asdict(row) | {"value": _finite(row.value)} for row in rows]})
+    made, new = _made(), [asdict(row) | {"value": _finite(row.value)} for row in rows]
+    if runs and runs[-1]["made"].get("begun") == made["begun"]:  # this program's, which writes as it goes on
+        new = runs.pop()["rows"] + new
+    runs.append({"made": made, "rows": new})
     path.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
     console.print(f"written to {path}")
     return path

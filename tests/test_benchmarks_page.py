@@ -1,11 +1,13 @@
 """The page of numbers says what the reports say."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import report
 from benchmarks_page import filled
 from report import Row, read_report, write_report
 from scaling_picture import draw_scaling
@@ -64,7 +66,12 @@ def test_a_row_older_than_parts_is_replaced_by_one_of_its_name() -> None:
     assert written(again) == [*(row for row in ROWS if row.check != "decode_step"), again]
 
 
-def test_the_page_says_how_every_run_was_made_that_rows_are_left_of() -> None:
+def test_the_page_says_how_every_run_was_made_that_rows_are_left_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    written(
+        Row("mimi", "decode_step", 9.0, "ms", "none", True, "by the same run, which writes as it goes on")
+    )
+    assert filled("{{made bench}}").count("onnxruntime") == 1
+    monkeypatch.setattr(report, "_BEGUN", report._BEGUN + timedelta(hours=1))
     written(Row("mimi", "decode_step", 9.0, "ms", "none", True, "again"))
     assert filled("{{made bench}}").count("onnxruntime") == 2
     write_report("bench", ROWS, Console(quiet=True))
