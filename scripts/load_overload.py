@@ -17,14 +17,17 @@ _MOST_MISSES, _MOST_REFUSAL_MS = 0.01, 100.0
 _LATER_S, _SPREAD_S = 3.0, 2.0
 
 
-def overload_rows(repository: Path, codec: str, most: int, seconds: float) -> list[Row]:
-    """A server told to take ``most`` streams; when so many live, as many again ask for one."""
+def overload_rows(
+    repository: Path, codec: str, most: int, seconds: float, more: int | None = None
+) -> list[Row]:
+    """A server told to take ``most`` streams; when so many live, ``more`` (as many again) ask for one."""
+    more = more or most
     with serving(repository, [codec], max_streams=most) as server, Codec(codec, server.url) as client:
         period_s, tokens = 1 / client.info.frame_rate_hz, tokens_of(client)
         spoken = repeated(tokens, round(seconds / period_s))
         # Calls of different people: their frames are due at different times.
         first = [Utterance(spoken, n * period_s / most) for n in range(most)]
-        later = [Utterance(spoken, _LATER_S + n * _SPREAD_S / most) for n in range(most)]
+        later = [Utterance(spoken, _LATER_S + n * _SPREAD_S / more) for n in range(more)]
         heard = heard_by(codec, server.url, [*first, *later])
     return _rows(codec, heard[:most], heard[most:])
 
