@@ -16,7 +16,7 @@ Examples:
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -32,7 +32,7 @@ from bench_served import served_step_rows
 from bench_steps import Sound, step_rows
 from bench_weights import int8_rows, reading_rows
 from prepare import MEASURED, REPOSITORY, USUAL, build_models, default_checkpoint
-from report import Row, in_part, step, write_report
+from report import Row, in_part, step, write_parts
 from tritone_client import Codec
 from tritone_client.audio import read_audio, resampled
 from tritonserver import TritonServer, serving
@@ -49,18 +49,21 @@ def main() -> int:
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # read by rustymimi
     torch.set_num_threads(options.threads)
     build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
+    name = "bench-quick" if options.quick else "bench"
+    return 0 if write_parts(name, _measured(options, console), console) else 1
+
+
+def _measured(options: argparse.Namespace, console: Console) -> Iterator[list[Row]]:
+    """The rows of the machine, then of each codec."""
     machine: list[Row] = []
     if "limits" in options.only:
         with step(console, "timing the machine"):
             machine = machine_rows(options.threads)
-    rows, all_ok = in_part("limits", machine), True
+        yield in_part("limits", machine)
     for name in options.codec:
         with serving(REPOSITORY, [name]) as server, Codec(name, server.url) as codec:
-            rows += _codec_rows(codec, server, options, machine, console)
-        # At once: the whole takes long, and may be stopped.
-        write_report("bench-quick" if options.quick else "bench", rows, console, merge=True)
-        all_ok, rows = all_ok and all(row.ok for row in rows), []
-    return 0 if all_ok else 1
+            rows = _codec_rows(codec, server, options, machine, console)
+        yield rows
 
 
 def _codec_rows(

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench_pairs import alternating, ratio_row, spread_of
+from bench_pairs import Spread, alternating, ratio_row, spread_of
 from bench_sessions import NEAR_COPIES, BareSession
 from bench_steps import Sound
 from memory import MemoryWatch
@@ -66,7 +66,7 @@ def _pairs(codec: str, quick: bool) -> Mapping[int, int]:
 
 def _overhead_row(codec: Codec, session: BareSession, tokens: NDArray[np.int64], rounds: int) -> Row:
     served, bare = alternating([lambda: codec.decode(tokens), lambda: session.decode(tokens)], rounds)
-    more, alone = spread_of([a - b for a, b in zip(served, bare, strict=True)]), spread_of(bare).median
+    more, alone = _more(served, bare), spread_of(bare).median
     limit = _OVERHEAD_MS + _OVERHEAD_SHARE * alone
     how = f"{tokens.shape[1]} frames, {spread_of(served).median:.1f} against {alone:.1f} ms"
     ok = more.median <= limit
@@ -82,10 +82,15 @@ def _call_row(codec: Codec, server: TritonServer, session: BareSession, few: NDA
     with closing(Transport(server.url, _TIMEOUT_S)) as transport:
         sides = [lambda: transport.results([call], "latent"), lambda: session.latent(few)]
         served, bare = alternating(sides, _CALLS)
-    more = spread_of([a - b for a, b in zip(served, bare, strict=True)])
+    more = _more(served, bare)
     how = f"dequantizing {few.shape[1]} frames, "
     how += f"{spread_of(served).median:.2f} against {spread_of(bare).median:.2f} ms"
     return Row(codec.name, "call_overhead", more.median, "ms", "none", True, how, more.low, more.high)
+
+
+def _more(served: Sequence[float], bare: Sequence[float]) -> Spread:
+    """How much longer it takes, round by round."""
+    return spread_of([a - b for a, b in zip(served, bare, strict=True)])
 
 
 def _decoding_rows(

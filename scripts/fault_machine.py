@@ -17,6 +17,7 @@ import psutil
 from numpy.typing import NDArray
 
 from fault_streams import Crowd, Spoken, lost_row
+from load_inputs import repeated
 from prepare import default_checkpoint
 from report import Row
 from tritone_client import Codec, Resume, ServerRefusedError
@@ -44,7 +45,7 @@ def _memory_row(server: TritonServer, spoken: Mapping[str, Spoken], count: int) 
     refused, wrong = 0, 0
     with Crowd(spoken, [server.url], 4, Resume()) as crowd, Codec(codec, server.url) as client:
         # As much as goes in one request: more would go another way, piece by piece.
-        much = np.resize(tokens.T, (int(_MUCH_S * client.info.frame_rate_hz), len(tokens))).T
+        much = repeated(tokens, int(_MUCH_S * client.info.frame_rate_hz))
         for _ in range(count):
             time.sleep(_SETTLE_S)
             with _little_memory(server, f"{codec}_vocoder"):

@@ -7,26 +7,24 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from listeners import listened
+from load_inputs import repeated, tokens_of
 from report import Row
 from stream_metrics import live_streams, page
 from tritone_build.fidelity import snr_db
 from tritone_client import Codec, Resume, Resumption
 from tritone_client.aio import AsyncCodec
-from tritone_client.audio import read_audio, resampled
 from tritonserver import TritonServer
 
 __all__ = ["Checked", "Crowd", "Spoken", "forgotten_s", "lost_row", "spoken_by", "unharmed_row"]
 
 _LEAST_DB = 120.0
 _FRAMES = 120
-_SPEECH = Path("samples/speech.wav")
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,8 @@ class Checked:
 
 def spoken_by(codec: str, url: str) -> Spoken:
     """The beginning of the repository's sample, over and over where it is short."""
-    speech, rate_hz = read_audio(_SPEECH)
     with Codec(codec, url) as client:
-        own_hz = client.info.sample_rate_hz
-        audio = np.resize(resampled(speech, rate_hz, own_hz), _FRAMES * client.info.samples_per_frame)
-        tokens = client.encode(audio, own_hz)
+        tokens = repeated(tokens_of(client), _FRAMES)
         return Spoken(tokens, client.decode(tokens))
 
 

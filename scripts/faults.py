@@ -43,7 +43,7 @@ from fault_machine import machine_rows
 from fault_streams import Crowd, Spoken, lost_row, spoken_by
 from load_overload import overload_rows
 from prepare import REPOSITORY, PrepareError, build_models, default_checkpoint
-from report import Row, in_part, step, write_report
+from report import Row, in_part, step, write_parts
 from tritone_client import Resume, TritoneError
 from tritonserver import ServerError, TritonServer, serving
 
@@ -60,16 +60,14 @@ Inject = Callable[[Cluster, int], None]
 def main() -> int:
     """Entry point; 1 when a stream lost anything."""
     options, console = _options(), Console()
-    all_ok, name = True, "faults-quick" if options.quick else "faults"
+    name = "faults-quick" if options.quick else "faults"
     try:
         build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
-        for rows in measured(REPOSITORY, options.codec, _counts(options), console):
-            write_report(name, rows, console, merge=True)  # at once: the whole takes long, and may be stopped
-            all_ok = all_ok and all(row.ok for row in rows)
+        well = write_parts(name, measured(REPOSITORY, options.codec, _counts(options), console), console)
     except (ServerError, PrepareError, TritoneError) as error:
         print(f"faults: {error}", file=sys.stderr)
         return 1
-    return 0 if all_ok else 1
+    return 0 if well else 1
 
 
 def _options() -> argparse.Namespace:

@@ -15,7 +15,7 @@ from tritone_client.audio import read_audio, resampled
 from tritone_client.transport import Transport
 from tritonserver import TritonServer
 
-__all__ = ["FULL", "QUICK", "TARGET_DB", "Case", "Direction", "Durations", "decibels"]
+__all__ = ["FULL", "QUICK", "TARGET_DB", "Case", "Direction", "Durations", "decibels", "directions"]
 
 Array = NDArray[Any]
 
@@ -140,6 +140,11 @@ class Direction:
             return decibels(case.name, name, min(snr_db(*pair) for pair in pairs), how, proven)
         share = max(differing_share(*pair) for pair in pairs)
         return Row(case.name, name, share, "share", "0", share == 0 and proven, how)
+
+
+def directions(case: Case) -> tuple[Direction, Direction]:
+    """Both ways."""
+    return Direction(case, "decode"), Direction(case, "encode")
 
 
 def decibels(codec: str, check: str, value: float, how: str, proven: bool = True) -> Row:

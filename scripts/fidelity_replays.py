@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fidelity_case import Array, Case, Direction
+from fidelity_case import Array, Case, Direction, directions
 from report import Row
 from tritone_build.fidelity import differing_share, snr_db
 
@@ -14,8 +14,7 @@ _BEFORE_S, _AFTER_S = 40, 10
 
 def replay_rows(case: Case) -> list[Row]:
     """The seconds after a stream was moved with less of its past than the network looks back."""
-    directions = (Direction(case, "decode"), Direction(case, "encode"))
-    return [row for direction in directions if direction.kept for row in _replay_rows(direction)]
+    return [row for direction in directions(case) if direction.kept for row in _replay_rows(direction)]
 
 
 def _replay_rows(direction: Direction) -> list[Row]:

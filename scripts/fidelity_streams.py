@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fidelity_case import Array, Case, Direction
+from fidelity_case import Array, Case, Direction, directions
 from memory import resting_mb
 from report import Row
 from stream_metrics import mean_batch, steps_by_batch
@@ -22,13 +22,9 @@ _LAST_S, _EARLIER_S = 60, 100
 _GROWTH_MB = 20
 
 
-def _directions(case: Case) -> tuple[Direction, Direction]:
-    return Direction(case, "decode"), Direction(case, "encode")
-
-
 def cut_rows(case: Case) -> list[Row]:
     """The same input in pushes of every size, against one request with all of it."""
-    return [row for direction in _directions(case) for row in _cut_rows(direction)]
+    return [row for direction in directions(case) for row in _cut_rows(direction)]
 
 
 def _cut_rows(direction: Direction) -> Iterator[Row]:
@@ -60,7 +56,7 @@ def cuts(direction: Direction, steps: int) -> Iterator[tuple[str, Array]]:
 
 def isolation_rows(case: Case) -> list[Row]:
     """Streams that run together, against each of them alone."""
-    return [_isolation_row(direction) for direction in _directions(case) if direction.kept]
+    return [_isolation_row(direction) for direction in directions(case) if direction.kept]
 
 
 def _isolation_row(direction: Direction) -> Row:
@@ -119,7 +115,7 @@ def _followed(
 
 def long_rows(case: Case) -> list[Row]:
     """The end of a long stream against a stream that starts shortly before, and the server's memory."""
-    return [row for direction in _directions(case) if direction.kept for row in _long_rows(direction)]
+    return [row for direction in directions(case) if direction.kept for row in _long_rows(direction)]
 
 
 def _long_rows(direction: Direction) -> list[Row]:

@@ -40,7 +40,7 @@ from load_start import cold_start_row, first_audio_rows
 from load_streams import Asked, LoadError, commands, served_sweep, stream_rows
 from perf_analyzer import PerfAnalyzerError
 from prepare import MEASURED, REPOSITORY, PrepareError, build_models, default_checkpoint
-from report import Row, in_part, read_report, step, write_report
+from report import Row, in_part, read_report, step, write_parts
 from tritone_client import Codec, TritoneError
 from tritonserver import ServerError, serving
 from wheels import WheelError
@@ -61,7 +61,7 @@ _OFFLINE_S, _QUICK_OFFLINE_S = 15.0, 8.0
 def main() -> int:
     """Entry point; 1 when a row falls short, or with the reason why nothing was measured."""
     options, console = _options(), Console()
-    all_ok, name = True, f"load{options.suffix}"
+    name = f"load{options.suffix}"
     try:
         if options.repository is None:
             options.repository = REPOSITORY
@@ -70,14 +70,12 @@ def main() -> int:
         if options.dry_run:
             print("\n".join(line for codec in options.codec for line in commands(_asked(options, codec))))
             return 0
-        for rows in _measured(options, console):
-            write_report(name, rows, console, merge=True)  # at once: the whole takes long, and may be stopped
-            all_ok = all_ok and all(row.ok for row in rows)
+        well = write_parts(name, _measured(options, console), console)
     except (LoadError, PerfAnalyzerError, ServerError, WheelError, PrepareError, TritoneError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
     draw(_PICTURES / f"{name}.svg", read_report(name)[1])
-    return 0 if all_ok else 1
+    return 0 if well else 1
 
 
 def _options() -> argparse.Namespace:
@@ -158,9 +156,8 @@ def _lived(options: argparse.Namespace, codec: str, knee: int, console: Console)
             rows = in_part("start", _starts(options, codec, half))
         yield rows
     if "overload" in options.only:
-        places = max(
-            1, 2 * knee // 3
-        )  # as docs/operations.md advises: at the knee nothing is left for others
+        # As docs/operations.md advises: at the knee nothing is left for others.
+        places = max(1, 2 * knee // 3)
         with step(console, f"{codec}: {2 * knee} streams ask for {places} places"):
             made = overload_rows(
                 options.repository, codec, places, options.overload_s, more=2 * knee - places

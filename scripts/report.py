@@ -11,7 +11,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Row", "in_part", "read_report", "step", "write_report"]
+__all__ = ["Row", "in_part", "read_report", "step", "write_parts", "write_report"]
 
 _FILE_WIDTH = 150
 _BEGUN = datetime.now(tz=UTC)
@@ -134,6 +134,15 @@ def write_report(name: str, rows: list[Row], console: Console, merge: bool = Fal
     path.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
     console.print(f"written to {path}")
     return path
+
+
+def write_parts(name: str, parts: Iterable[list[Row]], console: Console) -> bool:
+    """Write each part once it is measured, since the whole takes long; whether all rows are well."""
+    well = True
+    for rows in parts:
+        write_report(name, rows, console, merge=True)
+        well = well and all(row.ok for row in rows)
+    return well
 
 
 def _path(name: str) -> Path:

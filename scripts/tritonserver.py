@@ -36,7 +36,7 @@ _HARMLESS = "CudaDriverHelper has not been initialized"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
 _SERVING = CACHE / "serving"
 _START_TIMEOUT_S, _POLL_S, _LOOK_S = 120, 0.2, 2.0
-_STARTS, _STARVED = 2, re.compile("lock_exception|is not healthy|Failed to obtain the health mutex")
+_STARVED = re.compile("lock_exception|is not healthy|Failed to obtain the health mutex")
 """What Triton says of a model's process that has shown no sign of life for a second while it loads."""
 _GRACE_S, _STOPPING_S = 10, 2
 """How long the server waits for live streams to end, and how much longer we wait for the server."""
@@ -80,7 +80,7 @@ class TritonServer:
         self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
         self._process: subprocess.Popen[bytes] | None = None
         # Of this one alone: who asks for a port that is taken must not change what is served there.
-        self.folder = _SERVING / f"{self.ports.grpc}-{secrets.token_hex(4)}"
+        self._folder = _SERVING / f"{self.ports.grpc}-{secrets.token_hex(4)}"
 
     @property
     def url(self) -> str:
@@ -153,7 +153,7 @@ class TritonServer:
 
     def _served_alone(self) -> Path:
         models = [*self.models(), *(f"{codec}_{role}" for codec in self.codecs for role in _PARTS)]
-        return only_models(self.repository, models, self.folder)
+        return only_models(self.repository, models, self._folder)
 
     def _possible_models(self) -> list[str]:
         return [f"{codec}_{role}" for codec in self.codecs for role in _ROLES]
@@ -176,21 +176,20 @@ class TritonServer:
         On a machine that is busy with other things Triton may give up on a model whose process was not
         given a core for a second while it loads, or wait for it for ever: then it is started once more.
         """
-        self._refuse_damaged_models()
-        for _ in range(_STARTS - 1):
-            try:
-                return self._started()
-            except _StarvedError as error:
-                _log.warning("%s; starting it once more", error)
+        try:
+            return self._started()
+        except _StarvedError as error:
+            _log.warning("%s; starting it once more", error)
         return self._started()
 
     def _started(self) -> "TritonServer":
         command, environment = self.command()
+        self._refuse_damaged_models()
         self.ports.refuse_taken(self.host)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         allow_many_connections()
         remove_leftovers()
-        for left in set(_SERVING.glob(f"{self.ports.grpc}-*")) - {self.folder}:
+        for left in set(_SERVING.glob(f"{self.ports.grpc}-*")) - {self._folder}:
             shutil.rmtree(left, ignore_errors=True)  # of one that was killed: nobody else has the port
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -224,7 +223,7 @@ class TritonServer:
         with suppress(ProcessLookupError):  # the backends of a server that was killed live on without it
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def wait(self) -> int:
         """Exit status, once the server ends by itself.

@@ -19,8 +19,6 @@ from perf_analyzer import ClosedLoop, measure
 from tritone_client import Codec, ServerUnavailableError
 from tritonserver import TritonServer
 
-ROOT = Path(__file__).resolve().parent.parent
-RATE_HZ, SPAN_S = 12.5, 20.0
 SPOKEN = "small_nanocodec"
 
 

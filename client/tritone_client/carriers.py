@@ -176,7 +176,7 @@ class Sequenced:
         except StatusError as refusal:
             yield from self._freed()
             if refusal.status != "UNAVAILABLE" or not (yield from self._ready()):
-                return typed_of_known(refusal, self._link.url, self._link.timeout_s)
+                return typed_of_known(refusal, url, self._link.timeout_s)
         else:  # refused just now and accepted a moment later
             yield from self._freed()
         return ServerFullError(
@@ -187,7 +187,7 @@ class Sequenced:
         """A stream that can still be ended was there: then the request was wrong."""
         url = self._link.url
         if refusal.status is not None:
-            return typed_of_known(refusal, self._link.url, self._link.timeout_s)
+            return typed_of_known(refusal, url, self._link.timeout_s)
         if (yield from self._freed()):
             return ServerRefusedError(f"the server at {url} refused: {refusal.message}")
         return StreamLostError(

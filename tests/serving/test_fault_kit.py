@@ -18,14 +18,13 @@ NAMES = ["small_nanocodec", "small_mimi"]
 
 
 def test_real_servers_may_die_and_connections_break_without_a_lost_sample(repository: Path) -> None:
-    counts = {"kill": 1, "reset": 2, "for_good": 1}
+    counts = {"kill": 3, "reset": 2, "for_good": 1}
     found = measured(repository, NAMES, counts, Console(quiet=True))
     rows = {row.check: row for kind in found for row in kind}
     assert list(rows) == ["kill_lost", "reset_lost", "for_good_errors"]
     for row in rows.values():
         assert row.ok, row
-    told = rows["kill_lost"].how + rows["reset_lost"].how
-    assert told.count(" 0 resumptions") < 2, "small streams are short, and one kill may miss them"
+    assert " 0 resumptions" not in rows["kill_lost"].how
 
 
 def test_lost_wrong_and_failed_streams_are_told_apart() -> None:

@@ -11,7 +11,7 @@ from fault_streams import spoken_by
 from tritone_build.files import written_whole
 from tritonserver import TritonServer
 
-NAMES = ["small_mimi"]
+NAMES = ["small_nanocodec", "small_mimi"]
 
 
 def test_no_memory_a_full_disk_damage_and_a_set_clock_cost_nobody_a_sample(server: TritonServer) -> None:
