@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from engine_graphs import EngineGraphs
+from hypothesis import settings
 
 import tritone_client
 from peers import Reference, reference_of
@@ -24,6 +25,8 @@ from tritonserver import TritonServer, serving
 from wheels import CACHE
 
 torch.set_num_threads(2)
+settings.register_profile("tests", deadline=None)  # how busy a machine is says nothing of the code
+settings.load_profile("tests")
 
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def in_chunks(network: nn.Module, x: Tensor, sizes: Sequence[int]) -> Tensor:
     ids=["wide", "dilated", "pointwise", "upsampling"],
 )
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_a_layer_gives_the_same_for_any_cutting(layer: nn.Module, sizes: list[int]) -> None:
     torch.manual_seed(0)
     layer = layer.requires_grad_(False).double()

@@ -44,25 +44,29 @@ def test_it_listens_on_loopback_and_loads_only_what_was_asked(repository: Path) 
 
 @contextmanager
 def starved(command: str) -> Iterator[None]:
-    """The first process with such a command line gets a core for a moment in every few seconds."""
+    """The first process with such a command line gets a core only for moments, until it ends."""
+
+    def found() -> psutil.Process | None:
+        processes = psutil.process_iter(["cmdline"])
+        return next((each for each in processes if command in " ".join(each.info["cmdline"] or ())), None)
 
     def freeze() -> None:
-        while not over.is_set():
-            for process in psutil.process_iter(["cmdline"]):
-                if command in " ".join(process.info["cmdline"] or ()):
-                    with suppress(psutil.NoSuchProcess):  # given up
-                        for _ in range(8):
-                            process.suspend()
-                            over.wait(2.5)
-                            process.resume()
-                            over.wait(0.15)
-                    return
+        while (process := found()) is None and not over.wait(0.02):
+            pass
+        with suppress(psutil.NoSuchProcess):  # given up
+            while process is not None and not over.is_set():
+                process.suspend()
+                over.wait(2.5)
+                process.resume()
+                over.wait(0.1)
 
     over = Event()
     with ThreadPoolExecutor(1) as pool:
         pool.submit(freeze)
-        yield
-        over.set()
+        try:
+            yield
+        finally:
+            over.set()
 
 
 def test_a_start_that_triton_gives_up_on_a_busy_machine_is_tried_again(
