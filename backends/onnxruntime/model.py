@@ -104,8 +104,19 @@ class _Steps:
         self._streams, self._inputs, self._meter = streams, inputs, meter
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        answers = self._streams.run([self._step(request) for request in requests])
-        return [self._answer(request, answer) for request, answer in zip(requests, answers, strict=True)]
+        answered = set()
+
+        def answer_at_once(row: int, answer: Any) -> None:
+            # Who is refused need not wait for everybody's next frame.
+            response = self._answer(requests[row], answer)
+            requests[row].get_response_sender().send(response, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            answered.add(row)
+
+        answers = self._streams.run([self._step(request) for request in requests], answer_at_once)
+        return [
+            None if row in answered else self._answer(requests[row], answer)
+            for row, answer in enumerate(answers)
+        ]
 
     def close(self) -> None:
         self._meter.close()

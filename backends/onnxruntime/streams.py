@@ -114,19 +114,33 @@ class Streams:
                 self._end(stream, "expired")
                 self.counts.expired += 1
 
-    def run(self, steps: Sequence[Step]) -> list[Array | Exception]:
-        """Answer each step with its output [1, ...] or its error; steps of one form run as one batch."""
+    def run(
+        self, steps: Sequence[Step], at_once: Callable[[int, Array | Exception], None] = lambda *_: None
+    ) -> list[Array | Exception]:
+        """Answer each step with its output [1, ...] or its error; steps of one form run as one batch.
+
+        ``at_once`` is told the rows that need no run of the model, and their answers, before the others run.
+        """
         self.expire()
         with self._lock:
-            answers: list[Array | Exception | None] = [self._admitted(step) for step in steps]
-            for rows in self._alike(steps, [n for n, answer in enumerate(answers) if answer is None]):
-                for row, answer in zip(rows, self._run_batch([steps[n] for n in rows]), strict=True):
-                    answers[row] = answer
-            return [
-                self._settled(step, answer)
-                for step, answer in zip(steps, answers, strict=True)
-                if answer is not None
-            ]
+            answers = self._answered(steps)
+            waiting = [row for row in range(len(steps)) if row not in answers]
+            if waiting:
+                for row, answer in answers.items():
+                    at_once(row, answer)
+            for rows in self._alike(steps, waiting):
+                for row, answer in zip(rows, self._run_batch([steps[row] for row in rows]), strict=True):
+                    answers[row] = self._settled(steps[row], answer)
+            return [answers[row] for row in range(len(steps))]
+
+    def _answered(self, steps: Sequence[Step]) -> dict[int, Array | Exception]:
+        """By row, the answers of steps that cannot be run, or need not; all others are admitted."""
+        admitted = [self._admitted(step) for step in steps]
+        return {
+            row: self._settled(steps[row], answer)
+            for row, answer in enumerate(admitted)
+            if answer is not None
+        }
 
     def _admitted(self, step: Step) -> Array | Exception | None:
         """None when the step can be run; else its answer."""

@@ -85,6 +85,21 @@ def test_a_full_server_refuses_at_once_and_counts_it(streams: Streams) -> None:
     assert isinstance(unknown, BadInputError)
 
 
+def test_who_is_refused_is_told_before_the_others_run(streams: Streams) -> None:
+    streams.run([step(1, [9], start=True), step(2, [9], start=True)])
+    told: list[tuple[int, str, int]] = []
+
+    def at_once(row: int, answer: Any) -> None:
+        told.append((row, str(answer), sum(count for count, _ in streams.counts.batches.values())))
+
+    asked = [step(3, [1], start=True), step(1, [1]), step(7, [1]), step(2, [1], end=True)]
+    answers = streams.run(asked, at_once)
+    assert [row for row, _, _ in told] == [0, 2]
+    assert [text for _, text, _ in told] == [str(answers[0]), str(answers[2])]
+    assert [runs for _, _, runs in told] == [1, 1], "the run that began both"
+    assert sums(answers)[1::2] == [[10], [10]]
+
+
 def test_idle_streams_expire_and_leave_room(streams: Streams, clock: Clock) -> None:
     streams.run([step(1, [1], start=True), step(2, [1], start=True)])
     clock.now = 4
