@@ -36,6 +36,7 @@ _HARMLESS = "CudaDriverHelper has not been initialized"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
 _SERVING = CACHE / "serving"
 _START_TIMEOUT_S, _POLL_S, _LOOK_S = 120, 0.2, 2.0
+_STARTS, _MOST_LOADING = 3, 4
 _STARVED = re.compile("lock_exception|is not healthy|Failed to obtain the health mutex")
 """What Triton says of a model's process that has shown no sign of life for a second while it loads."""
 _GRACE_S, _STOPPING_S = 10, 2
@@ -137,6 +138,8 @@ class TritonServer:
             "metrics-port": self.ports.metrics,
             "log-verbose": 0,
             "grpc-infer-allocation-pool-size": 0,  # kept for reuse, requests of gigabytes stay in memory
+            # More at once would load no sooner, and keep each other from the cores: see start().
+            "model-load-thread-count": min(_MOST_LOADING, os.cpu_count() or 1),
             "exit-timeout-secs": self.grace_s,
         }
         options |= closed_doors() | ({} if self.tls is None else self.tls.options())
@@ -174,12 +177,14 @@ class TritonServer:
         """Start and wait until every model is ready; ServerError with the server's own reason.
 
         On a machine that is busy with other things Triton may give up on a model whose process was not
-        given a core for a second while it loads, or wait for it for ever: then it is started once more.
+        given a core for a second while it loads, or wait for it for ever: then it is started anew, twice
+        at most.
         """
-        try:
-            return self._started()
-        except _StarvedError as error:
-            _log.warning("%s; starting it once more", error)
+        for start in range(1, _STARTS):
+            try:
+                return self._started()
+            except _StarvedError as error:
+                _log.warning("%s; start %d of %d", error, start + 1, _STARTS)
         return self._started()
 
     def _started(self) -> "TritonServer":

@@ -134,17 +134,21 @@ def test_a_stream_that_begins_badly_does_not_begin(raw: RawStreams, tokens: NDAr
 
 @pytest.mark.parametrize("name", [NANO, MIMI])
 def test_a_bad_row_leaves_its_neighbours_in_the_batch_as_they_were(name: str, server: TritonServer) -> None:
-    """Single frames queue up behind a long request, so that they run as one batch."""
+    """Single frames queue up behind a long request, so that they run as one batch; on busy cores not always."""
     raw = RawStreams(server, f"{name}_decode_stream")
-    metrics = server.metrics_url
-    before = steps_by_batch(metrics, raw.model)
+    before = steps_by_batch(server.metrics_url, raw.model)
+
+    def batches() -> float:
+        after = steps_by_batch(server.metrics_url, raw.model)
+        return sum(steps - before.get(size, 0) for size, steps in after.items() if size > 2)
+
     with Codec(name, server.url) as codec, ThreadPoolExecutor(6) as pool:
-        many = [tokens_of(codec.info, 30, seed) for seed in range(5)]
+        many = [tokens_of(codec.info, 120, seed) for seed in range(5)]
         ids, busy = [new_id() for _ in many], new_id()
         pieces = [[raw.step(stream, each[:, :1], start=True)] for stream, each in zip(ids, many, strict=True)]
         raw.step(busy, many[0], start=True)
-        for frame in range(1, 30):
-            long = pool.submit(raw.step, busy, np.tile(many[0], 4))
+        for frame in range(1, 120):
+            long = pool.submit(raw.step, busy, many[0])
             steps = [pool.submit(raw.step, ids[n], many[n][:, frame : frame + 1]) for n in (0, 1, 3, 4)]
             bad = pool.submit(raw.step, ids[2], many[2][:, :1] + codec.info.codebook_size)
             with pytest.raises(InferenceServerException, match="the stream is as it was before"):
@@ -153,9 +157,10 @@ def test_a_bad_row_leaves_its_neighbours_in_the_batch_as_they_were(name: str, se
             for row, step in zip(pieces, steps, strict=True):
                 row.append(step.result())
             long.result()
+            if frame % 30 == 0 and batches() > 10:
+                break
         for stream in (*ids, busy):
             raw.step(stream, many[0][:, :0], end=True)
         for row, each in zip(pieces, many, strict=True):
-            assert snr_db(codec.decode(each), np.concatenate(row)) >= 120
-    after = steps_by_batch(metrics, raw.model)
-    assert sum(steps - before.get(size, 0) for size, steps in after.items() if size > 2) > 10
+            assert snr_db(codec.decode(each)[: sum(map(len, row))], np.concatenate(row)) >= 120
+    assert batches() > 10
