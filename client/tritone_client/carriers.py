@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -128,7 +129,7 @@ class Sequenced:
             return answer_of((yield from self._exchanged(request)))
         except StatusError as refusal:
             if first and refusal.status is None:
-                raise (yield from self._why_not_started(request)) from refusal
+                raise (yield from self._why_not_started(data)) from refusal
             raise (yield from self._why_not_continued(refusal)) from refusal
 
     def finish(self) -> Steps[None]:
@@ -168,17 +169,19 @@ class Sequenced:
             raise
         return response
 
-    def _why_not_started(self, request: Any) -> Steps[TritoneError]:
-        """Over a stream a refusal is only a text, which is for people; asked beside it, it has a status."""
+    def _why_not_started(self, data: NDArray[Any]) -> Steps[TritoneError]:
+        """Over a stream a refusal is only a text, which is for people; asked beside it, it has a status.
+
+        It is to end, too: Triton remembers a sequence that the model refused, and now it may be accepted.
+        """
         url = self._link.url
+        request = self._request(data, replace(self._start(), end=True))
         try:
             yield lambda: self._link.ask(request)
         except StatusError as refusal:
-            yield from self._freed()
             if refusal.status != "UNAVAILABLE" or not (yield from self._ready()):
                 return typed_of_known(refusal, url, self._link.timeout_s)
-        else:  # refused just now and accepted a moment later
-            yield from self._freed()
+        self._held = False
         return ServerFullError(
             f"the server at {url} takes no more streams now; wait for one to end, or use another server"
         )

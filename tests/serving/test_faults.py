@@ -134,7 +134,7 @@ def test_a_stream_that_begins_badly_does_not_begin(raw: RawStreams, tokens: NDAr
 
 @pytest.mark.parametrize("name", [NANO, MIMI])
 def test_a_bad_row_leaves_its_neighbours_in_the_batch_as_they_were(name: str, server: TritonServer) -> None:
-    """Single frames queue up behind a long request, so that they run as one batch; on busy cores not always."""
+    """Single frames queue up behind a long request and run as one batch; not always, on busy cores."""
     raw = RawStreams(server, f"{name}_decode_stream")
     before = steps_by_batch(server.metrics_url, raw.model)
 
