@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from device import chosen_device
 from events import Journal
 from meter import Meter
+from pages import settle_pages
 from runner import BadInputError, Runner
 from shapes import is_possible, survive_impossible_shapes
 from streams import FullError, Limits, Step, Streams
@@ -59,6 +60,7 @@ class TritonPythonModel:
             streams = Streams(runner, inputs[0], config["output"][0]["name"], limits, journal)
             given = _Inputs(inputs, parameters, _LONGEST_STEP_S)
             self.served = _Steps(streams, given, Meter(pb_utils, args["model_name"], streams))
+        settle_pages()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request with its outputs or its error."""
