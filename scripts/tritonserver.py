@@ -36,7 +36,7 @@ _HARMLESS = "CudaDriverHelper has not been initialized"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
 _SERVING = CACHE / "serving"
 _START_TIMEOUT_S, _POLL_S, _LOOK_S = 120, 0.2, 2.0
-_STARTS, _MOST_LOADING = 3, 4
+_MOST_LOADING = 4
 _STARVED = re.compile("lock_exception|is not healthy|Failed to obtain the health mutex")
 """What Triton says of a model's process that has shown no sign of life for a second while it loads."""
 _GRACE_S, _STOPPING_S = 10, 2
@@ -177,15 +177,18 @@ class TritonServer:
         """Start and wait until every model is ready; ServerError with the server's own reason.
 
         On a machine that is busy with other things Triton may give up on a model whose process was not
-        given a core for a second while it loads, or wait for it for ever: then it is started anew, twice
-        at most.
+        given a core for a second while it loads, or wait for it for ever: then it is started anew, until
+        a start has had the time that it may take, and once at least.
         """
-        for start in range(1, _STARTS):
+        latest, again = time.monotonic() + _START_TIMEOUT_S, False
+        while True:
             try:
                 return self._started()
             except _StarvedError as error:
-                _log.warning("%s; start %d of %d", error, start + 1, _STARTS)
-        return self._started()
+                if again and time.monotonic() > latest:
+                    raise
+                _log.warning("%s; starting it anew", error)
+                again = True
 
     def _started(self) -> "TritonServer":
         command, environment = self.command()
