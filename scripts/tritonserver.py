@@ -183,16 +183,17 @@ class TritonServer:
         latest, again = time.monotonic() + _START_TIMEOUT_S, False
         while True:
             try:
-                return self._started()
+                return self._started(again)
             except _StarvedError as error:
                 if again and time.monotonic() > latest:
                     raise
                 _log.warning("%s; starting it anew", error)
                 again = True
 
-    def _started(self) -> "TritonServer":
+    def _started(self, again: bool) -> "TritonServer":
         command, environment = self.command()
-        self._refuse_damaged_models()
+        if not again:  # it reads every weight
+            self._refuse_damaged_models()
         self.ports.refuse_taken(self.host)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         allow_many_connections()
