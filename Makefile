@@ -13,7 +13,7 @@ PAGE := .venv/.page
 ENGINES := .venv/.engines
 AUDIT := .cache/audit
 MANIFESTS := $(filter-out %/kustomization.yaml %/prometheus-adapter.yaml,$(wildcard deploy/kubernetes/*.yaml))
-SOURCES := build/tritone_build client/tritone_client scripts backends/onnxruntime tests
+SOURCES := build/tritone_build client/tritone_client scripts backends/tritone tests
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -83,7 +83,7 @@ fidelity: $(ENGINES) ## compare every codec, through Triton, with its reference;
 
 # A row that falls short ends these with status 1; what comes after them is wanted all the same.
 bench: $(READY) ## time every codec beside its peers; reports/bench.json
-	-@PYTHONPATH=backends/onnxruntime GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python scripts/bench.py
+	-@PYTHONPATH=backends/tritone GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python scripts/bench.py
 
 load: $(READY) ## put real-time load on the server, overload, and a soak; reports/load.json
 	-@$(BIN)/python scripts/load.py

@@ -10,7 +10,7 @@ older ones of the same; with --quick reports/bench-quick.json, of which no page 
 Examples:
   make bench
   .venv/bin/python scripts/bench.py --quick
-  PYTHONPATH=backends/onnxruntime .venv/bin/python scripts/bench.py --codec mimi --only steps recipes
+  PYTHONPATH=backends/tritone .venv/bin/python scripts/bench.py --codec mimi --only steps recipes
 """
 
 import argparse

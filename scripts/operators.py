@@ -3,8 +3,8 @@
 The part ``operators`` of bench.py writes the same into its report, for the slowest steps.
 
 Examples:
-  PYTHONPATH=backends/onnxruntime .venv/bin/python scripts/operators.py mimi --streams 8
-  PYTHONPATH=backends/onnxruntime .venv/bin/python scripts/operators.py nanocodec --role decode_stream
+  PYTHONPATH=backends/tritone .venv/bin/python scripts/operators.py mimi --streams 8
+  PYTHONPATH=backends/tritone .venv/bin/python scripts/operators.py nanocodec --role decode_stream
 """
 
 import argparse

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from wheels import CACHE, Wheel
@@ -21,6 +22,7 @@ _PYTRITON = Wheel(
     ("pytriton/tritonserver/", "nvidia_pytriton.libs/"),
 )
 _CONTAINER = Path("/opt/tritonserver")
+_OUR_BACKEND = _ROOT / "backends" / "tritone"
 
 
 class ServerError(RuntimeError):
@@ -42,12 +44,14 @@ def _container() -> tuple[Path, Path, dict[str, str]] | None:
     executable = shutil.which("tritonserver") or str(_CONTAINER / "bin" / "tritonserver")
     backends = _CONTAINER / "backends"
     if Path(executable).exists() and (backends / "onnxruntime").is_dir():
+        with suppress(PermissionError):  # engines are served without it
+            _copy(_OUR_BACKEND.glob("*.py"), backends / _OUR_BACKEND.name)
         return Path(executable), backends, {}
     return None
 
 
 def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
-    """The server out of the nvidia-pytriton wheel, with our ONNX Runtime backend beside its Python one."""
+    """The server out of the nvidia-pytriton wheel, with our backend beside its Python one."""
     files = _PYTRITON.unpacked()
     root, libraries = files / "pytriton" / "tritonserver", files / "nvidia_pytriton.libs"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -65,7 +69,7 @@ def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
     _refuse_missing_libraries(stub, environment)
     backends = CACHE / "backends"
     _copy([*(root / "backends" / "python").iterdir(), stub], backends / "python")
-    _copy((_ROOT / "backends" / "onnxruntime").glob("*.py"), backends / "onnxruntime")
+    _copy(_OUR_BACKEND.glob("*.py"), backends / _OUR_BACKEND.name)
     return root / "bin" / "tritonserver", backends, environment
 
 

@@ -10,6 +10,7 @@ from tritone_build.codecs.base import Codec
 from tritone_build.manifests import ENGINE_FILE
 from tritone_build.model_configs import (
     IDLE_LIMIT_US,
+    NATIVE_BACKEND,
     add_parameters,
     add_tensors,
     decode_config,
@@ -42,9 +43,9 @@ def engine_configs(codec: Codec, parts: Sequence[Role]) -> dict[str, pb.ModelCon
 
 
 def _config(codec: Codec, role: Role) -> pb.ModelConfig:
-    """What is no engine stays on ONNX Runtime, on the CPU."""
+    """A model that is no engine stays on the container's own ONNX Runtime backend, on the CPU."""
     if not role.engine:
-        return model_config(codec, role)
+        return model_config(codec, role, NATIVE_BACKEND)
     profiles = profiles_of(role, codec.geometry)
     config = pb.ModelConfig(
         name=model_name(codec.name, role.name),

@@ -10,6 +10,8 @@ from tritone_build.role import Axes, Role
 __all__ = [
     "IDLE_LIMIT_US",
     "MAX_STREAMS",
+    "NATIVE_BACKEND",
+    "OUR_BACKEND",
     "add_parameters",
     "add_tensors",
     "decode_config",
@@ -19,6 +21,7 @@ __all__ = [
     "stream_parameters",
 ]
 
+OUR_BACKEND, NATIVE_BACKEND = "tritone", "onnxruntime"
 MAX_BATCH_SIZE = 64
 MAX_STEP_BATCH_SIZE = 16
 MAX_STREAMS, _MOST_STATE_BYTES = 64, 4 << 30
@@ -70,14 +73,19 @@ def stream_parameters(codec: Codec, role: Role, streams: int) -> dict[str, str]:
     }
 
 
-def model_config(codec: Codec, role: Role) -> pb.ModelConfig:
-    """Config of a model that ONNX Runtime runs.
+def model_config(codec: Codec, role: Role, backend: str = OUR_BACKEND) -> pb.ModelConfig:
+    """Config of a model that ONNX Runtime runs on the CPU.
 
     Requests to stateless models are not merged, so one cannot fail another; steps of streams are.
+
+    Args:
+        codec: whose model it is.
+        role: of the model.
+        backend: ``tritone`` (``backends/tritone``), or ``onnxruntime``, the native one of NVIDIA's container.
     """
     config = pb.ModelConfig(
         name=model_name(codec.name, role.name),
-        backend="onnxruntime",
+        backend=backend,
         max_batch_size=MAX_BATCH_SIZE if role.packing is None else MAX_STEP_BATCH_SIZE,
         instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)],
     )

@@ -1,6 +1,6 @@
 """Triton's ``tensorrt`` backend as far as it needs no GPU: the graph of an engine, on ONNX Runtime.
 
-It lies in a server's folder of backends as ``tensorrt/model.py``, beside our ONNX Runtime backend as
+It lies in a server's folder of backends as ``tensorrt/model.py``, beside our own backend as
 ``on_cpu.py``, and keeps implicit state as Triton does: zeros at START, then what the last step left.
 """
 

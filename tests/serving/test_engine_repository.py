@@ -62,7 +62,8 @@ def stand_in(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """A server with one backend more; engines that are none are not refused."""
     executable, backends, environment = find_server()
     backends = shutil.copytree(backends, folder / "backends")
-    shutil.copytree(ROOT / "backends" / "onnxruntime", backends / "tensorrt")
+    for native in ("onnxruntime", "tensorrt"):
+        shutil.copytree(ROOT / "backends" / "tritone", backends / native)
     os.replace(backends / "tensorrt" / "model.py", backends / "tensorrt" / "on_cpu.py")
     shutil.copy(Path(__file__).with_name("tensorrt_stand_in.py"), backends / "tensorrt" / "model.py")
     patch.setattr(tritonserver, "find_server", lambda: (executable, backends, environment))

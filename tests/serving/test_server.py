@@ -26,6 +26,7 @@ def test_nvidias_container_is_preferred_where_we_are_inside_one(
     (container / "bin" / "tritonserver").touch(mode=0o755)
     monkeypatch.setattr(server_files, "_CONTAINER", container)
     assert find_server() == (container / "bin" / "tritonserver", container / "backends", {})
+    assert (container / "backends" / "tritone" / "model.py").exists(), "our backend stands beside its own"
     (container / "backends" / "onnxruntime").rmdir()
     assert find_server()[1] != container / "backends", "without ONNX Runtime it cannot serve our models"
 

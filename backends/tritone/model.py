@@ -1,6 +1,7 @@
-"""Triton's ``onnxruntime`` backend for servers that lack the native one: a Python-based backend.
+"""Triton's backend ``tritone``, which is Python-based: ONNX Runtime, and the state of live streams.
 
-Models say ``backend: "onnxruntime"`` and hold a ``model.onnx``, exactly as for the native backend.
+Models say ``backend: "tritone"`` and hold a ``model.onnx``. NVIDIA's native backend for ONNX Runtime cannot
+run them: it does not know the inputs of a step (``slot``, and ``past_*`` of all streams).
 A bad request fails alone: stateless ones are answered one by one, and steps of live streams, which run
 as one batch, are told apart by row.
 
