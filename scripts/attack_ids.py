@@ -57,7 +57,7 @@ class _Stream:
     def said(self, frame: NDArray[np.int64], place: Place) -> NDArray[Any]:
         """The answer to one frame."""
         request = request_of(self._model, {"tokens": frame[None]}, "audio", place)
-        return answer_of(self._infer(request, timeout=_WITHIN_S))
+        return answer_of(self._infer(request, timeout=_WITHIN_S), request)
 
     def refusal(self, frame: NDArray[np.int64], place: Place) -> str:
         """The status of one that should not be answered, OK if it was."""

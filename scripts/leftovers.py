@@ -1,13 +1,31 @@
-"""Shared memory that servers left behind which were killed: 1 MB and more for each of their models."""
+"""What killed servers left behind: processes of models, and shared memory, 1 MB and more for each model."""
 
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["remove_leftovers"]
+import psutil
+
+__all__ = ["end_orphans", "remove_leftovers"]
 
 _PATTERN, _FRESH_S = "triton_*_backend_shm_region_*", 60.0
+_STUB, _SERVER = "triton_python_backend_stub", 5
+"""The program in which a model runs, and which of its arguments is the process id of its server."""
+
+
+def end_orphans() -> int:
+    """End this user's processes of models whose server has ended without them; how many there were."""
+    ended = 0
+    for process in psutil.process_iter(["cmdline", "ppid", "uids"]):
+        command, owner = process.info["cmdline"] or [""], process.info["uids"]
+        if Path(command[0]).name != _STUB or owner is None or owner.real != os.getuid():
+            continue
+        if command[_SERVER] != str(process.info["ppid"]):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                ended += 1
+    return ended
 
 
 def remove_leftovers(folder: Path = Path("/dev/shm"), processes: Path = Path("/proc")) -> int:  # noqa: S108

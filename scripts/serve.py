@@ -22,6 +22,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from smoke import SmokeError, smoke
+from supervisor import MOST_RESTARTS, Supervisor
 from tritonserver import Ports, ServerError, ServerTls, Traces, TritonServer
 from wheels import WheelError
 
@@ -38,7 +39,7 @@ def main() -> int:
         # A shell that starts us in the background has us ignore SIGINT, unless we say otherwise.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-        return _serve(server, try_models=not options.no_smoke)
+        return _serve(server, try_models=not options.no_smoke, most_restarts=options.most_restarts)
     except (ServerError, WheelError) as error:
         print(f"serve: {error}", file=sys.stderr)
         return 1
@@ -75,7 +76,7 @@ def _tls(options: argparse.Namespace) -> ServerTls | None:
     return ServerTls(*given, options.tls_client_ca)
 
 
-def _serve(server: TritonServer, try_models: bool) -> int:
+def _serve(server: TritonServer, try_models: bool, most_restarts: int) -> int:
     try:
         server.start()
         if try_models and server.tls is None:
@@ -86,7 +87,7 @@ def _serve(server: TritonServer, try_models: bool) -> int:
         )
         _tell_device(server)
         print(f"log: {server.log}; stop with Ctrl-C", flush=True)
-        return server.wait()
+        return Supervisor(server, lambda line: print(line, flush=True), most_restarts).run()
     except KeyboardInterrupt:
         print(f"stopping; live streams have {server.grace_s} s to end", flush=True)
         server.stop()
@@ -162,6 +163,13 @@ def _options() -> argparse.Namespace:
         help="requests, of which one is traced; those within a client's trace all are (%(default)s)",
     )
     parser.add_argument("--no-smoke", action="store_true", help="serve without trying the models first")
+    parser.add_argument(
+        "--most-restarts",
+        type=int,
+        default=MOST_RESTARTS,
+        help="restarts within five minutes, where the server or the process of a model ends or hangs; after "
+        "them it stops with status 1. 0 leaves restarting to a service manager (%(default)s)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the server's command line only")
     return parser.parse_args()
 

@@ -17,10 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from urllib.error import URLError
 
-import psutil
-
 from interrupts import stopped_by_signals
-from leftovers import remove_leftovers
+from leftovers import end_orphans, remove_leftovers
 from server_doors import allow_many_connections, closed_doors, only_models
 from server_files import ServerError, find_server
 from server_options import Ports, ServerTls, Traces
@@ -35,7 +33,7 @@ _ROLES = (*_PARTS, *_WHOLE, *_STREAMS)
 _HARMLESS = "CudaDriverHelper has not been initialized"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104
 _SERVING = CACHE / "serving"
-_START_TIMEOUT_S, _POLL_S, _LOOK_S = 120, 0.2, 2.0
+_START_TIMEOUT_S = 120
 _MOST_LOADING = 4
 _STARVED = re.compile("lock_exception|is not healthy|Failed to obtain the health mutex")
 """What Triton says of a model's process that has shown no sign of life for a second while it loads."""
@@ -104,6 +102,17 @@ class TritonServer:
     def running(self) -> bool:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """How it ended: the negative number of a signal, or its own status; None while it runs."""
+        assert self._process is not None, "started"
+        return self._process.poll()
+
+    @property
+    def previous_log(self) -> Path:
+        """The log of the start before this one."""
+        return self.log.with_suffix(".previous.log")
 
     def models(self) -> list[str]:
         """Models to load; ServerError names those whose files are missing."""
@@ -197,9 +206,12 @@ class TritonServer:
         self.ports.refuse_taken(self.host)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         allow_many_connections()
+        end_orphans()
         remove_leftovers()
         for left in set(_SERVING.glob(f"{self.ports.grpc}-*")) - {self._folder}:
             shutil.rmtree(left, ignore_errors=True)  # of one that was killed: nobody else has the port
+        with suppress(FileNotFoundError):
+            self.log.replace(self.previous_log)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True
@@ -229,36 +241,16 @@ class TritonServer:
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             self._process.terminate()
             self._process.wait(self.grace_s + _STOPPING_S)
-        with suppress(ProcessLookupError):  # the backends of a server that was killed live on without it
+        self.kill()
+
+    def kill(self) -> None:
+        """End the server and the processes of its models at once."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):  # the processes of models live on without a server that was killed
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def wait(self) -> int:
-        """Exit status, once the server ends by itself.
-
-        Raises:
-            ServerError: a model's process has ended, and the server was stopped: it would go on to say that
-                it is ready, and refuse every request for that model.
-        """
-        assert self._process is not None, "started"
-        looks_s = time.monotonic()
-        while self._process.poll() is None:
-            time.sleep(_POLL_S)  # in a blocking wait a signal that another thread takes would go unheard
-            if time.monotonic() - looks_s > _LOOK_S:
-                looks_s = time.monotonic()
-                self._stop_where_crippled()
-        return self._process.returncode
-
-    def _stop_where_crippled(self) -> None:
-        with suppress(psutil.NoSuchProcess):  # it ended just now
-            children = psutil.Process(self.pid).children()
-            # A server that stops is not ready, and loses them too.
-            if any(child.status() == psutil.STATUS_ZOMBIE for child in children) and self.ready:
-                self.stop()
-                raise ServerError(
-                    f"the process of a model ended, so the server was stopped (log: {self.log})"
-                )
 
     def __enter__(self) -> "TritonServer":
         return self.start()

@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 OUR_BACKEND, NATIVE_BACKEND = "tritone", "onnxruntime"
+NONCE, LATENT_NONCE = "nonce", "latent_nonce"
 MAX_BATCH_SIZE = 64
 MAX_STEP_BATCH_SIZE = 16
 MAX_STREAMS, _MOST_STATE_BYTES = 64, 4 << 30
@@ -83,6 +84,7 @@ def model_config(codec: Codec, role: Role, backend: str = OUR_BACKEND) -> pb.Mod
         role: of the model.
         backend: ``tritone`` (``backends/tritone``), or ``onnxruntime``, the native one of NVIDIA's container.
     """
+    ours = backend == OUR_BACKEND
     config = pb.ModelConfig(
         name=model_name(codec.name, role.name),
         backend=backend,
@@ -91,6 +93,10 @@ def model_config(codec: Codec, role: Role, backend: str = OUR_BACKEND) -> pb.Mod
     )
     add_tensors(config, role.inputs, role.outputs)
     add_parameters(config, parameters(codec, role.name))
+    if ours:
+        _add_nonce(config)
+    if ours and role.name == "vocoder":
+        config.input.add(name=LATENT_NONCE, data_type=pb.TYPE_INT64, dims=[1], optional=True)
     if role.name == "dequantize":
         # A table lookup: waking a second thread would take longer than the work.
         add_parameters(config, {"intra_op_thread_count": "1"})
@@ -102,9 +108,12 @@ def model_config(codec: Codec, role: Role, backend: str = OUR_BACKEND) -> pb.Mod
 
 
 def decode_config(
-    codec: Codec, dequantize: Role, vocoder: Role, max_batch_size: int = MAX_BATCH_SIZE
+    codec: Codec, dequantize: Role, vocoder: Role, max_batch_size: int = MAX_BATCH_SIZE, echoes: bool = False
 ) -> pb.ModelConfig:
-    """Config of the ensemble that turns tokens into audio; no larger batches than its models take."""
+    """Config of the ensemble that turns tokens into audio; no larger batches than its models take.
+
+    Where its models echo, the nonce that comes out has passed through both of them.
+    """
     name = model_name(codec.name, "decode")
     config = pb.ModelConfig(name=name, platform="ensemble", max_batch_size=max_batch_size)
     add_tensors(config, dequantize.inputs, vocoder.outputs)
@@ -116,7 +125,18 @@ def decode_config(
             output_map={name: name for name in role.outputs},
         )
     add_parameters(config, parameters(codec, "decode"))
+    if echoes:
+        _add_nonce(config)
+        first, second = config.ensemble_scheduling.step
+        first.output_map[NONCE] = second.input_map[LATENT_NONCE] = LATENT_NONCE
+        second.output_map[NONCE] = NONCE
     return config
+
+
+def _add_nonce(config: pb.ModelConfig) -> None:
+    """An output that returns the request's parameter ``tritone_nonce``: callers know their answers by it."""
+    config.output.add(name=NONCE, data_type=pb.TYPE_INT64, dims=[1])
+    add_parameters(config, {"echoes": "true"})
 
 
 def _add_sequences(config: pb.ModelConfig) -> None:

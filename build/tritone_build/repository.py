@@ -65,7 +65,7 @@ def configs_of(codec: Codec, parts: Sequence[Role], target: Target) -> dict[str,
     if target == "tensorrt":
         return engine_configs(codec, parts)
     configs = {role.name: model_config(codec, role) for role in parts}
-    return configs | {"decode": decode_config(codec, parts[0], parts[1])}
+    return configs | {"decode": decode_config(codec, parts[0], parts[1], echoes=True)}
 
 
 def write_configs(configs: Mapping[str, pb.ModelConfig], repository: Path) -> None:

@@ -58,20 +58,6 @@ class Access:
             return module.insecure_channel(url, options=CHANNEL_OPTIONS)
         return module.secure_channel(url, self.tls.credentials(), options=CHANNEL_OPTIONS)
 
-    def client(self, module: Any, url: str) -> Any:
-        """A client of ``tritonclient.grpc`` or its asyncio form, all of whose calls have the headers."""
-        client = module.InferenceServerClient(
-            url,
-            ssl=self.tls is not None,
-            creds=self.tls and self.tls.credentials(),
-            channel_args=CHANNEL_OPTIONS,
-        )
-        client.register_plugin(self._add_headers)
-        return client
-
-    def _add_headers(self, request: Any) -> None:
-        request.headers = {**(request.headers or {}), **self.headers()}
-
 
 PLAIN = Access()
 """In the clear, as nobody in particular."""

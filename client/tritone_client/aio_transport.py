@@ -1,21 +1,18 @@
 """Requests to Triton over gRPC for asyncio."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
-import tritonclient.grpc as triton
-import tritonclient.grpc.aio as triton_aio
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.utils import InferenceServerException
 
 from tritone_client.access import PLAIN, Access
 from tritone_client.served import Call
-from tritone_client.transport import IN_FLIGHT, Telling, inputs_of, refusal_of
-from tritone_client.wire import StatusError, typed, typed_of_known
+from tritone_client.transport import IN_FLIGHT, Telling
+from tritone_client.wire import StatusError, request_of, tensor_of, typed, typed_of_known
 
 __all__ = ["AsyncConnection", "AsyncTransport"]
 
@@ -23,15 +20,16 @@ _PARTING_S = 1.0
 
 
 class AsyncTransport:
-    """One connection, of the event loop that runs when it is made."""
+    """:class:`tritone_client.transport.Transport`, of the event loop that runs when it is made."""
 
     def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
         self.url, self.timeout_s, self._access = url, timeout_s, access
-        self._client = access.client(triton_aio, url)
+        self._channel = access.channel(grpc.aio, url)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._client.close()
+        await self._channel.close()
 
     async def wait(self, seconds: float) -> None:
         """Let others run."""
@@ -43,25 +41,27 @@ class AsyncTransport:
 
     async def ready(self, model: str) -> bool:
         """Whether the model is loaded."""
-        return bool(await self._ask(self._client.is_model_ready(model, client_timeout=self.timeout_s)))
+        return bool((await self._ask(self._stub.ModelReady, service_pb2.ModelReadyRequest(name=model))).ready)
 
     async def ready_models(self) -> list[str]:
         """Names of the models that are loaded."""
-        index = await self._ask(self._client.get_model_repository_index(client_timeout=self.timeout_s))
+        index = await self._ask(self._stub.RepositoryIndex, service_pb2.RepositoryIndexRequest())
         return [model.name for model in index.models if model.state == "READY"]
 
     async def parameters(self, model: str) -> dict[str, str]:
         """The ``parameters`` of a loaded model's configuration."""
-        answer = await self._ask(self._client.get_model_config(model, client_timeout=self.timeout_s))
+        answer = await self._ask(self._stub.ModelConfig, service_pb2.ModelConfigRequest(name=model))
         return {key: value.string_value for key, value in answer.config.parameters.items()}
 
-    async def results(self, calls: Sequence[Call], output: str) -> list[NDArray[Any]]:
-        """Send the calls, a few at a time; one output of each in order."""
+    async def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> list[NDArray[Any]]:
+        """As :meth:`tritone_client.transport.Transport.results`."""
         places = asyncio.Semaphore(IN_FLIGHT)
 
         async def result(call: Call) -> NDArray[Any]:
+            model, arrays = call
+            request = request_of(model, arrays, output, echoes=echoes)
             async with places:
-                return await self._result(call, output)
+                return tensor_of(await self._ask(self._stub.ModelInfer, request, typed_of_known), request)
 
         failures: Sequence[Exception] = ()
         try:
@@ -73,18 +73,11 @@ class AsyncTransport:
             raise failures[0]
         return [task.result() for task in tasks]
 
-    async def _result(self, call: Call, output: str) -> NDArray[Any]:
-        model, arrays = call
-        wanted = [triton.InferRequestedOutput(output)]
-        answer = self._client.infer(model, inputs_of(arrays), outputs=wanted, client_timeout=self.timeout_s)
-        array: NDArray[Any] = (await self._ask(answer, typed_of_known)).as_numpy(output)
-        return array
-
-    async def _ask(self, question: Awaitable[Any], told: Telling = typed) -> Any:
+    async def _ask(self, method: Callable[..., Any], request: Any, telling: Telling = typed) -> Any:
         try:
-            return await question
-        except InferenceServerException as error:
-            raise told(refusal_of(error), self.url, self.timeout_s) from error
+            return await method(request, timeout=self.timeout_s, metadata=self._access.metadata())
+        except grpc.RpcError as error:
+            raise telling(StatusError.of(error), self.url, self.timeout_s) from error
 
 
 class AsyncConnection:

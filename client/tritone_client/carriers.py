@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tritone_client.errors import (
     ServerFullError,
+    ServerLostError,
     ServerRefusedError,
     StreamLostError,
     TritoneError,
@@ -66,17 +67,25 @@ class Single:
 
     tag = "no stream"
 
-    def __init__(self, link: Link, model: str, output: str, arrays: Callable[[NDArray[Any]], Arrays]):
+    def __init__(
+        self,
+        link: Link,
+        model: str,
+        output: str,
+        arrays: Callable[[NDArray[Any]], Arrays],
+        echoes: bool = False,
+    ):
         self._link, self._model, self._output, self._arrays = link, model, output, arrays
+        self._echoes = echoes
 
     def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
         """The answer to one request."""
-        request = request_of(self._model, self._arrays(data), self._output)
+        request = request_of(self._model, self._arrays(data), self._output, echoes=self._echoes)
         try:
             response = yield lambda: self._link.ask(request)
         except StatusError as refusal:
             raise typed_of_known(refusal, self._link.url, self._link.timeout_s) from refusal
-        return answer_of(response)
+        return answer_of(response, request)
 
     def finish(self) -> Steps[None]:
         """Nothing: the server remembers nothing."""
@@ -111,7 +120,7 @@ class Sequenced:
         resumed: bool = False,
     ):
         self._link, self._model, self._output, self._arrays = link, model, output, arrays
-        self._end_steps, self._resumed = end_steps, resumed
+        self._end_steps, self._resumed, self._echoes = end_steps, resumed, info.echoes
         self._last: NDArray[Any] | None = None
         self._id = 1 + secrets.randbelow(2**63 - 1)  # a guessed id would let others into the stream
         self.tag = hashlib.sha256(str(self._id).encode()).hexdigest()[:12]
@@ -123,23 +132,28 @@ class Sequenced:
         """The answer to the next request of the sequence, which the first one starts."""
         first, self._held = self._last is None, True
         self._last = np.zeros((*data.shape[:-1], self._end_steps), data.dtype)
-        place = self._start() if first else Place(self._id)
-        request = self._request(data, place)
+        request = self._request(data, self._start() if first else Place(self._id))
         try:
-            return answer_of((yield from self._exchanged(request)))
+            response = yield from self._exchanged(request)
         except StatusError as refusal:
-            if first and refusal.status is None:
-                raise (yield from self._why_not_started(data)) from refusal
-            raise (yield from self._why_not_continued(refusal)) from refusal
+            if refusal.status is not None:
+                raise self._lost(refusal) from refusal
+            why = self._why_not_started(data) if first else self._why_not_continued(request)
+            raise (yield from why) from refusal
+        try:
+            return answer_of(response, request)
+        except ServerLostError:
+            self._held = False  # its process is replaced: nothing is to be given back
+            raise
 
     def finish(self) -> Steps[None]:
-        """End the sequence."""
+        """End the sequence; if the server cannot, nothing is lost, since every answer has been heard."""
         if not self._held:
             return
         try:
             yield from self._exchanged(self._ending())
-        except StatusError as refusal:
-            raise (yield from self._why_not_continued(refusal)) from refusal
+        except StatusError:
+            return
         self._held = False
 
     def drop(self) -> Steps[None]:
@@ -149,7 +163,7 @@ class Sequenced:
         yield self._link.close
 
     def _request(self, data: NDArray[Any], place: Place) -> Any:
-        return request_of(self._model, self._arrays(data), self._output, place)
+        return request_of(self._model, self._arrays(data), self._output, place, self._echoes)
 
     def _start(self) -> Place:
         return Place(self._id, start=True, timeout_us=self._timeout_us, resumed=self._resumed)
@@ -169,34 +183,51 @@ class Sequenced:
             raise
         return response
 
-    def _why_not_started(self, data: NDArray[Any]) -> Steps[TritoneError]:
+    def _asked_again(self, request: Any) -> Steps[StatusError | None]:
         """Over a stream a refusal is only a text, which is for people; asked beside it, it has a status.
 
-        It is to end, too: Triton remembers a sequence that the model refused, and now it may be accepted.
+        None where the request is answered now.
         """
-        url = self._link.url
-        request = self._request(data, replace(self._start(), end=True))
         try:
             yield lambda: self._link.ask(request)
         except StatusError as refusal:
-            if refusal.status != "UNAVAILABLE" or not (yield from self._ready()):
-                return typed_of_known(refusal, url, self._link.timeout_s)
+            return refusal
+        return None
+
+    def _why_not_started(self, data: NDArray[Any]) -> Steps[TritoneError]:
+        """Asked again, the stream is to end, too: Triton remembers a sequence that the model refused."""
+        refusal = yield from self._asked_again(self._request(data, replace(self._start(), end=True)))
+        if refusal is not None and (refusal.status != "UNAVAILABLE" or not (yield from self._ready())):
+            return typed_of_known(refusal, self._link.url, self._link.timeout_s)
         self._held = False
         return ServerFullError(
-            f"the server at {url} takes no more streams now; wait for one to end, or use another server"
+            f"the server at {self._link.url} takes no more streams now; wait for one to end, or use another "
+            "server"
         )
 
-    def _why_not_continued(self, refusal: StatusError) -> Steps[TritoneError]:
+    def _why_not_continued(self, request: Any) -> Steps[TritoneError]:
         """A stream that can still be ended was there: then the request was wrong."""
-        url = self._link.url
-        if refusal.status is not None:
-            return typed_of_known(refusal, url, self._link.timeout_s)
+        refusal, url = (yield from self._asked_again(request)), self._link.url
+        if refusal is None:
+            yield from self._freed()
+            return ServerLostError(
+                f"the server at {url} refused a request of the stream and took it a moment later, so what it "
+                "remembers of the stream is in doubt: open another one"
+            )
+        if refusal.status != "INVALID_ARGUMENT":
+            return self._lost(refusal)
         if (yield from self._freed()):
             return ServerRefusedError(f"the server at {url} refused: {refusal.message}")
         return StreamLostError(
             f"the server at {url} no longer knows the stream ({refusal.message}); it was idle for too "
             "long or the server was restarted: open another one"
         )
+
+    def _lost(self, refusal: StatusError) -> TritoneError:
+        error = typed_of_known(refusal, self._link.url, self._link.timeout_s)
+        if isinstance(error, ServerLostError):
+            self._held = False
+        return error
 
     def _ready(self) -> Steps[bool]:
         try:

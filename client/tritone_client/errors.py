@@ -8,6 +8,7 @@ __all__ = [
     "MissingExtraError",
     "NoServerLeftError",
     "ServerFullError",
+    "ServerLostError",
     "ServerRefusedError",
     "ServerUnavailableError",
     "StreamClosedError",
@@ -48,6 +49,13 @@ class AccessDeniedError(ServerRefusedError):
 
 class ServerUnavailableError(TritoneError, ConnectionError):
     """No server answers, or the connection broke, or the answer did not come in time."""
+
+
+class ServerLostError(ServerUnavailableError):
+    """The server lost the process of a model, or gave an answer that is not to this request.
+
+    Nothing of that answer was used. The process is replaced within seconds; another server can go on at once.
+    """
 
 
 class ServerFullError(ServerUnavailableError):

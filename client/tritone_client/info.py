@@ -17,7 +17,8 @@ class CodecInfo:
     ``lookaround_frames`` is how far the model looks to either side of a frame; a ``causal`` one
     looks to the past only. ``min_frames`` and ``min_samples`` are the least it takes. Tokens have
     ``min_codebooks`` to ``num_codebooks`` rows; encoding gives ``default_codebooks`` unless told. A model
-    with ``encoded_codebooks``, unless 0, cannot be told and always gives so many; the first are kept.
+    with ``encoded_codebooks``, unless 0, cannot be told and always gives so many; the first are kept. One
+    that ``echoes`` returns the nonce of each request, so that no other answer is taken for it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class CodecInfo:
     min_codebooks: int
     default_codebooks: int
     encoded_codebooks: int = 0
+    echoes: bool = False
 
     @classmethod
     def from_parameters(cls, name: str, model: str, parameters: Mapping[str, str]) -> "CodecInfo":
@@ -52,6 +54,7 @@ class CodecInfo:
                 min_codebooks=int(parameters.get("min_codebooks", parameters["num_codebooks"])),
                 default_codebooks=int(parameters.get("default_codebooks", parameters["num_codebooks"])),
                 encoded_codebooks=int(parameters.get("encoded_codebooks", 0)),
+                echoes=parameters.get("echoes") == "true",
             )
 
     @property
@@ -72,7 +75,7 @@ class StreamInfo:
     It takes ``max_streams`` at a time, each of which costs it ``state_bytes``, and ends one that was
     silent for ``idle_limit_ms``. A stream ends with a request of ``end_frames``, whose answer nobody hears.
     A request has ``max_step_frames`` at most, unless 0. After the newest ``replay_frames`` a fresh stream
-    goes on as this one would; None where the server does not say.
+    goes on as this one would; None where the server does not say. ``echoes`` as in :class:`CodecInfo`.
     """
 
     max_streams: int
@@ -81,6 +84,7 @@ class StreamInfo:
     end_frames: int = 0
     max_step_frames: int = 0
     replay_frames: int | None = None
+    echoes: bool = False
 
     @classmethod
     def from_parameters(cls, model: str, parameters: Mapping[str, str]) -> "StreamInfo":
@@ -93,6 +97,7 @@ class StreamInfo:
                 end_frames=int(parameters.get("end_frames", 0)),
                 max_step_frames=int(parameters.get("max_step_frames", 0)),
                 replay_frames=int(parameters["replay_frames"]) if "replay_frames" in parameters else None,
+                echoes=parameters.get("echoes") == "true",
             )
 
 

@@ -89,8 +89,8 @@ class Transport(Protocol):
     def ready_models(self) -> Any:
         """Those that are."""
 
-    def results(self, calls: Sequence[Call], output: str) -> Any:
-        """One output of each call, in order."""
+    def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> Any:
+        """One output of each call, in order; models that ``echoes`` return the request's nonce."""
 
     def connection(self, timeout_s: float | None = None) -> Link:
         """Another connection to the same server, with a longest wait of its own."""
@@ -202,9 +202,9 @@ class Served:
     def _carried(
         self, link: Link, resumed: bool, role: Role, stream: StreamInfo | None, steps: int, more: Arrays
     ) -> Carrier:
-        model = f"{self.name}_{role.name}"
+        model, echoes = f"{self.name}_{role.name}", self._infos[role.name].echoes
         if stream is None:
-            return Single(link, model, role.output, lambda data: whole(role, data, more))
+            return Single(link, model, role.output, lambda data: whole(role, data, more), echoes)
         return Sequenced(
             link,
             f"{model}_stream",

@@ -3,21 +3,19 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from typing import Any, TypeAlias
 
-import numpy as np
-import tritonclient.grpc as triton
+import grpc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.access import PLAIN, Access
 from tritone_client.connection import Connection
 from tritone_client.errors import TritoneError
 from tritone_client.served import Call
-from tritone_client.wire import Arrays, StatusError, typed, typed_of_known
+from tritone_client.wire import StatusError, request_of, tensor_of, typed, typed_of_known
 
-__all__ = ["IN_FLIGHT", "Telling", "Transport", "inputs_of", "refusal_of"]
+__all__ = ["IN_FLIGHT", "Telling", "Transport"]
 
 Telling: TypeAlias = Callable[[StatusError, str, float], TritoneError]
 """From a refusal, the address and the longest wait to the error for callers."""
@@ -31,15 +29,16 @@ class Transport:
 
     def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
         self.url, self.timeout_s, self._access = url, timeout_s, access
-        self._client = access.client(triton, url)
+        self._channel = access.channel(grpc, url)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self._channel.close()
 
     def ready_models(self) -> list[str]:
         """Names of the models that are loaded."""
-        index = self._ask(lambda: self._client.get_model_repository_index(client_timeout=self.timeout_s))
+        index = self._ask(self._stub.RepositoryIndex, service_pb2.RepositoryIndexRequest())
         return [model.name for model in index.models if model.state == "READY"]
 
     def wait(self, seconds: float) -> None:
@@ -52,68 +51,51 @@ class Transport:
 
     def ready(self, model: str) -> bool:
         """Whether the model is loaded."""
-        return bool(self._ask(lambda: self._client.is_model_ready(model, client_timeout=self.timeout_s)))
+        return bool(self._ask(self._stub.ModelReady, service_pb2.ModelReadyRequest(name=model)).ready)
 
     def parameters(self, model: str) -> dict[str, str]:
         """The ``parameters`` of a loaded model's configuration."""
-        answer = self._ask(lambda: self._client.get_model_config(model, client_timeout=self.timeout_s))
+        answer = self._ask(self._stub.ModelConfig, service_pb2.ModelConfigRequest(name=model))
         return {key: value.string_value for key, value in answer.config.parameters.items()}
 
-    def results(self, calls: Sequence[Call], output: str) -> list[NDArray[Any]]:
-        """Send the calls, a few at a time; one output of each in order."""
-        return list(self._results(calls, output))
+    def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> list[NDArray[Any]]:
+        """Send the calls, a few at a time; one output of each in order, with its batch axis.
 
-    def _results(self, calls: Sequence[Call], output: str) -> Iterator[NDArray[Any]]:
-        if len(calls) == 1:  # waiting in this thread saves handing the answer over from another
-            model, arrays = calls[0]
-            yield self._array(
-                lambda: self._client.infer(model, inputs_of(arrays), **self._options(output)), output
-            )
+        Args:
+            calls: models and their inputs.
+            output: name of the output that is wanted.
+            echoes: the models return each request's nonce, by which its answer is known.
+
+        Raises:
+            ServerLostError: an answer was not to its request; nothing of it was used.
+            ServerRefusedError, ServerUnavailableError: what else the server did with it.
+        """
+        return list(self._results(calls, output, echoes))
+
+    def _results(self, calls: Sequence[Call], output: str, echoes: bool) -> Iterator[NDArray[Any]]:
+        requests = [request_of(model, arrays, output, echoes=echoes) for model, arrays in calls]
+        if len(requests) == 1:  # waiting in this thread saves handing the answer over from another
+            yield tensor_of(self._ask(self._stub.ModelInfer, requests[0], typed_of_known), requests[0])
             return
-        pending: deque[Future[triton.InferResult]] = deque()
-        for model, arrays in calls:
-            pending.append(self._sent(model, arrays, output))
+        pending: deque[tuple[Any, Any]] = deque()
+        for request in requests:
+            pending.append((request, self._stub.ModelInfer.future(request, **self._options())))
             if len(pending) == IN_FLIGHT:
-                yield self._array(pending.popleft().result, output)
+                yield self._received(*pending.popleft())
         while pending:
-            yield self._array(pending.popleft().result, output)
+            yield self._received(*pending.popleft())
 
-    def _options(self, output: str) -> dict[str, Any]:
-        return {"outputs": [triton.InferRequestedOutput(output)], "client_timeout": self.timeout_s}
+    def _received(self, request: Any, future: Any) -> NDArray[Any]:
+        return tensor_of(self._told(future.result, typed_of_known), request)
 
-    def _sent(self, model: str, arrays: Arrays, output: str) -> "Future[triton.InferResult]":
-        future: Future[triton.InferResult] = Future()
+    def _options(self) -> dict[str, Any]:
+        return {"timeout": self.timeout_s, "metadata": self._access.metadata()}
 
-        def done(result: Any, error: Any) -> None:
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+    def _ask(self, method: Callable[..., Any], request: Any, telling: Telling = typed) -> Any:
+        return self._told(lambda: method(request, **self._options()), telling)
 
-        self._client.async_infer(model, inputs_of(arrays), done, **self._options(output))
-        return future
-
-    def _array(self, wait: Callable[[], Any], output: str) -> NDArray[Any]:
-        array: NDArray[Any] = self._ask(wait, typed_of_known).as_numpy(output)
-        return array
-
-    def _ask(self, question: Callable[[], Any], told: Telling = typed) -> Any:
+    def _told(self, question: Callable[[], Any], telling: Telling) -> Any:
         try:
             return question()
-        except InferenceServerException as error:
-            raise told(refusal_of(error), self.url, self.timeout_s) from error
-
-
-def refusal_of(error: InferenceServerException) -> StatusError:
-    """What tritonclient raised, as the connections of streams raise it."""
-    return StatusError(str(error.status()).removeprefix("StatusCode."), error.message())
-
-
-def inputs_of(arrays: Arrays) -> list[triton.InferInput]:
-    """Arrays as tritonclient takes them."""
-    inputs = []
-    for name, array in arrays.items():
-        tensor = triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
-        tensor.set_data_from_numpy(np.ascontiguousarray(array))
-        inputs.append(tensor)
-    return inputs
+        except grpc.RpcError as error:
+            raise telling(StatusError.of(error), self.url, self.timeout_s) from error

@@ -1,5 +1,6 @@
 """Requests and answers as Triton's protocol buffers, and its errors by status."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,15 +11,24 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
-from tritone_client.errors import AccessDeniedError, ServerRefusedError, ServerUnavailableError, TritoneError
+from tritone_client.errors import (
+    AccessDeniedError,
+    ServerLostError,
+    ServerRefusedError,
+    ServerUnavailableError,
+    TritoneError,
+)
 
 __all__ = [
     "CHANNEL_OPTIONS",
+    "NONCE",
+    "NONCE_PARAMETER",
     "Arrays",
     "Place",
     "StatusError",
     "answer_of",
     "request_of",
+    "tensor_of",
     "typed",
     "typed_of_known",
 ]
@@ -33,6 +43,10 @@ CHANNEL_OPTIONS = [
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 2),
 ]
+NONCE, NONCE_PARAMETER = "nonce", "tritone_nonce"
+"""The output with which a model returns the request's parameter, and that parameter. Triton's Python backend
+may take the late answer of a process that it gave up for the answer to the next request."""
+_NONCES = 2**63 - 1
 _BROKEN = ("INTERNAL", "Internal error from Core")
 """What gRPC's asyncio says of a call whose connection was reset under it."""
 _NOT_ALLOWED = ("UNAUTHENTICATED", "PERMISSION_DENIED")
@@ -74,34 +88,80 @@ class Place:
     resumed: bool = False
 
 
-def request_of(model: str, arrays: Arrays, output: str, place: Place | None = None) -> Any:
-    """A request for one output; arrays have the batch axis first."""
+def request_of(
+    model: str, arrays: Arrays, output: str, place: Place | None = None, echoes: bool = False
+) -> Any:
+    """A request for one output.
+
+    Args:
+        model: its name.
+        arrays: inputs by name, the batch axis first.
+        output: name of the output that is wanted.
+        place: in a sequence; None for a model without memory.
+        echoes: the model returns the request's nonce, by which :func:`tensor_of` knows its answer.
+    """
     request = service_pb2.ModelInferRequest(model_name=model)
     for name, array in arrays.items():
         request.inputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
         request.raw_input_contents.append(array.tobytes())
     request.outputs.add(name=output)
+    if echoes:
+        request.outputs.add(name=NONCE)
+        request.parameters[NONCE_PARAMETER].int64_param = 1 + secrets.randbelow(_NONCES)
     if place is not None:
-        request.parameters["sequence_id"].int64_param = place.sequence_id
-        request.parameters["sequence_start"].bool_param = place.start
-        request.parameters["sequence_end"].bool_param = place.end
-        if place.timeout_us is not None:
-            request.parameters["timeout"].int64_param = place.timeout_us
-        if place.resumed:
-            request.parameters["tritone_resumed"].bool_param = True
+        _add_place(request, place)
     return request
 
 
-def answer_of(response: Any) -> NDArray[Any]:
-    """The one output that was asked for, read only, without its batch axis.
+def _add_place(request: Any, place: Place) -> None:
+    request.parameters["sequence_id"].int64_param = place.sequence_id
+    request.parameters["sequence_start"].bool_param = place.start
+    request.parameters["sequence_end"].bool_param = place.end
+    if place.timeout_us is not None:
+        request.parameters["timeout"].int64_param = place.timeout_us
+    if place.resumed:
+        request.parameters["tritone_resumed"].bool_param = True
+
+
+def tensor_of(response: Any, request: Any) -> NDArray[Any]:
+    """The output that the request asked for first, read only, with its batch axis.
 
     Raises:
-        ServerRefusedError: the model marked it as refused.
+        ServerLostError: the response is malformed, or answers another request.
     """
-    tensor = response.outputs[0]
-    flat: NDArray[Any] = np.frombuffer(response.raw_output_contents[0], triton_to_np_dtype(tensor.datatype))
-    answer: NDArray[Any] = flat.reshape(tensor.shape)[0]
-    return _unmarked(answer, response.model_name)
+    try:
+        tensors = {
+            each.name: np.frombuffer(raw, triton_to_np_dtype(each.datatype)).reshape(each.shape)
+            for each, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+        wanted: NDArray[Any] = tensors[request.outputs[0].name]
+        if len(wanted) != request.inputs[0].shape[0]:
+            raise ValueError(f"{len(wanted)} rows for {request.inputs[0].shape[0]}")
+        right = NONCE_PARAMETER not in request.parameters or set(tensors[NONCE].flat) == {
+            request.parameters[NONCE_PARAMETER].int64_param
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServerLostError(
+            f"model {request.model_name} gave a malformed answer ({error!r}); its server is at fault: "
+            "ask again, or another server"
+        ) from error
+    if not right:
+        raise ServerLostError(
+            f"model {request.model_name} gave the answer to another request, which was dropped; its server "
+            "had given up a process that was silent for too long: ask again, or another server"
+        )
+    return wanted
+
+
+def answer_of(response: Any, request: Any) -> NDArray[Any]:
+    """:func:`tensor_of` without the batch axis.
+
+    Raises:
+        ServerLostError: as there.
+        ServerRefusedError: the model marked the answer as refused.
+    """
+    answer: NDArray[Any] = tensor_of(response, request)[0]
+    return _unmarked(answer, request.model_name)
 
 
 def _unmarked(answer: NDArray[Any], model: str) -> NDArray[Any]:
@@ -126,6 +186,11 @@ def typed(refusal: StatusError, url: str, timeout_s: float) -> TritoneError:
         return ServerUnavailableError(
             f"no Triton server answers at {url} ({refusal.message}); start one with 'make serve', "
             "or give its address"
+        )
+    if refusal.status == "INTERNAL":
+        return ServerLostError(
+            f"the server at {url} lost the process of a model ({refusal.message}); ask again once it is "
+            "replaced, or another server"
         )
     if refusal.status in _NOT_ALLOWED:
         return AccessDeniedError(

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tritone_client.transport import inputs_of
+from tritone_client.wire import Arrays
 from tritonserver import TritonServer
 
 WITHIN_S = 5 + 0.5 + 0.5 + 1
@@ -81,3 +81,13 @@ def comes_true(holds: Callable[[], bool], within_s: float = WITHIN_S) -> bool:
 def new_id() -> int:
     """Nobody else's."""
     return 1 + secrets.randbelow(2**62)
+
+
+def inputs_of(arrays: Arrays) -> list[triton.InferInput]:
+    """Arrays as tritonclient takes them."""
+    inputs = []
+    for name, array in arrays.items():
+        tensor = triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
+        tensor.set_data_from_numpy(np.ascontiguousarray(array))
+        inputs.append(tensor)
+    return inputs

@@ -1,7 +1,7 @@
 """Triton's ``tensorrt`` backend as far as it needs no GPU: the graph of an engine, on ONNX Runtime.
 
-It lies in a server's folder of backends as ``tensorrt/model.py``, beside our own backend as
-``on_cpu.py``, and keeps implicit state as Triton does: zeros at START, then what the last step left.
+It lies in a server's folder of backends as ``tensorrt/model.py``, beside the modules of our own backend, and
+keeps implicit state as Triton does: zeros at START, then what the last step left.
 """
 
 import json
@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import triton_python_backend_utils as pb_utils
 
-on_cpu = import_module("on_cpu")
+tensors = import_module("tensors")
 _START, _END = 1, 2
 
 
@@ -30,7 +29,7 @@ class TritonPythonModel:
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         unit = int(parameters["samples_per_frame"]) if self._inputs[0] == "audio" else 1
         self._most = int(parameters.get("max_step_frames", 0)) * unit
-        self._given = on_cpu._Inputs(self._inputs, {}, longest_s=0)
+        self._given = tensors.Inputs(self._inputs, {}, longest_s=0)
         self._pasts: dict[int, dict[str, Any]] = {}
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -40,13 +39,12 @@ class TritonPythonModel:
         given = self._given.of(request)
         steps = given[self._inputs[0]].shape[-1]
         if self._states and not 1 <= steps <= self._most:
-            return on_cpu._failure(f"no profile for {steps} steps", pb_utils.TritonError.INTERNAL)
+            return tensors.failure(f"no profile for {steps} steps", "INTERNAL")
         past = self._past(request) if self._states else {}
         made = dict(zip(self._outputs, self._session.run(None, {**given, **past}), strict=True))
         if self._states:
             self._keep(request, made)
-        names = request.requested_output_names()
-        return on_cpu._response(names, [made[name] for name in names])
+        return tensors.answer_of(request, {name: made[name] for name in request.requested_output_names()})
 
     def _past(self, request: Any) -> dict[str, Any]:
         if request.flags() & _START:

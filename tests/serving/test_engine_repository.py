@@ -3,7 +3,6 @@
 Its configs are as they are written but for the GPU; its graphs are those that engines are compiled from.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +63,6 @@ def stand_in(patch: pytest.MonkeyPatch, folder: Path) -> None:
     backends = shutil.copytree(backends, folder / "backends")
     for native in ("onnxruntime", "tensorrt"):
         shutil.copytree(ROOT / "backends" / "tritone", backends / native)
-    os.replace(backends / "tensorrt" / "model.py", backends / "tensorrt" / "on_cpu.py")
     shutil.copy(Path(__file__).with_name("tensorrt_stand_in.py"), backends / "tensorrt" / "model.py")
     patch.setattr(tritonserver, "find_server", lambda: (executable, backends, environment))
     patch.setattr(tritonserver, "check_fit", lambda *_: None)

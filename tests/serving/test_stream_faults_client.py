@@ -165,7 +165,7 @@ def test_a_server_that_dies_is_told_at_once(mortal: TritonServer) -> None:
         stream = codec.decode_stream()
         stream.push(tokens_of(codec.info, 1))
         os.kill(mortal.pid, signal.SIGKILL)
-        mortal.wait()
+        assert comes_true(lambda: not mortal.running)
         at_once(stream, codec)
 
 
@@ -226,7 +226,7 @@ def test_a_server_that_dies_leaves_no_process_behind(mortal: TritonServer) -> No
     stubs = [Path("/proc", pid) for each in children for pid in each.read_text().split()]
     assert len(stubs) == 4
     os.kill(mortal.pid, signal.SIGKILL)
-    mortal.wait()
+    assert comes_true(lambda: not mortal.running)
     assert comes_true(lambda: not any(stub.exists() for stub in stubs), 5)
 
 

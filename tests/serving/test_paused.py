@@ -1,0 +1,72 @@
+"""The process of a model that Triton gave up while it was paused: no caller gets another's answer."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from numpy.typing import NDArray
+from serving.raw import comes_true
+from serving.signals import tokens_of
+from serving.test_supervisor import process_of
+
+from supervisor import Supervisor
+from tritone_build.fidelity import snr_db
+from tritone_client import Codec, Resume, Resumption, ServerLostError, Stream
+from tritonserver import Ports, TritonServer, serving
+
+NAME = "small_nanocodec"
+STREAM = f"{NAME}_decode_stream"
+STREAMS, PAUSES, FRAMES = 4, 3, 30
+LONG_S = 300.0
+
+
+@pytest.fixture
+def mortal(repository: Path) -> Iterator[TritonServer]:
+    with TritonServer(repository, [NAME], ports=Ports.free()) as running:
+        yield running
+
+
+@pytest.mark.parametrize("model", [STREAM, f"{NAME}_vocoder"])
+def test_a_process_that_was_given_up_ends_instead_of_answering(model: str, mortal: TritonServer) -> None:
+    process, frame = process_of(mortal, model), np.ones((4, 1), np.int64)
+    with Codec(NAME, mortal.url, timeout_s=LONG_S) as codec:
+        ask = codec.decode_stream().push if model == STREAM else codec.decode
+        process.suspend()
+        with pytest.raises(ServerLostError, match="is not healthy"):
+            ask(frame)
+    process.resume()
+    assert comes_true(lambda: process.status() == psutil.STATUS_ZOMBIE, LONG_S)
+    assert f"model {model}: Triton has given up the batch" in mortal.log.read_text()
+
+
+def spoken_rest(stream: Stream[np.float32], tokens: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+    return [stream.push(frame) for frame in tokens.T]
+
+
+def test_streams_go_on_elsewhere_while_a_process_is_paused(repository: Path) -> None:
+    told: list[Resumption] = []
+    with (
+        serving(repository, [NAME]) as first,
+        serving(repository, [NAME]) as second,
+        Supervisor(first, most_restarts=PAUSES) as supervisor,
+        Codec(NAME, [first.url, second.url], LONG_S, Resume(LONG_S, LONG_S, told=told.append)) as codec,
+        ThreadPoolExecutor(STREAMS) as pool,
+    ):
+        for pause in range(PAUSES):
+            tokens = [tokens_of(codec.info, FRAMES, seed) for seed in range(pause, pause + STREAMS)]
+            wholes = codec.decode(tokens)
+            streams = [codec.decode_stream() for _ in tokens]
+            heard = [[stream.push(each[:, :10])] for stream, each in zip(streams, tokens, strict=True)]
+            process_of(first, STREAM).suspend()
+            spoken = [
+                pool.submit(spoken_rest, stream, each[:, 10:])
+                for stream, each in zip(streams, tokens, strict=True)
+            ]
+            for pieces, each, stream, whole in zip(heard, spoken, streams, wholes, strict=True):
+                pieces += [*each.result(), stream.close()]
+                assert snr_db(whole, np.concatenate(pieces)) >= 120
+            assert comes_true(lambda: supervisor.restarts == pause + 1, LONG_S)  # noqa: B023
+    assert [each.taken for each in told] == [second.url] * (PAUSES * STREAMS // 2)
