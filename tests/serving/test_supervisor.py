@@ -1,4 +1,4 @@
-"""A server is replaced when it, or the process of one of its models, ends or is stopped; nothing stays behind."""
+"""A server is replaced when it, or the process of a model, ends or is stopped; nothing stays behind."""
 
 import os
 import signal
