@@ -9,6 +9,7 @@ reset     every TCP connection to a server broken
 stall     a server that takes 5 s to answer; streams wait 2 s before they try another
 gone      all servers killed, and started after 10 s
 for_good  all servers killed for longer than the streams' deadline: one typed error, in time
+paused    a process of a model, a server or all servers stopped for 0.5, 1.1 and 3 s; whole inputs are asked, too
 haproxy   HAProxy in front of the servers killed and started again
 overload  twice as many streams as places: live ones are in time, the others refused within 100 ms
 machine   no memory left, a full disk, a damaged file, the clock set
@@ -40,6 +41,7 @@ from fault_cluster import Cluster, cluster
 from fault_fuzz import fuzz_rows
 from fault_haproxy import haproxy_rows
 from fault_machine import machine_rows
+from fault_pauses import pause_rows
 from fault_streams import Crowd, Spoken, lost_row, spoken_by
 from load_overload import overload_rows
 from prepare import REPOSITORY, PrepareError, build_models, default_checkpoint
@@ -74,24 +76,27 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    kinds = [*FAULTS, *_ALONE]
+    kinds = [*FAULTS, "paused", *_ALONE]
     parser.add_argument("--codec", nargs="+", default=_CODECS, help="with models for streams (%(default)s)")
     parser.add_argument("--only", choices=kinds, nargs="+", default=kinds, help="default: all")
     parser.add_argument("--kills", type=int, default=50, help="%(default)s")
+    parser.add_argument("--pauses", type=int, default=100, help="%(default)s")
     parser.add_argument("--requests", type=int, default=10_000, help="malformed ones (%(default)s)")
     parser.add_argument("--connections", type=int, default=10_000, help="idle ones (%(default)s)")
     parser.add_argument(
-        "--quick", action="store_true", help="three kills, 500 requests, and each other fault once"
+        "--quick",
+        action="store_true",
+        help="three kills, nine pauses, 500 requests, and each other fault once",
     )
     return parser.parse_args()
 
 
 def _counts(options: argparse.Namespace) -> dict[str, int]:
     times = {"kill": options.kills, "reset": 10, "stall": 3, "rolling": 2, "clients": 200}
-    times |= {"haproxy": 5, "overload": 8, "machine": 3}
+    times |= {"paused": options.pauses, "haproxy": 5, "overload": 8, "machine": 3}
     times |= {"fuzz": options.requests, "attacks": options.connections}
     if options.quick:
-        times = {"kill": 3, "clients": 40, "overload": 4, "fuzz": 500, "attacks": 500}
+        times = {"kill": 3, "paused": 9, "clients": 40, "overload": 4, "fuzz": 500, "attacks": 500}
     return {kind: times.get(kind, 1) for kind in options.only}
 
 
@@ -99,7 +104,7 @@ def measured(
     repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console
 ) -> Iterator[list[Row]]:
     """The rows of each kind of fault that has a count."""
-    injected = {kind: count for kind, count in counts.items() if kind in FAULTS}
+    injected = {kind: count for kind, count in counts.items() if kind not in _ALONE}
     if injected:
         yield from _injected(repository, codecs, injected, console)
     for kind in [kind for kind in counts if kind in _ALONE]:
@@ -116,15 +121,17 @@ def _injected(
         spoken = {codec: spoken_by(codec, servers.urls[0]) for codec in codecs}
         for kind, count in counts.items():
             with step(console, f"{kind}, {count} times"):
-                rows = in_part(kind, _fault_rows(kind, count, servers, spoken))
+                rows = in_part(kind, _cluster_rows(kind, count, servers, spoken))
             yield rows
 
 
-def _fault_rows(kind: str, count: int, servers: Cluster, spoken: Mapping[str, Spoken]) -> list[Row]:
-    inject, resume = FAULTS[kind]
+def _cluster_rows(kind: str, count: int, servers: Cluster, spoken: Mapping[str, Spoken]) -> list[Row]:
     for number in range(_SERVERS):
         if not servers.running(number):
             servers.restart(number)
+    if kind == "paused":
+        return pause_rows(servers, spoken, count)
+    inject, resume = FAULTS[kind]
     with Crowd(spoken, servers.urls, _PLACES, resume) as crowd:
         time.sleep(_SETTLE_S)
         for number in range(count):

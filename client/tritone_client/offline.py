@@ -83,7 +83,7 @@ def _in_windows(served: Served, role: Role, checked: Results, more: Arrays) -> S
         for each, plan in zip(checked, plans, strict=True)
         for window in plan
     ]
-    found = yield from served.asked(lambda transport: transport.results(calls, role.output, info.echoes))
+    found = yield from served.results(calls, role)
     pieces = iter(found)
     return [_joined(pieces, plan, role.steps(role.output, info)) for plan in plans]
 

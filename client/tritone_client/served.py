@@ -1,6 +1,7 @@
 """What a server has for a codec, and how its models are called; the codec's name is all that is known."""
 
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ class Served:
     def __init__(self, name: str, transports: Sequence[Transport], resume: Resume | None = None):
         self.name, self._transports = name, deque(transports)
         self._resume = resume or (Resume() if len(transports) > 1 else None)
+        self._again = resume
         self._opened = secrets.randbelow(1 << 16)  # else every client would begin at the same server
         self._infos: dict[str, CodecInfo] = {}
         self._stream_infos: dict[str, StreamInfo | None] = {}
@@ -128,6 +130,24 @@ class Served:
                 self._transports.rotate(-1)
         last = self._transports[0]
         return (yield lambda: question(last))
+
+    def results(self, calls: Sequence[Call], role: Role) -> Steps[Any]:
+        """The answers to these calls of a role's model; with ``resume`` the servers are asked repeatedly.
+
+        Raises:
+            ServerUnavailableError: no server answered, or none within the deadline.
+        """
+        info, begun = (yield from self.info(role)), time.monotonic()
+        wait_s = self._again.first_wait_s if self._again else 0.0
+        while True:
+            try:
+                return (yield from self.asked(lambda each: each.results(calls, role.output, info.echoes)))
+            except ServerUnavailableError:
+                if self._again is None or time.monotonic() + wait_s > begun + self._again.deadline_s:
+                    raise
+            pause = wait_s
+            yield lambda: self._transports[0].wait(pause)  # noqa: B023
+            wait_s = min(2 * wait_s, self._again.most_wait_s)
 
     def info(self, role: Role) -> Steps[CodecInfo]:
         """Of its model; UnknownCodecError lists what the server has instead."""

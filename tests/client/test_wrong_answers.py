@@ -200,3 +200,13 @@ def test_an_end_that_a_server_cannot_answer_loses_nothing(liar: LyingServer) -> 
         assert len(stream.push(TOKENS)) == len(SOUND)
         liar.answer = given_up
         assert len(stream.close()) == 0
+
+
+def test_whole_inputs_are_asked_again_where_streams_would_go_on(liar: LyingServer) -> None:
+    with Codec(CODEC, liar.url, resume=Resume(deadline_s=300)) as codec:
+        liar.answer = in_turn(given_up, foreign)
+        assert np.array_equal(codec.decode(TOKENS), SOUND)
+    with Codec(CODEC, liar.url, resume=Resume(deadline_s=0)) as codec:
+        liar.answer = given_up
+        with pytest.raises(ServerLostError):
+            codec.decode(TOKENS)
