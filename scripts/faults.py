@@ -9,7 +9,7 @@ reset     every TCP connection to a server broken
 stall     a server that takes 5 s to answer; streams wait 2 s before they try another
 gone      all servers killed, and started after 10 s
 for_good  all servers killed for longer than the streams' deadline: one typed error, in time
-paused    a process of a model, a server or all servers stopped for 0.5, 1.1 and 3 s; whole inputs are asked, too
+paused    the process of a model, a server or all servers stopped for 0.5, 1.1 and 3 s, whole inputs beside
 haproxy   HAProxy in front of the servers killed and started again
 overload  twice as many streams as places: live ones are in time, the others refused within 100 ms
 machine   no memory left, a full disk, a damaged file, the clock set
