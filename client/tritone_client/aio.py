@@ -1,84 +1,66 @@
 """The same codecs for asyncio: nothing here blocks the event loop."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.access import Access
 from tritone_client.aio_transport import AsyncTransport
-from tritone_client.info import CodecInfo
-from tritone_client.live import Live
-from tritone_client.offline import decoded, encoded
-from tritone_client.resuming import Resume
-from tritone_client.served import DECODE, Served, endpoints
+from tritone_client.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
+from tritone_client.codec_base import CodecBase
+from tritone_client.info import StreamInfo
+from tritone_client.served import DECODE
+from tritone_client.sessions import OneAtATime, Session
 from tritone_client.steps import Steps, awaited
-from tritone_client.tls import Tls
 
 __all__ = ["AsyncCodec", "AsyncStream"]
 
 T = TypeVar("T", np.float32, np.int64)
+R = TypeVar("R")
+Audio = NDArray[np.float32]
+Tokens = NDArray[np.int64]
 
 
 class AsyncStream(Generic[T]):
-    """:class:`tritone_client.Stream` for one task at a time; a push that is cancelled ends the stream."""
+    """:class:`tritone_client.Stream` for asyncio; a push that is cancelled ends the stream."""
 
-    def __init__(self, opening: Steps[Live]):
-        self._opening = opening
-        self._live: Live | None = None
+    def __init__(self, session: Session):
+        self._session = session
 
-    async def push(self, data: NDArray[Any]) -> NDArray[T]:
+    async def push(self, data: ArrayLike | list[Any]) -> NDArray[T]:
         """Give the next piece, of any length, and get what is ready, which may be empty."""
-        return await awaited((await self._opened()).push(data))
+        return await awaited(self._session.push(data))
 
     async def close(self) -> NDArray[T]:
         """End the stream and get what is left; a second time, nothing."""
-        return await awaited((await self._opened()).close())
+        return await awaited(self._session.close())
 
     async def __aenter__(self) -> "AsyncStream[T]":
-        await self._opened()
+        await awaited(self._session.open())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None
     ) -> None:
-        if kind is None:
-            await self.close()
-        else:
-            await awaited((await self._opened()).drop())
-
-    async def _opened(self) -> Live:
-        if self._live is None:
-            self._live = await awaited(self._opening)
-        return self._live
+        await awaited(self._session.leave(failed=kind is not None))
 
 
-class AsyncCodec:
-    """:class:`tritone_client.Codec` for asyncio; an async context manager, which reads ``info``."""
+class AsyncCodec(CodecBase):
+    """:class:`tritone_client.Codec` for asyncio: ``async with`` opens it, in the event loop that runs.
 
-    info: CodecInfo
-
-    def __init__(
-        self,
-        name: str,
-        url: str | Sequence[str] = "127.0.0.1:8001",
-        timeout_s: float = 120.0,
-        resume: Resume | None = None,
-        tls: Tls | None = None,
-        api_key: str | None = None,
-    ):
-        self.name, self._urls, self._timeout_s = name, endpoints(url), timeout_s
-        self._access = Access(tls, api_key).checked(self._urls)
-        self._resume = resume
+    All its methods take, give and raise the same.
+    """
 
     async def __aenter__(self) -> "AsyncCodec":
-        # They belong to the running loop.
-        self._transports = [AsyncTransport(url, self._timeout_s, self._access) for url in self._urls]
-        self._served = Served(self.name, self._transports, self._resume)
+        if self._served is not None:
+            self._open_served()
+            return self
         try:
-            self.info = await awaited(self._served.info(DECODE))
+            await awaited(self._opening(AsyncTransport))
+            self._stream_info = await awaited(self._open_served().stream_info(DECODE))
         except BaseException:
             await self.close()
             raise
@@ -88,45 +70,102 @@ class AsyncCodec:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection."""
-        for transport in self._transports:
-            await transport.close()
+        """Close the connection; streams that are open go on."""
+        await awaited(self._closing())
 
-    async def decode(self, tokens: NDArray[Any]) -> NDArray[np.float32]:
-        """Turn tokens [K, T] into audio [S]."""
-        return (await awaited(decoded(self._served, [tokens])))[0]
+    @property
+    def stream_info(self) -> StreamInfo | None:
+        """Limits of the server's live decoding streams; None where it has windows only."""
+        self._refuse_unless_open()
+        return self._stream_info
+
+    @overload
+    async def decode(self, tokens: TokensLike) -> Audio: ...
+
+    @overload
+    async def decode(self, tokens: ManyTokens) -> list[Audio]: ...
+
+    async def decode(self, tokens: TokensLike | ManyTokens) -> Audio | list[Audio]:
+        """Turn tokens [K, T], or a list of such, into audio [S]."""
+        return await self._asked(self._decoding(tokens))
+
+    @overload
+    async def encode(
+        self, audio: AudioLike, sample_rate_hz: int, num_codebooks: int | None = None
+    ) -> Tokens: ...
+
+    @overload
+    async def encode(
+        self, audio: ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
+    ) -> list[Tokens]: ...
 
     async def encode(
-        self, audio: NDArray[Any], sample_rate_hz: int, num_codebooks: int | None = None
-    ) -> NDArray[np.int64]:
-        """Turn audio [S] into tokens [K, T]."""
-        return (await awaited(encoded(self._served, [audio], sample_rate_hz, num_codebooks)))[0]
+        self, audio: AudioLike | ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
+    ) -> Tokens | list[Tokens]:
+        """Turn audio [S], or a list of such, into tokens [K, T]."""
+        return await self._asked(self._encoding(audio, sample_rate_hz, num_codebooks))
 
     def decode_stream(self) -> AsyncStream[np.float32]:
         """Start an utterance, for ``async with``: push tokens and get audio."""
-        return AsyncStream(self._served.decode_stream())
+        return AsyncStream(self._decode_session())
 
     def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None = None) -> AsyncStream[np.int64]:
         """Start an utterance, for ``async with``: push audio and get tokens."""
-        return AsyncStream(self._served.encode_stream(sample_rate_hz, num_codebooks))
+        return AsyncStream(self._encode_session(sample_rate_hz, num_codebooks))
 
-    async def stream(
-        self, tokens: AsyncIterable[NDArray[Any]] | Iterable[NDArray[Any]]
-    ) -> AsyncGenerator[NDArray[np.float32], None]:
+    def stream(self, tokens: AsyncIterable[ArrayLike] | Iterable[ArrayLike]) -> AsyncGenerator[Audio, None]:
         """Audio, piece by piece, of tokens that come piece by piece; closing the iterator ends both."""
-        async with self.decode_stream() as stream:
-            async for piece in _each(tokens):
-                audio = await stream.push(piece)
-                if len(audio):
-                    yield audio
-            rest = await stream.close()
-            if len(rest):
-                yield rest
+        return _Pieces(_decoded(self.decode_stream(), tokens))
+
+    def _here(self) -> tuple[Any, ...]:
+        return (*super()._here(), asyncio.get_running_loop())
+
+    async def _asked(self, steps: Steps[R]) -> R:
+        with self._closing_is_told():
+            try:
+                return await awaited(steps)
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if self._served is not None or task is None or task.cancelling():
+                    raise
+                raise ConnectionAbortedError("the call was cancelled with its connection") from error
 
 
-async def _each(
-    items: AsyncIterable[NDArray[Any]] | Iterable[NDArray[Any]],
-) -> AsyncIterator[NDArray[Any]]:
+class _Pieces(AsyncGenerator[Audio, None]):
+    """An iterator over pieces of audio; StreamBusyError where two tasks ask it at once."""
+
+    def __init__(self, pieces: AsyncGenerator[Audio, None]):
+        self._pieces, self._turns = pieces, OneAtATime()
+
+    async def asend(self, value: None) -> Audio:
+        self._turns.enter("the next piece")
+        try:
+            return await self._pieces.asend(value)
+        finally:
+            self._turns.leave()
+
+    async def athrow(self, *error: Any) -> Audio:
+        self._turns.enter("the end")
+        try:
+            return await self._pieces.athrow(*error)
+        finally:
+            self._turns.leave()
+
+
+async def _decoded(
+    stream: AsyncStream[np.float32], tokens: AsyncIterable[ArrayLike] | Iterable[ArrayLike]
+) -> AsyncGenerator[Audio, None]:
+    async with stream:
+        async for piece in _each(tokens):
+            audio = await stream.push(piece)
+            if len(audio):
+                yield audio
+        rest = await stream.close()
+        if len(rest):
+            yield rest
+
+
+async def _each(items: AsyncIterable[ArrayLike] | Iterable[ArrayLike]) -> AsyncIterator[ArrayLike]:
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item

@@ -3,18 +3,15 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tritone_client import stream_cli
+from tritone_client import files_cli, stream_cli
 from tritone_client.access import Access
-from tritone_client.audio import read_audio, write_audio
 from tritone_client.codec import Codec, served_codecs
-from tritone_client.errors import MissingExtraError, TokensError, TritoneError
+from tritone_client.errors import MissingExtraError, TritoneError
 from tritone_client.tls import Tls
 
 __all__ = ["main"]
@@ -54,9 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(run=_codecs)
     encode = commands.add_parser("encode", help="audio files to token files (.npy, INT64 [K, T])")
     encode.set_defaults(run=_encode)
-    decode = commands.add_parser("decode", help="token files to audio files")
+    decode = commands.add_parser("decode", help="token files (.npy, .npz, .pt, .json, text) to audio files")
     decode.set_defaults(run=_decode)
-    decode.add_argument("--format", default="wav", help="ending of files written into a folder (%(default)s)")
+    decode.add_argument(
+        "--format", default="wav", help="of files in a folder, or of standard output (%(default)s)"
+    )
     stream = commands.add_parser("stream", help="live: tokens, or sound on standard input, as it comes")
     stream_cli.add_arguments(stream)
     stream.set_defaults(run=_stream)
@@ -66,8 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("--metrics", help="host:port of Triton's metrics (default: the server's port 8002)")
     page.set_defaults(run=_page)
     for command in (encode, decode):
-        command.add_argument("source", nargs="+", type=Path, help="one or more files")
-        command.add_argument("target", type=Path, help="a file, or a folder for several sources")
+        files_cli.add_arguments(command)
     for command in (encode, decode, stream):
         command.add_argument("--codec", help="which codec; needless where only one is served")
     for command in (listing, encode, decode, stream, page):
@@ -107,32 +105,29 @@ def _codecs(options: argparse.Namespace) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
+    target = options.target
+    if len(options.source) == 1 and target.suffix.lower() not in ("", ".npy") and not target.is_dir():
+        raise TritoneError(f"tokens are written as .npy, got the target {target}")
+    plan = files_cli.planned(options, "npy")
     with _opened(options) as codec:
-
-        def convert(source: Path, target: Path) -> None:
-            audio, rate_hz = read_audio(source)
-            tokens = codec.encode(audio, rate_hz)
-            with target.open("wb") as file:
-                np.save(file, tokens)
-
-        _convert_all(options, "npy", convert)
+        files_cli.encode_files(codec, plan)
 
 
 def _decode(options: argparse.Namespace) -> None:
+    ending = options.format.removeprefix(".")
+    plan = files_cli.planned(options, ending)
     with _opened(options) as codec:
-
-        def convert(source: Path, target: Path) -> None:
-            write_audio(target, codec.decode(_read_tokens(source)), codec.info.sample_rate_hz)
-
-        _convert_all(options, options.format, convert)
+        files_cli.decode_files(codec, plan, ending)
 
 
 def _stream(options: argparse.Namespace) -> None:
+    if not options.overwrite:
+        files_cli.refuse_existing([Path(options.target)])
     with _opened(options) as codec:
         if options.source == "-":
             stream_cli.sound_there_and_back(codec, options)
         else:
-            stream_cli.tokens_to_sound(codec, _read_tokens(Path(options.source)), options)
+            stream_cli.tokens_to_sound(codec, files_cli.read_tokens(Path(options.source)), options)
 
 
 def _page(options: argparse.Namespace) -> None:
@@ -153,33 +148,3 @@ def _opened(options: argparse.Namespace) -> Iterator[Codec]:
         name = served[0]
     with Codec(name, options.url, **access) as codec:
         yield codec
-
-
-def _read_tokens(path: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
-    try:
-        tokens: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise TokensError(f"{path} is no .npy file of tokens: {error}") from error
-    return tokens
-
-
-def _convert_all(options: argparse.Namespace, ending: str, convert: Callable[[Path, Path], None]) -> None:
-    sources, target = options.source, options.target
-    into_folder = len(sources) > 1 or target.is_dir()
-    if into_folder:
-        if target.suffix and not target.is_dir():
-            raise TritoneError(f"{len(sources)} sources need a folder as target, got the file {target}")
-        target.mkdir(parents=True, exist_ok=True)
-    for source in _with_progress(sources):
-        convert(source, target / f"{source.stem}.{ending}" if into_folder else target)
-
-
-def _with_progress(sources: Sequence[Path]) -> Iterable[Path]:
-    if len(sources) == 1 or not sys.stderr.isatty():
-        return sources
-    try:
-        from rich.console import Console
-        from rich.progress import track
-    except ImportError as error:
-        raise MissingExtraError("progress on many files") from error
-    return track(sources, "converting", console=Console(stderr=True))

@@ -2,18 +2,19 @@
 
 from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, TypeAlias, overload
+from typing import TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.access import Access
+from tritone_client.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
+from tritone_client.codec_base import CodecBase
 from tritone_client.info import StreamInfo
-from tritone_client.offline import decoded, encoded
 from tritone_client.resuming import Resume
-from tritone_client.served import DECODE, Served, codecs_among, endpoints
+from tritone_client.served import DECODE, codecs_among
 from tritone_client.steps import run
-from tritone_client.stream import Stream
+from tritone_client.stream import Pieces, Stream
 from tritone_client.tls import Tls
 from tritone_client.transport import Transport
 
@@ -23,7 +24,7 @@ Audio: TypeAlias = NDArray[np.float32]
 Tokens: TypeAlias = NDArray[np.int64]
 
 
-class Codec:
+class Codec(CodecBase):
     """A codec that a server at ``url`` (host:port of its gRPC) serves; also a context manager.
 
     Everything about the codec is read from the server. The methods may be called from several
@@ -54,12 +55,9 @@ class Codec:
         tls: Tls | None = None,
         api_key: str | None = None,
     ):
-        urls = endpoints(url)
-        access = Access(tls, api_key).checked(urls)
-        self.name, self._transports = name, [Transport(each, timeout_s, access) for each in urls]
-        self._served = Served(name, self._transports, resume)
+        super().__init__(name, url, timeout_s, resume, tls, api_key)
         try:
-            self.info = run(self._served.info(DECODE))
+            run(self._opening(Transport))
         except BaseException:
             self.close()
             raise
@@ -67,62 +65,60 @@ class Codec:
     @property
     def stream_info(self) -> StreamInfo | None:
         """Limits of the server's live decoding streams; None where it has windows only."""
-        return run(self._served.stream_info(DECODE))
+        with self._closing_is_told():
+            return run(self._open_served().stream_info(DECODE))
 
     def close(self) -> None:
-        """Close the connection."""
-        for transport in self._transports:
-            transport.close()
+        """Close the connection; streams that are open go on."""
+        run(self._closing())
 
     def __enter__(self) -> "Codec":
+        self._refuse_unless_open()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
     @overload
-    def decode(self, tokens: NDArray[Any]) -> Audio: ...
+    def decode(self, tokens: TokensLike) -> Audio: ...
 
     @overload
-    def decode(self, tokens: Sequence[NDArray[Any]]) -> list[Audio]: ...
+    def decode(self, tokens: ManyTokens) -> list[Audio]: ...
 
-    def decode(self, tokens: NDArray[Any] | Sequence[NDArray[Any]]) -> Audio | list[Audio]:
+    def decode(self, tokens: TokensLike | ManyTokens) -> Audio | list[Audio]:
         """Turn tokens into audio.
 
         Args:
-            tokens: integers [K, T], or a list of such, of any lengths.
+            tokens: integers [K, T], as an array of any library that NumPy can view or as nested lists;
+                or a list of such, of any lengths.
 
         Returns:
             Audio FP32 [T * samples_per_frame], or a list of such; a codec may go a little beyond -1..1.
 
         Raises:
-            TokensError: wrong shape or type, no frames, or a token out of range; nothing was sent.
+            TokensError: wrong shape or type, no frames, or a token out of range; nothing was sent. It
+                says which utterance of a list is meant, and has its index as ``utterance``.
+            CodecNotOpenError: the codec was closed.
             ServerRefusedError, ServerUnavailableError: what the server did with it.
         """
-        many = [tokens] if isinstance(tokens, np.ndarray) else tokens
-        audio = run(decoded(self._served, many))
-        return audio[0] if isinstance(tokens, np.ndarray) else audio
+        with self._closing_is_told():
+            return run(self._decoding(tokens))  # type: ignore[no-any-return]
+
+    @overload
+    def encode(self, audio: AudioLike, sample_rate_hz: int, num_codebooks: int | None = None) -> Tokens: ...
 
     @overload
     def encode(
-        self, audio: NDArray[Any], sample_rate_hz: int, num_codebooks: int | None = None
-    ) -> Tokens: ...
-
-    @overload
-    def encode(
-        self, audio: Sequence[NDArray[Any]], sample_rate_hz: int, num_codebooks: int | None = None
+        self, audio: ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
     ) -> list[Tokens]: ...
 
     def encode(
-        self,
-        audio: NDArray[Any] | Sequence[NDArray[Any]],
-        sample_rate_hz: int,
-        num_codebooks: int | None = None,
+        self, audio: AudioLike | ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
     ) -> Tokens | list[Tokens]:
         """Turn audio into tokens; a last frame that is not full is filled up with silence.
 
         Args:
-            audio: floats [S] within -1..1, one channel, or a list of such, of any lengths.
+            audio: floats [S] within -1..1, one channel, as for :meth:`decode`; or a list of such.
             sample_rate_hz: of the audio; another than the codec's is converted (audio extra).
             num_codebooks: how many rows of tokens, for codecs that leave a choice.
 
@@ -130,21 +126,22 @@ class Codec:
             Tokens INT64 [K, T], T = ceil(S / samples_per_frame), or a list of such.
 
         Raises:
-            AudioError: wrong shape or type, too short, or not finite; nothing was sent.
+            AudioError: wrong shape or type, too short, or not finite; nothing was sent. It says which
+                utterance of a list is meant, and has its index as ``utterance``.
             TokensError: a number of codebooks that the codec does not have; nothing was sent.
+            CodecNotOpenError: the codec was closed.
             MissingExtraError: another sample rate without the audio extra.
             ServerRefusedError, ServerUnavailableError: what the server did with it.
         """
-        many = [audio] if isinstance(audio, np.ndarray) else audio
-        tokens = run(encoded(self._served, many, sample_rate_hz, num_codebooks))
-        return tokens[0] if isinstance(audio, np.ndarray) else tokens
+        with self._closing_is_told():
+            return run(self._encoding(audio, sample_rate_hz, num_codebooks))  # type: ignore[no-any-return]
 
     def decode_stream(self) -> Stream[np.float32]:
         """Start an utterance: push tokens [K, T] of any T, or [K] for a frame, and get audio [S].
 
         Where the decoder looks ahead, audio comes ``info.lookaround_frames`` late, the rest at the end.
         """
-        return Stream(self._served.decode_stream())
+        return Stream(self._decode_session())
 
     def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None = None) -> Stream[np.int64]:
         """Start an utterance: push audio [S] of any length and get tokens [K, T], T perhaps 0.
@@ -152,10 +149,14 @@ class Codec:
         At the end a last frame that is not full is filled up with silence. Encoders that look ahead
         give their tokens late.
         """
-        return Stream(self._served.encode_stream(sample_rate_hz, num_codebooks))
+        return Stream(self._encode_session(sample_rate_hz, num_codebooks))
 
-    def stream(self, tokens: Iterable[NDArray[Any]]) -> Generator[Audio, None, None]:
+    def stream(self, tokens: Iterable[ArrayLike]) -> Generator[Audio, None, None]:
         """Audio, piece by piece, of tokens that come piece by piece; closing the iterator ends both."""
+        self._refuse_unless_open()
+        return Pieces(self._pieces(tokens))
+
+    def _pieces(self, tokens: Iterable[ArrayLike]) -> Generator[Audio, None, None]:
         with self.decode_stream() as stream:
             for piece in tokens:
                 audio = stream.push(piece)

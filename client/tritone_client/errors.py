@@ -5,12 +5,14 @@ from collections.abc import Sequence
 __all__ = [
     "AccessDeniedError",
     "AudioError",
+    "CodecNotOpenError",
     "MissingExtraError",
     "NoServerLeftError",
     "ServerFullError",
     "ServerLostError",
     "ServerRefusedError",
     "ServerUnavailableError",
+    "StreamBusyError",
     "StreamClosedError",
     "StreamLostError",
     "TokensError",
@@ -24,11 +26,15 @@ class TritoneError(Exception):
 
 
 class TokensError(TritoneError, ValueError):
-    """The tokens cannot be decoded; nothing was sent."""
+    """The tokens cannot be decoded; nothing was sent. ``utterance`` is its index where there were several."""
+
+    utterance: int | None = None
 
 
 class AudioError(TritoneError, ValueError):
-    """The audio cannot be encoded, or a file is no audio; nothing was sent."""
+    """The audio cannot be encoded, or a file is no audio; nothing was sent. ``utterance`` as above."""
+
+    utterance: int | None = None
 
 
 class UnknownCodecError(TritoneError, LookupError):
@@ -68,6 +74,14 @@ class StreamLostError(ServerUnavailableError):
 
 class NoServerLeftError(ServerUnavailableError):
     """A stream that was to outlive its server found no other one in time."""
+
+
+class CodecNotOpenError(TritoneError, RuntimeError):
+    """The codec is not open here: not yet, no longer, or in another event loop or process."""
+
+
+class StreamBusyError(TritoneError, RuntimeError):
+    """Another call is under way on the stream, which goes on; nothing of this call was sent."""
 
 
 class StreamClosedError(TritoneError, ValueError):

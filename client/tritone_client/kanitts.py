@@ -14,12 +14,14 @@ the frames of an utterance join without any; call :meth:`KaniTTSDecoder.reset` b
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone_client.arrays import ArrayLike, as_array
 from tritone_client.codec import Codec
+from tritone_client.errors import TokensError
+from tritone_client.frames import frames_of
 from tritone_client.pcm import pcm_of
 from tritone_client.stream import Stream
 
@@ -47,23 +49,24 @@ class KaniTTSDecoder:
         """In Hz."""
         return self._codec.info.sample_rate_hz
 
-    def decode_frame(self, codes: Sequence[int] | NDArray[Any]) -> NDArray[np.int16]:
+    def decode_frame(self, codes: Sequence[int] | ArrayLike) -> NDArray[np.int16]:
         """One frame, codes of codebook 0 to 3, each 0..4031, as PCM [samples per frame]."""
         return self.decode_frames([codes])
 
-    def decode_frames(
-        self, frames: Sequence[Sequence[int] | NDArray[Any]] | NDArray[Any]
-    ) -> NDArray[np.int16]:
+    def decode_frames(self, frames: Sequence[Sequence[int] | ArrayLike] | ArrayLike) -> NDArray[np.int16]:
         """The next frames, [frames][codebooks], as PCM; one request for all of them.
 
         Raises:
             TokensError: a wrong number of codes, or one out of range; the utterance goes on.
+            StreamBusyError: another thread decodes; the utterance goes on.
+            CodecNotOpenError: after :meth:`close`.
             ServerFullError, StreamLostError, ServerRefusedError, ServerUnavailableError: the utterance
                 is over; :meth:`reset` and start again.
         """
+        codes = as_array(frames, "frames are [frames, codebooks], integers", TokensError)
         if self._stream is None:
             self._stream = self._codec.decode_stream()
-        return pcm_of(self._stream.push(np.asarray(frames).T))
+        return pcm_of(self._stream.push(codes.T))
 
     def reset(self) -> None:
         """End the utterance; the next frame begins another one."""
@@ -85,11 +88,17 @@ class KaniTTSDecoder:
         self.close()
 
 
-def codes_of(token_ids: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
+def codes_of(token_ids: Sequence[int] | ArrayLike, drop_remainder: bool = False) -> NDArray[np.int64]:
     """Frames [frames, 4] of audio tokens as the language model writes them, frame after frame.
 
     Token 64410 + 4032 * codebook + code, as in kani-tts (examples/basic/audio/player.py, 5ba36d3). Tokens
     that are no audio give codes out of range, which decoding refuses.
+
+    Args:
+        token_ids: integers of any shape, read row by row.
+        drop_remainder: leave out a last frame that is not full, as where generation was cut off.
+
+    Raises:
+        TokensError: the last frame is not full, unless it is left out; or the tokens are no integers.
     """
-    tokens = np.asarray(token_ids, dtype=np.int64).reshape(-1, 4)
-    return tokens - _AUDIO_TOKENS_START - _CODEBOOK_SIZE * np.arange(4)
+    return frames_of(token_ids, 4, drop_remainder) - _AUDIO_TOKENS_START - _CODEBOOK_SIZE * np.arange(4)

@@ -38,7 +38,7 @@ class TokenIntake:
 
     def taken(self, data: Any) -> NDArray[Any]:
         """INT64 [K, T]."""
-        tokens = np.asarray(data)
+        tokens = checks.tokens_array(data, self._info)
         tokens = checks.checked_tokens(tokens[:, None] if tokens.ndim == 1 else tokens, self._info, 1)
         books = len(tokens)
         if self._books not in (None, books):
@@ -60,8 +60,9 @@ class AudioIntake:
 
     def __init__(self, info: CodecInfo, sample_rate_hz: int):
         self._info = info
-        same = checks.checked_rate(sample_rate_hz) == info.sample_rate_hz
-        self._resample = None if same else resampling(sample_rate_hz, info.sample_rate_hz)
+        rate_hz = checks.checked_rate(sample_rate_hz)
+        same = rate_hz == info.sample_rate_hz
+        self._resample = None if same else resampling(rate_hz, info.sample_rate_hz)
 
     def taken(self, data: Any) -> NDArray[Any]:
         """FP32 [S] at the codec's rate."""

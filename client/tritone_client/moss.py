@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone_client.arrays import ArrayLike, as_array
 from tritone_client.codec import Codec
 from tritone_client.errors import AudioError, TokensError
 
@@ -42,8 +43,8 @@ class MossTokenizer:
 
     def encode(
         self,
-        input_values: NDArray[Any],
-        input_lengths: NDArray[Any] | None = None,
+        input_values: ArrayLike,
+        input_lengths: ArrayLike | None = None,
         n_quantizers: int | None = None,
     ) -> tuple[NDArray[np.int64], Lengths]:
         """Sound to codes.
@@ -61,18 +62,18 @@ class MossTokenizer:
             TokensError: so many codebooks there are not; nothing was sent.
             ServerRefusedError, ServerUnavailableError: what the server did with it.
         """
-        sound = np.asarray(input_values)
+        sound = as_array(input_values, "input_values is [B, 1, S] or [B, S], floating point", AudioError)
         if sound.ndim == _AXES and sound.shape[1] == 1:
             sound = sound[:, 0]
         if sound.ndim != _AXES - 1:
-            raise AudioError(f"input_values is [B, 1, S] or [B, S], got {list(np.shape(input_values))}")
+            raise AudioError(f"input_values is [B, 1, S] or [B, S], got {list(sound.shape)}")
         lengths = _lengths(input_lengths, len(sound), sound.shape[1], AudioError)
         rows = [row[:length] for row, length in zip(sound, lengths, strict=True)]
         tokens = self._codec.encode(rows, self._codec.info.sample_rate_hz, n_quantizers)
         return _padded(tokens).transpose(1, 0, 2), _sizes(tokens)
 
     def decode(
-        self, audio_codes: NDArray[Any], audio_codes_lengths: NDArray[Any] | None = None
+        self, audio_codes: ArrayLike, audio_codes_lengths: ArrayLike | None = None
     ) -> tuple[NDArray[np.float32], Lengths]:
         """Codes to sound.
 
@@ -87,11 +88,11 @@ class MossTokenizer:
             TokensError: of another shape or type, or a code out of range; nothing was sent.
             ServerRefusedError, ServerUnavailableError: what the server did with it.
         """
-        codes = np.asarray(audio_codes)
+        codes = as_array(audio_codes, "audio_codes is [nq, B, T] or [nq, T], integers", TokensError)
         if codes.ndim == _AXES - 1:
             codes = codes[:, None]
         if codes.ndim != _AXES:
-            raise TokensError(f"audio_codes is [nq, B, T] or [nq, T], got {list(np.shape(audio_codes))}")
+            raise TokensError(f"audio_codes is [nq, B, T] or [nq, T], got {list(codes.shape)}")
         lengths = _lengths(audio_codes_lengths, codes.shape[1], codes.shape[2], TokensError)
         audio = self._codec.decode([codes[:, row, :length] for row, length in enumerate(lengths)])
         return _padded(audio)[:, None], _sizes(audio)
@@ -108,12 +109,21 @@ class MossTokenizer:
 
 
 def _lengths(
-    given: NDArray[Any] | None, rows: int, most: int, error: type[AudioError] | type[TokensError]
+    given: ArrayLike | None, rows: int, most: int, error: type[AudioError] | type[TokensError]
 ) -> list[int]:
-    lengths = [most] * rows if given is None else [int(length) for length in np.ravel(given)]
-    if len(lengths) != rows or not all(0 <= length <= most for length in lengths):
-        raise error(f"lengths are one per row, of {rows}, and at most {most}; got {lengths}")
-    return lengths
+    if not rows:
+        raise error("a batch of no rows; give one at least")
+    if given is None:
+        return [most] * rows
+    lengths = as_array(given, f"lengths are one per row, of {rows}, integers", error).ravel()
+    fit = (
+        lengths.dtype.kind in "iu"
+        and len(lengths) == rows
+        and bool(((lengths >= 0) & (lengths <= most)).all())
+    )
+    if not fit:
+        raise error(f"lengths are one per row, of {rows}, and at most {most}; got {lengths.tolist()}")
+    return [int(length) for length in lengths]
 
 
 def _padded(rows: list[NDArray[Any]]) -> NDArray[Any]:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone_client.arrays import utterances
 from tritone_client.audio import resampled
 from tritone_client.checks import checked_audio, checked_codebooks, checked_tokens
+from tritone_client.errors import AudioError, TokensError
 from tritone_client.info import CodecInfo
 from tritone_client.live import Live
 from tritone_client.served import DECODE, ENCODE, Role, Served, choice, whole
@@ -21,30 +23,46 @@ __all__ = ["decoded", "encoded"]
 Results = list[NDArray[Any]]
 
 
-def decoded(served: Served, many: Sequence[NDArray[Any]]) -> Steps[Results]:
-    """Audio [S] of each tokens [K, T]."""
+def decoded(served: Served, tokens: Any) -> Steps[Any]:
+    """Audio [S] of tokens [K, T], or a list of audio for a list of tokens."""
     info = yield from served.info(DECODE)
-    checked = [checked_tokens(each, info) for each in many]
+    items, several = utterances(tokens, axes=2)
+    checked = _each_checked(items, lambda each: checked_tokens(each, info))
     if (yield from _better_as_streams(served, DECODE, checked)):
-        return (yield from _as_streams(checked, served.decode_stream))
-    return (yield from _in_windows(served, DECODE, checked, {}))
+        found = yield from _as_streams(checked, served.decode_stream)
+    else:
+        found = yield from _in_windows(served, DECODE, checked, {})
+    return found if several else found[0]
 
 
-def encoded(
-    served: Served,
-    many: Sequence[NDArray[Any]],
-    sample_rate_hz: int,
-    num_codebooks: int | None,
-) -> Steps[Results]:
-    """Tokens [K, T] of each audio [S]."""
+def encoded(served: Served, audio: Any, sample_rate_hz: int, num_codebooks: int | None) -> Steps[Any]:
+    """Tokens [K, T] of audio [S], or a list of tokens for a list of audio."""
     info = yield from served.info(ENCODE)
     books = checked_codebooks(num_codebooks, info)
-    checked = [checked_audio(each, sample_rate_hz, info, resampled) for each in many]
+    items, several = utterances(audio, axes=1)
+    checked = _each_checked(items, lambda each: checked_audio(each, sample_rate_hz, info, resampled))
     if (yield from _better_as_streams(served, ENCODE, checked)):
         rate_hz = info.sample_rate_hz
-        return (yield from _as_streams(checked, lambda: served.encode_stream(rate_hz, num_codebooks)))
-    found = yield from _in_windows(served, ENCODE, checked, choice(num_codebooks, info))
-    return [tokens[:books] for tokens in found]
+        found = yield from _as_streams(checked, lambda: served.encode_stream(rate_hz, num_codebooks))
+    else:
+        whole_books = yield from _in_windows(served, ENCODE, checked, choice(num_codebooks, info))
+        found = [tokens[:books] for tokens in whole_books]
+    return found if several else found[0]
+
+
+def _each_checked(items: Sequence[Any], check: Callable[[Any], NDArray[Any]]) -> Results:
+    """All of them; the error of a bad one among several says which it is."""
+    checked = []
+    for index, each in enumerate(items):
+        try:
+            checked.append(check(each))
+        except (TokensError, AudioError) as error:
+            if len(items) == 1:
+                raise
+            told = type(error)(f"utterance {index} of {len(items)}, counted from 0: {error}")
+            told.utterance = index
+            raise told from error
+    return checked
 
 
 def _better_as_streams(served: Served, role: Role, checked: Results) -> Steps[bool]:

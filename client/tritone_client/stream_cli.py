@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tritone_client.audio import write_audio
 from tritone_client.codec import Codec
-from tritone_client.errors import TokensError, TritoneError
+from tritone_client.errors import AudioError, TokensError, TritoneError
+from tritone_client.file_kinds import kind_of
 from tritone_client.pacing import Report, paced
 from tritone_client.pcm import audio_of, pcm_of
 
@@ -24,13 +25,14 @@ Player: TypeAlias = Callable[[NDArray[np.float32]], None]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command."""
-    parser.add_argument("source", help="tokens (.npy), or - for raw sound: mono, 16 bit, at the codec's rate")
+    parser.add_argument("source", help="tokens, or - for raw sound: mono, 16 bit, at the codec's rate")
     parser.add_argument("target", help="an audio file, or - for raw sound")
+    parser.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
     parser.add_argument("--frames", type=int, default=1, help="frames in one request (%(default)s)")
     parser.add_argument("--realtime", action="store_true", help="send tokens at the pace of the sound")
 
 
-def tokens_to_sound(codec: Codec, tokens: NDArray[np.int64], options: argparse.Namespace) -> None:
+def tokens_to_sound(codec: Codec, tokens: NDArray[Any], options: argparse.Namespace) -> None:
     """Decode tokens [K, T], some frames at a time."""
     if tokens.ndim != 2:  # noqa: PLR2004
         raise TokensError(f"{codec.name} takes tokens [K, T], got {list(tokens.shape)}")
@@ -78,9 +80,23 @@ def _play(report: Report, play: Player, codec: Codec, audio: NDArray[np.float32]
 
 
 def _chunks(samples: int) -> Iterator[NDArray[np.float32]]:
-    """Standard input in pieces of so many samples; an odd byte at its end is no sample."""
+    """Standard input in pieces of so many samples; an odd byte at its end is no sample.
+
+    Raises:
+        AudioError: a file was piped in: its header would be heard as sound.
+    """
+    first = True
     while chunk := sys.stdin.buffer.read(2 * samples):
+        if first and (kind := _file(chunk)):
+            raise AudioError(f"raw sound is expected on standard input, got {kind}; name the file instead")
+        first = False
         yield audio_of(chunk[: len(chunk) // 2 * 2])
+
+
+def _file(beginning: bytes) -> str | None:
+    """What the first bytes of a file say it is; raw sound can begin with one or two bytes of chance."""
+    kind = kind_of(beginning)
+    return kind if kind is not None and kind_of(beginning[:2]) is None else None
 
 
 @contextmanager

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from numpy.typing import NDArray
 
 from tritone_client import Codec, TokensError
 from tritone_client.cli import main
-from tritone_client.kanitts import KaniTTSDecoder, codes_of
+from tritone_client.kanitts import KaniTTSDecoder
 from tritone_client.pcm import audio_of, pcm_of
 from tritonserver import TritonServer
 
@@ -100,12 +101,11 @@ def test_kanitts_frames_join_without_seams(url: str, tokens: NDArray[Any]) -> No
         assert np.abs(decoder.decode_frames(tokens.T) - expected).max() <= 1
         with pytest.raises(TokensError):
             decoder.decode_frame([1, 2, 3])
+        with pytest.raises(TokensError, match="cannot view a list of 2, 3 to 4 in each"):
+            decoder.decode_frames([[1, 2, 3, 4], [1, 2, 3]])
+        decoder.reset()
+        assert np.abs(decoder.decode_frames(list(torch.tensor(tokens.T))) - expected).max() <= 1
         assert decoder.decode_frame([1, 2, 3, 4]).shape == (49,)
-
-
-def test_codes_of_kanitts_tokens() -> None:
-    token_ids = [64410 + 5, 64410 + 4032 + 6, 64410 + 2 * 4032 + 7, 64410 + 3 * 4032 + 4031]
-    assert codes_of(token_ids).tolist() == [[5, 6, 7, 4031]]
 
 
 def test_pcm_is_clipped_and_rounded() -> None:

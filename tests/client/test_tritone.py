@@ -53,12 +53,15 @@ def test_what_is_wrong_is_said_in_one_line(
     (tmp_path / "text.wav").write_text("no audio")
     np.save(tmp_path / "floats.npy", np.zeros((4, 3)))
     (tmp_path / "text.npy").write_text("no tokens")
-    target = str(tmp_path / "out.wav")
+    target, tokens = str(tmp_path / "out.wav"), str(tmp_path / "out.npy")
     for arguments, said in (
-        (["encode", str(tmp_path / "text.wav"), target, "--codec", NAME], "not an audio file"),
-        (["encode", str(tmp_path / "none.wav"), target, "--codec", NAME], "is no file"),
+        (["encode", str(tmp_path / "text.wav"), tokens, "--codec", NAME], "not an audio file"),
+        (["encode", str(tmp_path / "none.wav"), tokens, "--codec", NAME], "is no file"),
         (["decode", str(tmp_path / "floats.npy"), target, "--codec", NAME], "integers, got float64"),
-        (["decode", str(tmp_path / "text.npy"), target, "--codec", NAME], "no .npy file of tokens"),
+        (
+            ["decode", str(tmp_path / "text.npy"), target, "--codec", NAME],
+            "text.npy holds no tokens: it has 'no'",
+        ),
         (["decode", str(tmp_path / "floats.npy"), target], "choose one with --codec"),
         (["decode", "a.npy", "b.npy", target, "--codec", NAME], "need a folder"),
         (["codecs", "--url", "127.0.0.1:9"], "make serve"),

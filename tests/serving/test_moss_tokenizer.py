@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 
 from tritone_client import AudioError, Codec, TokensError
 from tritone_client.moss import MossTokenizer
@@ -37,6 +38,15 @@ def test_one_row_needs_no_batch_axis(tokenizer: MossTokenizer) -> None:
     assert np.array_equal(tokenizer.decode(codes)[0], tokenizer.decode(codes[:, None])[0])
 
 
+def test_tensors_of_pytorch_are_taken(tokenizer: MossTokenizer) -> None:
+    sound = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 170)).astype(np.float32)
+    expected, _ = tokenizer.encode(sound, np.array([170, 80]))
+    codes, lengths = tokenizer.encode(torch.tensor(sound), torch.tensor([170, 80]))
+    assert np.array_equal(codes, expected)
+    audio, _ = tokenizer.decode(torch.tensor(codes), torch.tensor(lengths))
+    assert np.array_equal(audio, tokenizer.decode(codes, lengths)[0])
+
+
 def test_what_does_not_fit_is_refused_in_words(tokenizer: MossTokenizer) -> None:
     codes = np.zeros((2, 1, 3), np.int64)
     with pytest.raises(TokensError, match=r"audio_codes is \[nq, B, T\]"):
@@ -45,6 +55,14 @@ def test_what_does_not_fit_is_refused_in_words(tokenizer: MossTokenizer) -> None
         tokenizer.decode(codes + 128)
     with pytest.raises(TokensError, match="lengths are one per row, of 1, and at most 3"):
         tokenizer.decode(codes, np.array([4]))
+    with pytest.raises(TokensError, match="lengths are one per row, of 1, and at most 3"):
+        tokenizer.decode(codes, np.array([1.5]))
+    with pytest.raises(TokensError, match="a batch of no rows"):
+        tokenizer.decode(codes[:, :0])
+    with pytest.raises(AudioError, match="a batch of no rows"):
+        tokenizer.encode(np.zeros((0, 99), np.float32))
+    with pytest.raises(TokensError, match=r"utterance 1 of 2.*got 128"):
+        tokenizer.decode(np.concatenate([codes, codes + 128], axis=1))
     with pytest.raises(TokensError, match=r"takes tokens \[1..32, T\]"):
         tokenizer.decode(np.zeros((33, 1, 3), np.int64))
     with pytest.raises(AudioError, match=r"input_values is \[B, 1, S\]"):

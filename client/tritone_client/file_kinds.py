@@ -1,0 +1,30 @@
+"""What a file is, by its first bytes: its name may say something else."""
+
+__all__ = ["AUDIO", "kind_of"]
+
+AUDIO = "an audio file"
+_BEGINNINGS = (
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"RIFF", AUDIO),
+    (b"fLaC", AUDIO),
+    (b"OggS", AUDIO),
+    (b"ID3", AUDIO),
+    (b"FORM", AUDIO),
+    (b"\xff\xfb", AUDIO),
+    (b"\x80", "a Python pickle"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"version https://git-lfs", "a pointer of git-lfs; fetch the file itself with 'git lfs pull'"),
+    (b"<", "a web page or other markup"),
+)
+
+
+def kind_of(data: bytes) -> str | None:
+    """In words; None for text and for what is not known."""
+    if not data:
+        return "empty"
+    if data[8:10] == b'{"':
+        return "a safetensors file"
+    return next((kind for beginning, kind in _BEGINNINGS if data.startswith(beginning)), None)

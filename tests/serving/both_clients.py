@@ -1,0 +1,91 @@
+"""One client for tests: Codec, or AsyncCodec in a loop of its own, with the same calls."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from tritone_client import AsyncCodec, AsyncStream, Codec, CodecInfo, StreamInfo
+
+__all__ = ["BlockingCodec", "BlockingStream", "Client"]
+
+
+class BlockingStream:
+    """An AsyncStream, as a Stream."""
+
+    def __init__(self, runner: asyncio.Runner, stream: AsyncStream[Any]):
+        self._runner, self.stream = runner, stream
+
+    def push(self, data: Any) -> Any:
+        return self._runner.run(self.stream.push(data))
+
+    def close(self) -> Any:
+        return self._runner.run(self.stream.close())
+
+    def __enter__(self) -> Self:
+        self._runner.run(self.stream.__aenter__())
+        return self
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._runner.run(self.stream.__aexit__(*error))  # type: ignore[arg-type]
+
+
+class BlockingCodec:
+    """An AsyncCodec, as a Codec."""
+
+    def __init__(self, name: str, url: str):
+        self._runner = asyncio.Runner()
+        self.codec = AsyncCodec(name, url)
+        self._run(self.codec.__aenter__())
+
+    @property
+    def info(self) -> CodecInfo:
+        return self.codec.info
+
+    @property
+    def stream_info(self) -> StreamInfo | None:
+        return self.codec.stream_info
+
+    def decode(self, tokens: Any) -> Any:
+        return self._run(self.codec.decode(tokens))
+
+    def encode(self, audio: Any, sample_rate_hz: Any, num_codebooks: Any = None) -> Any:
+        return self._run(self.codec.encode(audio, sample_rate_hz, num_codebooks))
+
+    def decode_stream(self) -> BlockingStream:
+        return BlockingStream(self._runner, self.codec.decode_stream())
+
+    def encode_stream(self, sample_rate_hz: Any, num_codebooks: Any = None) -> BlockingStream:
+        return BlockingStream(self._runner, self.codec.encode_stream(sample_rate_hz, num_codebooks))
+
+    def stream(self, tokens: Iterable[Any]) -> Iterator[Any]:
+        return self._following(self.codec.stream(tokens))
+
+    def _following(self, pieces: AsyncIterator[Any]) -> Iterator[Any]:
+        while (piece := self._run(_next(pieces))) is not None:
+            yield piece
+
+    def close(self) -> None:
+        self._run(self.codec.close())
+
+    def __enter__(self) -> Self:
+        self._run(self.codec.__aenter__())
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def end(self) -> None:
+        """Of the loop, too."""
+        self.close()
+        self._runner.close()
+
+    def _run(self, call: Coroutine[Any, Any, Any]) -> Any:
+        return self._runner.run(call)
+
+
+async def _next(pieces: AsyncIterator[Any]) -> Any:
+    return await anext(pieces, None)
+
+
+Client: TypeAlias = Codec | BlockingCodec
