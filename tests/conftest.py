@@ -5,7 +5,6 @@ They differ from the published ones in depth and width only: two stages, few cha
 
 import copy
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from hypothesis import settings
 
 import tritone_client
 from peers import Reference, reference_of
-from prepare import build_engines, build_models, default_checkpoint
+from prepare import build_models
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
 from tritone_build.codecs import VARIANTS, load_codec
 from tritone_build.codecs.base import Codec
@@ -87,31 +86,6 @@ def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
 SMALL = {f"small_{name}": small(variant.config) for name, variant in VARIANTS.items()}
 CAUSAL = [name for name in SMALL if name != "small_lfsc"]
 NEMO = [name for name in SMALL if name not in ("small_mimi", "small_moss")]
-
-
-FULL_SIZE = ["nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi", "moss_shallow"]
-"""Whose engines are compiled; the third NanoCodec has the networks of the first and another table."""
-
-
-_COMPILING = pytest.StashKey["Future[None]"]()
-
-
-def _compiled() -> None:
-    build_engines([(name, default_checkpoint(name)) for name in FULL_SIZE], patiently=True)
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Compile beside the other tests, which leave a core idle and come before those that need it."""
-    wanted = any("test_every_engine" in item.nodeid for item in session.items)
-    if wanted and not session.config.option.collectonly:
-        session.config.stash[_COMPILING] = ThreadPoolExecutor(1).submit(_compiled)
-
-
-@pytest.fixture(scope="session")
-def engines_in_background(request: pytest.FixtureRequest) -> "Future[None]":
-    """Done when all engines are there."""
-    future: Future[None] = request.config.stash[_COMPILING]
-    return future
 
 
 @pytest.fixture(scope="session")
