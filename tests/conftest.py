@@ -23,6 +23,7 @@ from tritone_build.fixtures import write_fixture
 from tritonserver import TritonServer, serving
 from wheels import CACHE
 
+pytest_plugins = ["programs"]
 torch.set_num_threads(2)
 settings.register_profile("tests", deadline=None)  # how busy a machine is says nothing of the code
 settings.load_profile("tests")

@@ -17,7 +17,7 @@ from tritonclient.grpc import service_pb2_grpc
 from certificates import write_certificates
 from fault_haproxy import haproxy_rows
 from fault_streams import spoken_by
-from haproxy import Haproxy, installed
+from haproxy import Haproxy
 from tritone_build.fidelity import snr_db
 from tritone_client import (
     AccessDeniedError,
@@ -34,7 +34,7 @@ from tritonserver import Ports, TritonServer
 
 NAME, STREAMS = "small_nanocodec", 6
 
-pytestmark = pytest.mark.skipif(not installed(), reason="no HAProxy: install haproxy")
+pytestmark = pytest.mark.needs("haproxy")
 
 
 @pytest.fixture(scope="module")

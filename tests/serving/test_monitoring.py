@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import time
 import urllib.parse
@@ -20,9 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "small_nanocodec"
 ALERTS = ROOT / "deploy" / "alerts.yaml"
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="no Prometheus: install prometheus"
-)
+pytestmark = pytest.mark.needs("prometheus", "promtool")
 
 
 def promtool(*arguments: str) -> str:
