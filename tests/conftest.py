@@ -1,6 +1,6 @@
 """Small codecs of every kind, built and served once for all tests.
 
-They differ from the published ones in depth and width only: two stages, few channels.
+They differ from the published ones in depth and width only: two of everything, few channels.
 """
 
 import copy
@@ -30,7 +30,7 @@ settings.load_profile("tests")
 
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with the first two upsampling stages, few channels and short windows."""
+    """The configuration with two stages, two residual blocks, few channels and short windows."""
     if "quantizer_kwargs" in config:
         return _small_moss(config)
     return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
@@ -75,11 +75,18 @@ def _small_mimi(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, **sizes, **heads, **books, **rate, "num_hidden_layers": 2, "sliding_window": 20}
 
 
+_RESIDUAL = {"resblock_kernel_sizes": (3, 7, 11), "resblock_dilation_sizes": (1, 3, 5)}
+"""What NeMo's classes take where a configuration says nothing."""
+
+
 def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
     reduced = copy.deepcopy(dict(config))
     rates = reduced["audio_decoder"]["up_sample_rates"][:2]
     reduced["audio_decoder"] |= {"up_sample_rates": rates, "base_channels": 16}
     reduced["audio_encoder"] |= {"down_sample_rates": rates[::-1], "base_channels": 4}
+    for half in ("audio_decoder", "audio_encoder"):
+        for sizes, usual in _RESIDUAL.items():
+            reduced[half][sizes] = list(reduced[half].get(sizes, usual))[:2]
     reduced["samples_per_frame"] = rates[0] * rates[1]
     return reduced
 
