@@ -18,10 +18,10 @@ SOURCES := build/tritone_build client/tritone_client scripts backends/tritone te
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models engines serve page fidelity bench load faults numbers audit train clean
+.PHONY: help demo test lint format models engines serve page fidelity engines-check bench load faults numbers audit train clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 	@echo
 	@echo '  variables: CODEC=$(CODEC) CHECKPOINT=file-or-hub-id AUDIO=$(AUDIO) PYTHON=$(PYTHON)'
 
@@ -80,6 +80,9 @@ page: $(PAGE) ## hear the codecs of the running server in a browser
 
 fidelity: $(ENGINES) ## compare every codec, through Triton, with its reference; reports/fidelity.json
 	@$(BIN)/python scripts/fidelity.py
+
+engines-check: $(ENGINES) ## compile every codec's engines on the CPU and compare their graphs with FP32
+	@$(BIN)/python scripts/engines_check.py
 
 # A row that falls short ends these with status 1; what comes after them is wanted all the same.
 bench: $(READY) ## time every codec beside its peers; reports/bench.json

@@ -18,7 +18,7 @@ from tritonserver import TritonServer
 
 __all__ = ["idle_rows"]
 
-_PLACES, _WITHIN_S, _MOST_KB, _SPARE, _OTHERS = 2, 10.0, 100.0, 500, 10
+_PLACES, _WITHIN_S, _MOST_KB, _SPARE, _OTHERS = 2, 60.0, 100.0, 500, 10
 _SAID = {"silent": b"", "http2": PREFACE}
 
 

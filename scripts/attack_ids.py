@@ -16,7 +16,7 @@ from tritonserver import TritonServer
 
 __all__ = ["ids_row"]
 
-_GUESSES, _LEAST_DB, _WITHIN_S, _SEED = 1_000, 115.0, 10.0, 0
+_GUESSES, _LEAST_DB, _WITHIN_S, _SEED = 1_000, 115.0, 60.0, 0
 _ID_BITS, _LIVE = 63, 64
 """What the client draws from the system's randomness, and streams of a model."""
 

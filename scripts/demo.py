@@ -63,6 +63,7 @@ def _options() -> argparse.Namespace:
     weights.add_argument(
         "--noise", action="store_true", help="seeded random weights: what comes back is noise"
     )
+    parser.add_argument("--repository", type=Path, default=REPOSITORY, help="of models (%(default)s)")
     parser.add_argument("--audio", type=Path, default=Path("samples/speech.wav"), help="%(default)s")
     return parser.parse_args()
 
@@ -85,15 +86,12 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
     audio, rate_hz = read_audio(options.audio)
     find_server()
     console.print(f"[bold]1/4[/] checkpoint and models of {options.codec}")
-    noise = options.noise or not (options.checkpoint or variant(options.codec).comes_along)
+    source, noise = _checkpoint(options)
     if noise:
         console.print("    no checkpoint given: the weights are random, so the decoded sound is noise")
-    source = (
-        seeded_checkpoint(options.codec) if noise else options.checkpoint or variant(options.codec).source
-    )
-    build_models([(options.codec, source)])
+    build_models([(options.codec, source)], options.repository)
     console.print("[bold]2/4[/] starting Triton on loopback")
-    with serving(REPOSITORY, [options.codec]) as server, Codec(options.codec, server.url) as codec:
+    with serving(options.repository, [options.codec]) as server, Codec(options.codec, server.url) as codec:
         console.print(f"[bold]3/4[/] encoding and decoding {options.audio}")
         served = _serve(codec, audio, rate_hz)
     _OUTPUT.mkdir(parents=True, exist_ok=True)
@@ -109,6 +107,15 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
     table.add_row("audio against the reference", f"{snr:.1f} dB, {len(served.decoded)} samples")
     console.print(table)
     console.print(f"sound: {wav}\npicture: {png}")
+
+
+def _checkpoint(options: argparse.Namespace) -> tuple[str, bool]:
+    """The checkpoint to serve, and whether its weights are random: the codec's own, if it comes along."""
+    if options.checkpoint and not options.noise:
+        return options.checkpoint, False
+    if variant(options.codec).comes_along and not options.noise:
+        return variant(options.codec).source, False
+    return seeded_checkpoint(options.codec), True
 
 
 def _serve(codec: Codec, audio: Audio, rate_hz: int) -> _Served:

@@ -21,7 +21,7 @@ from tritonserver import Ports, ServerTls, TritonServer
 
 __all__ = ["attacks_rows", "doors_row", "strangers_row"]
 
-_FULL, _WITHIN_S = 10_000, 10.0
+_FULL, _WITHIN_S = 10_000, 60.0
 
 
 def attacks_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:

@@ -27,7 +27,7 @@ from tritonserver import TritonServer
 
 __all__ = ["Answers", "fuzz_rows"]
 
-_WARM_UP, _PLACES, _SENDERS, _WITHIN_S, _FORGOTTEN_S = 1000, 4, 4, 20.0, 20.0
+_WARM_UP, _PLACES, _SENDERS, _WITHIN_S, _FORGOTTEN_S = 1000, 4, 4, 60.0, 60.0
 _MOST_GROWTH, _SHOWN, _KEPT_FRAMES = 1.0, 3, (1, 2, 4, 8, 16)
 _SERVICE = "/inference.GRPCInferenceService"
 _LOST = ("DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN")

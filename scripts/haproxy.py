@@ -1,6 +1,7 @@
 """HAProxy with the configuration of deploy/ in front of servers on this machine."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 
 from tritonserver import Ports, ServerError, TritonServer
+from wheels import CACHE
 
 __all__ = ["Haproxy", "installed"]
 
 _CONFIG = Path(__file__).resolve().parent.parent / "deploy" / "haproxy.cfg"
-_START_S, _FOUND_S = 10.0, 1.0
-"""Until it listens; then until it has found the servers ready, twice half a second."""
+_START_S = 60.0
 
 
 def installed() -> bool:
@@ -39,27 +40,31 @@ class Haproxy:
             self._environment[f"TRITONE_{number}"] = server.url
             self._environment[f"TRITONE_{number}_HTTP"] = str(server.ports.http)
         self._process: subprocess.Popen[bytes] | None = None
+        self._log = CACHE / "logs" / f"haproxy-{self.url.rpartition(':')[2]}.log"
 
     def start(self) -> None:
-        """Start it; ServerError where it does not listen."""
-        self._process = subprocess.Popen(
-            ["haproxy", "-f", str(_CONFIG)],
-            env=os.environ | self._environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        """Start it; ServerError where it does not listen. It takes all servers for ready at first."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["haproxy", "-f", str(_CONFIG)], env=os.environ | self._environment, stdout=log, stderr=log
+            )
         deadline = time.monotonic() + _START_S
         while not _listens(self.url):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise ServerError(f"HAProxy does not listen at {self.url}: try haproxy -c -f {_CONFIG}")
             time.sleep(0.05)
-        time.sleep(_FOUND_S)
 
     def stop(self) -> None:
         """End it, and every connection through it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def sends_to(self, number: int) -> bool:
+        """Whether it gives new streams to a server, by its log; the first one is 1."""
+        told = re.findall(rf"Server servers/triton{number} is (UP|DOWN)", self._log.read_text())
+        return not told or told[-1] == "UP"
 
     def __enter__(self) -> "Haproxy":
         self.start()

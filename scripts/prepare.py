@@ -63,22 +63,16 @@ def build_engines(
     checkpoints: Sequence[tuple[str, str]],
     repository: Path = ENGINES,
     compiler: str = "tensorrt_rtx",
-    patiently: bool = False,
 ) -> None:
-    """Compile them, by default with TensorRT-RTX, which needs no GPU; ``patiently``: others go first."""
-    _build_all(["engines", "--compiler", compiler], checkpoints, repository, ["nice"] if patiently else [])
+    """Compile them, by default with TensorRT-RTX, which needs no GPU."""
+    _build_all(["engines", "--compiler", compiler], checkpoints, repository)
 
 
-def _build_all(
-    how: Sequence[str],
-    checkpoints: Sequence[tuple[str, str]],
-    repository: Path,
-    prefix: Sequence[str] = (),
-) -> None:
+def _build_all(how: Sequence[str], checkpoints: Sequence[tuple[str, str]], repository: Path) -> None:
     def build(pair: tuple[str, str]) -> int:
         codec, checkpoint = pair
         builder = str(Path(sys.executable).with_name("tritone-build"))
-        command = [*prefix, builder, *how, codec]
+        command = [builder, *how, codec]
         command += ["--checkpoint", checkpoint, "--repository", str(repository)]
         return subprocess.run(command, check=False).returncode
 

@@ -1,11 +1,10 @@
 """Small codecs of every kind, built and served once for all tests.
 
-They differ from the published ones in depth and width only: two stages, few channels.
+They differ from the published ones in depth and width only: two of everything, few channels.
 """
 
 import copy
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from hypothesis import settings
 
 import tritone_client
 from peers import Reference, reference_of
-from prepare import build_engines, build_models, default_checkpoint
+from prepare import build_models
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
 from tritone_build.codecs import VARIANTS, load_codec
 from tritone_build.codecs.base import Codec
@@ -24,13 +23,15 @@ from tritone_build.fixtures import write_fixture
 from tritonserver import TritonServer, serving
 from wheels import CACHE
 
+pytest_plugins = ["programs"]
 torch.set_num_threads(2)
-settings.register_profile("tests", deadline=None)  # how busy a machine is says nothing of the code
+# How busy a machine is says nothing of the code, and a second run must say what the first one did.
+settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
 
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with the first two upsampling stages, few channels and short windows."""
+    """The configuration with two stages, two residual blocks, few channels and short windows."""
     if "quantizer_kwargs" in config:
         return _small_moss(config)
     return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
@@ -75,11 +76,18 @@ def _small_mimi(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, **sizes, **heads, **books, **rate, "num_hidden_layers": 2, "sliding_window": 20}
 
 
+_RESIDUAL = {"resblock_kernel_sizes": (3, 7, 11), "resblock_dilation_sizes": (1, 3, 5)}
+"""What NeMo's classes take where a configuration says nothing."""
+
+
 def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
     reduced = copy.deepcopy(dict(config))
     rates = reduced["audio_decoder"]["up_sample_rates"][:2]
     reduced["audio_decoder"] |= {"up_sample_rates": rates, "base_channels": 16}
     reduced["audio_encoder"] |= {"down_sample_rates": rates[::-1], "base_channels": 4}
+    for half in ("audio_decoder", "audio_encoder"):
+        for sizes, usual in _RESIDUAL.items():
+            reduced[half][sizes] = list(reduced[half].get(sizes, usual))[:2]
     reduced["samples_per_frame"] = rates[0] * rates[1]
     return reduced
 
@@ -89,29 +97,10 @@ CAUSAL = [name for name in SMALL if name != "small_lfsc"]
 NEMO = [name for name in SMALL if name not in ("small_mimi", "small_moss")]
 
 
-FULL_SIZE = ["nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi", "moss_shallow"]
-"""Whose engines are compiled; the third NanoCodec has the networks of the first and another table."""
-
-
-_COMPILING = pytest.StashKey["Future[None]"]()
-
-
-def _compiled() -> None:
-    build_engines([(name, default_checkpoint(name)) for name in FULL_SIZE], patiently=True)
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Compile beside the other tests, which leave a core idle and come before those that need it."""
-    wanted = any("test_every_engine" in item.nodeid for item in session.items)
-    if wanted and not session.config.option.collectonly:
-        session.config.stash[_COMPILING] = ThreadPoolExecutor(1).submit(_compiled)
-
-
-@pytest.fixture(scope="session")
-def engines_in_background(request: pytest.FixtureRequest) -> "Future[None]":
-    """Done when all engines are there."""
-    future: Future[None] = request.config.stash[_COMPILING]
-    return future
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same draws, whichever tests ran before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

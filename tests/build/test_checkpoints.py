@@ -126,7 +126,7 @@ def test_half_a_normalized_weight_is_named(archive: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["nemo", "nemo.gz", "safetensors"])
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_truncated_file_is_refused(layout: str, share: float, tmp_path: Path) -> None:
     path = write_fixture(CONFIG, tmp_path / "cut", layout=layout)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])

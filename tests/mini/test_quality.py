@@ -1,6 +1,5 @@
 """The measures of how speech sounds tell good from bad."""
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -61,7 +60,7 @@ def test_word_errors_are_the_fewest_edits(said: str, heard: str, errors: int) ->
     assert word_errors(said.split(), heard.split()) == errors
 
 
-@pytest.mark.skipif(shutil.which("flite") is None, reason="flite, which speaks, is not installed")
+@pytest.mark.needs("flite")
 def test_the_recognizer_hears_what_is_said_and_not_what_is_drowned(tmp_path: Path) -> None:
     said = "It was quiet and grey at school next week."
     audio = Speaker(VOICES[0], tmp_path)(said)

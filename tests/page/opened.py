@@ -1,18 +1,16 @@
 """The page, served by its command, in a real Chromium without a window."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, sync_playwright
+from programs import needs
 
 from tritonserver import Ports
 
-_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking")
 _SOUND = ("--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream")
 
@@ -20,10 +18,9 @@ _SOUND = ("--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-m
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Skips the test where there is none."""
-    if not _CHROMIUM:
-        pytest.skip("no Chromium: install the package chromium to test the page")
+    executable = needs("chromium")
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=_CHROMIUM, args=[*_FLAGS, *_SOUND])
+        launched = playwright.chromium.launch(executable_path=executable, args=[*_FLAGS, *_SOUND])
         yield launched
         launched.close()
 

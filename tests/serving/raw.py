@@ -1,10 +1,14 @@
-"""Streams as any client could drive them, right or wrong, and what the server counts of them."""
+"""Streams as any client could drive them, right or wrong, what the server counts of them, and waiting."""
 
+import os
 import re
 import secrets
+import signal
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +19,8 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from tritone_client.wire import Arrays
 from tritonserver import TritonServer
 
-WITHIN_S = 5 + 0.5 + 0.5 + 1
-"""A dead stream is gone: idle limit, the backend's grace, a publishing interval, and a second for us."""
+HANGS_S = 120
+"""Nothing that works takes so long, however busy the machine is: the limit of all that is waited for."""
 
 _FIGURE = re.compile(r'^tritone_(\w+)\{[^}]*model="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
 
@@ -42,7 +46,7 @@ class RawStreams:
             sequence_id=stream,
             sequence_start=start,
             sequence_end=end,
-            client_timeout=30,
+            client_timeout=HANGS_S,
         )
         array: NDArray[Any] = answer.as_numpy(self._output)[0]
         return array
@@ -63,19 +67,41 @@ class RawStreams:
 def counted(server: TritonServer, figure: str, model: str) -> float:
     """What Prometheus reads: ``tritone_<figure>`` of a model, over all its labels."""
     url = server.metrics_url
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=HANGS_S) as answer:
         figures = _FIGURE.findall(answer.read().decode())
     return sum(float(value) for name, of, value in figures if (name, of) == (figure, model))
 
 
-def comes_true(holds: Callable[[], bool], within_s: float = WITHIN_S) -> bool:
+def comes_true(holds: Callable[[], bool]) -> bool:
     """Wait for it."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + HANGS_S
     while not holds():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)
     return True
+
+
+def silenced(server: TritonServer, model: str) -> bool:
+    """Wait until the live streams of a model, one at least, have been ended because nothing came."""
+    return comes_true(lambda: counted(server, "streams_live", model) > 0) and comes_true(
+        lambda: counted(server, "streams_live", model) == 0
+    )
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """None of a process's threads runs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert comes_true(lambda: all(map(_stopped, Path(f"/proc/{pid}/task").iterdir())))
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _stopped(thread: Path) -> bool:
+    return thread.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def new_id() -> int:

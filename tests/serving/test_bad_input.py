@@ -13,6 +13,7 @@ import pytest
 import tritonclient.grpc as triton
 from conftest import SMALL
 from numpy.typing import NDArray
+from serving.raw import HANGS_S
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from tritone_client import (
@@ -124,7 +125,7 @@ def test_the_client_refuses_before_it_sends(server: TritonServer) -> None:
 
 
 def test_what_the_server_refuses_reaches_the_caller_typed(server: TritonServer) -> None:
-    raw = Transport(server.url, timeout_s=10)
+    raw = Transport(server.url, timeout_s=HANGS_S)
     with pytest.raises(ServerRefusedError, match=r"tokens must be in 0\.\.4031"):
         list(
             raw.results([(f"{NAME}_decode", {"tokens": tokens(value=-1), "tokens_len": length(5)})], "audio")
@@ -135,13 +136,13 @@ def test_what_the_server_refuses_reaches_the_caller_typed(server: TritonServer) 
 def test_a_model_that_is_gone_since_means_that_its_server_stops(server: TritonServer) -> None:
     calls = [("gone_decode", {"tokens": tokens(), "tokens_len": length(5)})] * 2
     with (
-        closing(Transport(server.url, timeout_s=10)) as raw,
+        closing(Transport(server.url, timeout_s=HANGS_S)) as raw,
         pytest.raises(ServerUnavailableError, match="gone"),
     ):
         raw.results(calls, "audio")
 
     async def beside() -> None:
-        raw = AsyncTransport(server.url, timeout_s=10)
+        raw = AsyncTransport(server.url, timeout_s=HANGS_S)
         try:
             await raw.results(calls, "audio")
         finally:
@@ -158,7 +159,7 @@ def test_an_unknown_codec_is_told_with_those_there_are(server: TritonServer) -> 
 
 def test_no_server_is_told_with_how_to_start_one() -> None:
     with pytest.raises(ServerUnavailableError, match="make serve"):
-        Codec(NAME, f"127.0.0.1:{Ports.free().grpc}", timeout_s=5)
+        Codec(NAME, f"127.0.0.1:{Ports.free().grpc}", timeout_s=HANGS_S)
 
 
 def test_an_answer_that_takes_too_long_is_told(server: TritonServer) -> None:

@@ -13,7 +13,6 @@ from serving.raw import RawStreams, comes_true, new_id
 from serving.signals import sound, tokens_of
 from tritonclient.utils import InferenceServerException
 
-from stream_metrics import steps_by_batch
 from tritone_build.fidelity import snr_db
 from tritone_client import Codec
 from tritonserver import TritonServer
@@ -128,26 +127,20 @@ def test_a_stream_that_begins_badly_does_not_begin(raw: RawStreams, tokens: NDAr
     stream, before = new_id(), raw.count("streams_live")
     assert "the stream did not start" in raw.refusal(stream, tokens + 4032, start=True)
     assert "is not live" in raw.refusal(stream, tokens)
-    assert raw.count("streams_live") <= before
+    assert comes_true(lambda: raw.count("streams_live") <= before)
     assert len(raw.step(stream, tokens, start=True, end=True)), "a good start with the same id does"
 
 
 @pytest.mark.parametrize("name", [NANO, MIMI])
-def test_a_bad_row_leaves_its_neighbours_in_the_batch_as_they_were(name: str, server: TritonServer) -> None:
-    """Single frames queue up behind a long request and run as one batch; not always, on busy cores."""
+def test_a_bad_request_leaves_streams_beside_it_as_they_were(name: str, server: TritonServer) -> None:
+    """All are sent at once and may share batches; tests/backends holds a bad row against its batch."""
     raw = RawStreams(server, f"{name}_decode_stream")
-    before = steps_by_batch(server.metrics_url, raw.model)
-
-    def batches() -> float:
-        after = steps_by_batch(server.metrics_url, raw.model)
-        return sum(steps - before.get(size, 0) for size, steps in after.items() if size > 2)
-
     with Codec(name, server.url) as codec, ThreadPoolExecutor(6) as pool:
-        many = [tokens_of(codec.info, 120, seed) for seed in range(5)]
+        many = [tokens_of(codec.info, 30, seed) for seed in range(5)]
         ids, busy = [new_id() for _ in many], new_id()
         pieces = [[raw.step(stream, each[:, :1], start=True)] for stream, each in zip(ids, many, strict=True)]
         raw.step(busy, many[0], start=True)
-        for frame in range(1, 120):
+        for frame in range(1, 30):
             long = pool.submit(raw.step, busy, many[0])
             steps = [pool.submit(raw.step, ids[n], many[n][:, frame : frame + 1]) for n in (0, 1, 3, 4)]
             bad = pool.submit(raw.step, ids[2], many[2][:, :1] + codec.info.codebook_size)
@@ -157,10 +150,7 @@ def test_a_bad_row_leaves_its_neighbours_in_the_batch_as_they_were(name: str, se
             for row, step in zip(pieces, steps, strict=True):
                 row.append(step.result())
             long.result()
-            if frame % 30 == 0 and batches() > 10:
-                break
         for stream in (*ids, busy):
             raw.step(stream, many[0][:, :0], end=True)
         for row, each in zip(pieces, many, strict=True):
-            assert snr_db(codec.decode(each[:, : len(row)]), np.concatenate(row)) >= 120
-    assert batches() > 10
+            assert snr_db(codec.decode(each), np.concatenate(row)) >= 120

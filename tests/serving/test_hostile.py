@@ -7,6 +7,7 @@ from urllib.error import HTTPError
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+from serving.raw import HANGS_S
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client import Codec
@@ -23,7 +24,7 @@ def stub(server: TritonServer) -> Any:
 
 def refusal(call: Any, request: Any) -> tuple[str, str]:
     with pytest.raises(grpc.RpcError) as caught:
-        call(request, timeout=10)
+        call(request, timeout=HANGS_S)
     error: Any = caught.value
     return error.code().name, error.details()
 
@@ -81,7 +82,7 @@ def test_clients_may_not_change_the_server(method: str, request_: Any, stub: Any
 def test_http_answers_for_health_alone(path: str, server: TritonServer) -> None:
     nested = b'{"inputs":[{"name":"tokens","shape":[1,4,1],"datatype":"INT64","data":' + b"[" * 100_000
     with pytest.raises(HTTPError) as caught:
-        urllib.request.urlopen(f"http://127.0.0.1:{server.ports.http}/v2/{path}", nested, timeout=10)
+        urllib.request.urlopen(f"http://127.0.0.1:{server.ports.http}/v2/{path}", nested, timeout=HANGS_S)
     assert caught.value.code == 403
     assert server.ready
 

@@ -1,26 +1,43 @@
-"""What the machine does to a server is survived or said, never served as wrong sound."""
+"""What the machine does to a server is survived or said, never served as wrong sound.
+
+A full disk, a damaged file and a set clock under live streams are injected by ``make faults``.
+"""
 
 import errno
 import os
+import resource
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
 import fault_machine
-from fault_streams import spoken_by
+from tritone_build.fidelity import snr_db
 from tritone_build.files import written_whole
+from tritone_client import Codec, ServerRefusedError
 from tritonserver import TritonServer
 
-NAMES = ["small_nanocodec", "small_mimi"]
+
+def test_a_request_too_large_for_the_memory_left_is_refused_or_right_and_so_is_the_next(
+    server: TritonServer,
+) -> None:
+    with Codec("small_mimi", server.url) as codec:
+        tokens = np.random.default_rng(0).integers(0, 128, (8, 40))
+        much, whole = np.tile(tokens, (1, 4)), codec.decode(tokens)
+        with fault_machine._little_memory(server, "small_mimi_vocoder"), suppress(ServerRefusedError):
+            assert fault_machine._begins_with(codec.decode(much), whole)
+        assert snr_db(whole, codec.decode(tokens)) > 115
+    for process in psutil.Process(server.pid).children(recursive=True):
+        assert process.rlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 
-def test_no_memory_a_full_disk_damage_and_a_set_clock_cost_nobody_a_sample(server: TritonServer) -> None:
-    spoken = {name: spoken_by(name, server.url) for name in NAMES}
-    rows = {row.check: row for row in fault_machine.machine_rows(server, spoken, 1)}
-    not_everywhere = {"clock_lost", "disk_full"}  # libfaketime, and a mount of one's own
-    assert set(rows) - not_everywhere == {"memory_lost", "damage_served"}
-    for row in rows.values():
-        assert row.ok, row
+def test_sound_that_begins_otherwise_counts_as_wrong() -> None:
+    whole = np.linspace(-1, 1, 50, dtype=np.float32)
+    assert fault_machine._begins_with(np.append(whole, whole), whole)
+    assert not fault_machine._begins_with(whole[:-1], whole)
+    assert not fault_machine._begins_with(whole + np.float32(1e-3), whole)
 
 
 def write_half(path: Path) -> None:

@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from serving.raw import comes_true
+from serving.raw import HANGS_S, comes_true, paused, silenced
 from serving.signals import sound, tokens_of
 
 from tritone_build.fidelity import snr_db
@@ -126,10 +125,10 @@ def test_a_full_server_says_so_and_takes_the_next_when_one_ends(causal: Codec) -
             assert len(stream.push(tokens)) == 2 * causal.info.samples_per_frame
 
 
-def test_a_stream_that_was_idle_for_too_long_is_told(causal: Codec) -> None:
+def test_a_stream_that_was_idle_for_too_long_is_told(causal: Codec, server: TritonServer) -> None:
     with causal.decode_stream() as stream:
         stream.push(tokens_of(causal.info, 1))
-        time.sleep(1.5 * stream_limits(causal).idle_limit_ms / 1000)
+        assert silenced(server, f"{NAME}_decode_stream")
         with pytest.raises(StreamLostError, match="idle for too long"):
             stream.push(tokens_of(causal.info, 1))
         with pytest.raises(StreamLostError):
@@ -150,14 +149,12 @@ def test_what_the_server_refuses_ends_the_stream_with_its_reason(
     assert len(stream.close()) == 0
 
 
-def at_once(stream: Stream[np.float32], codec: Codec) -> None:
-    """A typed error, soon, from the push and from all that follow; closing does not hang."""
-    begun = time.monotonic()
+def told(stream: Stream[np.float32], codec: Codec) -> None:
+    """A typed error from the push and from all that follow; closing does not hang."""
     for _ in range(2):
         with pytest.raises(ServerUnavailableError):
             stream.push(tokens_of(codec.info, 1))
     stream.close()
-    assert time.monotonic() - begun < 5
 
 
 def test_a_server_that_dies_is_told_at_once(mortal: TritonServer) -> None:
@@ -166,19 +163,15 @@ def test_a_server_that_dies_is_told_at_once(mortal: TritonServer) -> None:
         stream.push(tokens_of(codec.info, 1))
         os.kill(mortal.pid, signal.SIGKILL)
         assert comes_true(lambda: not mortal.running)
-        at_once(stream, codec)
+        told(stream, codec)
 
 
 def test_a_server_that_does_not_answer_is_told_after_the_timeout(mortal: TritonServer) -> None:
     with Codec(NAME, mortal.url, timeout_s=1) as codec:
         stream = codec.decode_stream()
         stream.push(tokens_of(codec.info, 1))
-        os.kill(mortal.pid, signal.SIGSTOP)
-        time.sleep(0.2)  # its threads stop one by one
-        try:
-            at_once(stream, codec)
-        finally:
-            os.kill(mortal.pid, signal.SIGCONT)
+        with paused(mortal.pid):
+            told(stream, codec)
 
 
 def refuses(codec: Codec) -> bool:
@@ -192,7 +185,7 @@ def refuses(codec: Codec) -> bool:
 
 
 def test_a_server_told_to_stop_lets_streams_end_and_refuses_new_ones(repository: Path) -> None:
-    mortal = TritonServer(repository, [NAME], ports=Ports.free(), grace_s=8).start()
+    mortal = TritonServer(repository, [NAME], ports=Ports.free(), grace_s=2 * HANGS_S).start()
     with Codec(NAME, mortal.url) as codec:
         tokens = tokens_of(codec.info, 30)
         whole = codec.decode(tokens)
@@ -202,12 +195,11 @@ def test_a_server_told_to_stop_lets_streams_end_and_refuses_new_ones(repository:
             assert comes_true(lambda: not mortal.ready)
             heard.append(stream.push(tokens[:, 10:20]))
             assert comes_true(lambda: refuses(codec)), "soon after readiness is gone"
-            at_once(codec.decode_stream(), codec)
+            told(codec.decode_stream(), codec)
             heard.append(stream.push(tokens[:, 20:]))
         assert snr_db(whole, np.concatenate(heard)) > 120
-    begun = time.monotonic()
+    assert comes_true(lambda: not mortal.running), "nobody is left to wait for"
     mortal.stop()
-    assert time.monotonic() - begun < 6, "nobody is left to wait for"
 
 
 def test_a_server_told_to_stop_does_not_wait_for_streams_that_stay_open(repository: Path) -> None:
@@ -215,10 +207,8 @@ def test_a_server_told_to_stop_does_not_wait_for_streams_that_stay_open(reposito
     with Codec(NAME, mortal.url) as codec:
         stream = codec.decode_stream()
         stream.push(tokens_of(codec.info, 1))
-        begun = time.monotonic()
         mortal.stop()
-        assert time.monotonic() - begun < 5
-        at_once(stream, codec)
+        told(stream, codec)
 
 
 def test_a_server_that_dies_leaves_no_process_behind(mortal: TritonServer) -> None:
@@ -227,7 +217,7 @@ def test_a_server_that_dies_leaves_no_process_behind(mortal: TritonServer) -> No
     assert len(stubs) == 4
     os.kill(mortal.pid, signal.SIGKILL)
     assert comes_true(lambda: not mortal.running)
-    assert comes_true(lambda: not any(stub.exists() for stub in stubs), 5)
+    assert comes_true(lambda: not any(stub.exists() for stub in stubs))
 
 
 def test_a_program_may_end_with_a_stream_open(server: TritonServer) -> None:
@@ -238,6 +228,6 @@ def test_a_program_may_end_with_a_stream_open(server: TritonServer) -> None:
         print(len(stream.push(np.zeros((4, 1), int))))
     """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=HANGS_S, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "49\n", "")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from serving.raw import HANGS_S
 
 from certificates import write_certificates
 from tritone_client import AsyncCodec, Codec, ServerUnavailableError, Tls, served_codecs
@@ -69,7 +70,7 @@ def test_everybody_else_gets_a_typed_error(client: str, mutual: TritonServer, fo
         "distrusting": of_client(right, folder / "foreign"),
     }[client]
     with pytest.raises(ServerUnavailableError):
-        Codec(NAME, mutual.url, timeout_s=5, tls=tls)
+        Codec(NAME, mutual.url, timeout_s=HANGS_S, tls=tls)
 
 
 def test_a_server_whose_certificate_has_expired_is_not_talked_to(repository: Path, folder: Path) -> None:
@@ -78,7 +79,7 @@ def test_a_server_whose_certificate_has_expired_is_not_talked_to(repository: Pat
         TritonServer(repository, [NAME], ports=Ports.free(), tls=server_tls(expired)) as server,
         pytest.raises(ServerUnavailableError),
     ):
-        Codec(NAME, server.url, timeout_s=5, tls=Tls(expired / "ca.pem"))
+        Codec(NAME, server.url, timeout_s=HANGS_S, tls=Tls(expired / "ca.pem"))
 
 
 def test_missing_files_are_named(repository: Path, folder: Path, tmp_path: Path) -> None:
