@@ -7,6 +7,12 @@ AUDIO ?= samples/speech.wav
 REPOSITORY ?= artifacts/model_repository
 COMPILED := pesq==0.0.4
 
+# Paths may have spaces and quotes in them, so recipes read them from their environment. A ~ in front is the
+# home folder, as many shells leave it behind a = sign.
+export AUDIO CHECKPOINT REPOSITORY
+path = "$${$(1)/\#\~\//$$HOME/}"
+from_checkpoint = $(if $(CHECKPOINT),--checkpoint $(call path,CHECKPOINT))
+
 BIN := .venv/bin
 READY := .venv/.ready
 PAGE := .venv/.page
@@ -23,13 +29,13 @@ SHELL := bash
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 	@echo
-	@echo '  variables: CODEC=$(CODEC) CHECKPOINT=file-or-hub-id AUDIO=$(AUDIO) PYTHON=$(PYTHON)'
+	@echo "  variables: CODEC=$(CODEC) CHECKPOINT=file-or-hub-id AUDIO=$$AUDIO REPOSITORY=$$REPOSITORY PYTHON=$(PYTHON)"
 
 $(READY): requirements.txt build/pyproject.toml client/pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
 	@echo "setting up .venv (once; PyTorch is most of it) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e build -e 'client[audio]' \
 	  | sed -nE 's/^Collecting ([^ ]+).*/  \1/p; s/^Installing collected packages.*/installing .../p'
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet $(COMPILED) 2> /dev/null || \
@@ -47,11 +53,11 @@ $(ENGINES): $(READY) requirements-engines.txt
 	@touch $@
 
 $(AUDIT)/bin/pip-audit:
-	@$(PYTHON) -m venv $(AUDIT)
+	@"$(PYTHON)" -m venv $(AUDIT)
 	@$(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet pip-audit==2.10.1
 
 demo: $(READY) ## serve a codec, encode speech, decode the tokens, compare with the reference
-	@$(BIN)/python scripts/demo.py --codec $(CODEC) --audio $(AUDIO) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
+	@$(BIN)/python scripts/demo.py --codec $(CODEC) --audio $(call path,AUDIO) $(from_checkpoint)
 
 test: $(PAGE) $(ENGINES) ## run the tests, on the real server
 	@$(BIN)/python -m pytest -q
@@ -67,13 +73,13 @@ format: $(READY) ## rewrite the sources in the house style
 	@$(BIN)/ruff check --fix --quiet .
 
 models: $(READY) ## build CODEC's models from CHECKPOINT (default: the published one, from the hub or with the package)
-	@$(BIN)/tritone-build models $(CODEC) --repository $(REPOSITORY) $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
+	@$(BIN)/tritone-build models $(CODEC) --repository $(call path,REPOSITORY) $(from_checkpoint)
 
 engines: $(ENGINES) ## compile CODEC's models with TensorRT, in FP16, into model_repository
-	@$(BIN)/tritone-build engines $(CODEC) --repository model_repository $(if $(CHECKPOINT),--checkpoint $(CHECKPOINT))
+	@$(BIN)/tritone-build engines $(CODEC) --repository model_repository $(from_checkpoint)
 
 serve: $(READY) ## serve CODEC on loopback until interrupted
-	@$(BIN)/python scripts/serve.py $(CODEC) --repository $(REPOSITORY)
+	@$(BIN)/python scripts/serve.py $(CODEC) --repository $(call path,REPOSITORY)
 
 page: $(PAGE) ## hear the codecs of the running server in a browser
 	@$(BIN)/tritone page

@@ -25,7 +25,7 @@ from peers import reference_of
 from prepare import REPOSITORY, PrepareError, build_models, seeded_checkpoint
 from quality import pesq_wb, stoi
 from server_files import find_server
-from tritone_build.codecs import load_codec, open_published, variant
+from tritone_build.codecs import codec_within, load_codec, open_published, variant
 from tritone_build.errors import TritoneBuildError
 from tritone_build.fidelity import differing_share, snr_db
 from tritone_client import Codec, CodecInfo, TritoneError
@@ -171,7 +171,7 @@ def _live(codec: Codec, tokens: NDArray[np.int64]) -> str | None:
 
 def _against_reference(source: str, codec: str, served: _Served) -> tuple[float, float]:
     """Share of tokens that differ, and dB of the sound decoded from the same tokens."""
-    checkpoint = open_published(source)
+    checkpoint = codec_within(open_published(source))
     load_codec(checkpoint, codec)
     reference = reference_of(checkpoint)
     theirs = reference.encode(torch.tensor(served.audio)[None])[0].numpy()

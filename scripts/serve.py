@@ -14,6 +14,7 @@ Examples:
 
 import argparse
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -33,7 +34,7 @@ def main() -> int:
     try:
         server = _server(options)
         if options.dry_run:
-            print(" ".join(server.command()[0]))
+            print(shlex.join(server.command()[0]))
             return 0
         # A signal must raise: stopping the server within a handler would wait for a lock of its waiting.
         # A shell that starts us in the background has us ignore SIGINT, unless we say otherwise.

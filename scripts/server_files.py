@@ -6,14 +6,16 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from wheels import CACHE, Wheel
 
-__all__ = ["ServerError", "find_server"]
+__all__ = ["ServerError", "find_server", "shell_path"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PYTRITON = Wheel(
@@ -22,6 +24,8 @@ _PYTRITON = Wheel(
     ("pytriton/tritonserver/", "nvidia_pytriton.libs/"),
 )
 _CONTAINER = Path("/opt/tritonserver")
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - what is made in them is private
+_PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 _OUR_BACKEND = _ROOT / "backends" / "tritone"
 
 
@@ -70,7 +74,36 @@ def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
     backends = CACHE / "backends"
     _copy([*(root / "backends" / "python").iterdir(), stub], backends / "python")
     _copy(_OUR_BACKEND.glob("*.py"), backends / _OUR_BACKEND.name)
-    return root / "bin" / "tritonserver", backends, environment
+    return root / "bin" / "tritonserver", shell_path(backends), environment
+
+
+def shell_path(folder: Path) -> Path:
+    """The folder itself where a shell would read its path as one word, else a link to it that is such.
+
+    The server starts the process of each model by a line of shell with paths in it, which it does not quote.
+    The link is in a folder that nobody else can write to, and is removed when this program ends.
+
+    Raises:
+        ServerError: there is nowhere to make it.
+    """
+    if _PLAIN.fullmatch(str(folder)):
+        return folder
+    link = Path(_private_folder().name, re.sub(r"\W", "_", folder.name, flags=re.ASCII))
+    if not link.is_symlink():
+        link.symlink_to(folder)
+    return link
+
+
+@cache
+def _private_folder() -> "tempfile.TemporaryDirectory[str]":
+    for parent in (tempfile.gettempdir(), *_TEMPORARY):
+        if _PLAIN.fullmatch(parent):
+            with suppress(OSError):
+                return tempfile.TemporaryDirectory(prefix="tritone-", dir=parent)
+    raise ServerError(
+        f"the path {_ROOT} has characters that a shell takes for its own, such as a space, and there is no "
+        "temporary folder for a link to it; set TMPDIR to a folder with a plain name, or move the clone"
+    )
 
 
 def _refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:

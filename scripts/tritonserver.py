@@ -20,7 +20,7 @@ from urllib.error import URLError
 from interrupts import stopped_by_signals
 from leftovers import end_orphans, remove_leftovers
 from server_doors import allow_many_connections, closed_doors, only_models
-from server_files import ServerError, find_server
+from server_files import ServerError, find_server, shell_path
 from server_options import Ports, ServerTls, Traces
 from tritone_build.errors import DamagedModelError, EngineMisfitError
 from tritone_build.fit import check_fit, check_whole, engines_among, machine_here
@@ -165,7 +165,7 @@ class TritonServer:
 
     def _served_alone(self) -> Path:
         models = [*self.models(), *(f"{codec}_{role}" for codec in self.codecs for role in _PARTS)]
-        return only_models(self.repository, models, self._folder)
+        return shell_path(only_models(self.repository, models, self._folder))
 
     def _possible_models(self) -> list[str]:
         return [f"{codec}_{role}" for codec in self.codecs for role in _ROLES]

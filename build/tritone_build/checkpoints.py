@@ -5,161 +5,148 @@ come from a path or, by their id, from the Hugging Face hub. Nothing is ever unp
 tensors.
 """
 
-import io
-import json
-import pickle
+import lzma
+import shlex
 import tarfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from yaml import YAMLError
 
 from tritone_build.errors import CheckpointError, CheckpointNotFoundError
+from tritone_build.file_kinds import FileKind, checkpoint_kind
+from tritone_build.hub import fetched
 from tritone_build.manifests import sha256_of
-from tritone_build.shards import INDEX, read_shards, shards_of
+from tritone_build.nemo_archive import read_nemo
+from tritone_build.shards import INDEX_SUFFIX, config_in, named_weights, read_shards, shards_of
 
-__all__ = ["Checkpoint", "open_checkpoint"]
+__all__ = ["Checkpoint", "narrowed", "open_checkpoint"]
 
-_CONFIG, _WEIGHTS = "model_config.yaml", "model_weights.ckpt"
-_HUB_FILES = ["*.nemo", "*.safetensors", INDEX, "config.json"]
+_UNPACKED = ("model_config.yaml", "model_weights.ckpt")
+_PICKLED = ("*.ckpt", "*.pt", "*.pth", "*.bin")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint read into memory: its own configuration and its tensors by published name."""
+    """A checkpoint read into memory: its own configuration and its tensors by published name.
+
+    ``prefix`` is what the tensors' names begin with in the file, where they are part of another model. Then
+    ``source`` and ``sha256``, which is of the file, end in ``#prefix``.
+    """
 
     source: str
     layout: str
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     sha256: str
+    prefix: str = ""
 
 
 def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     """Read a checkpoint from a .nemo file, a safetensors file or folder, or a hub id ``owner/name``.
 
     Args:
-        source: path or hub id; a path that exists wins.
+        source: path or hub id; a path that exists wins. ``#prefix`` behind it chooses the tensors whose names
+            begin with that prefix, of a model that contains a codec.
         revision: commit, tag or branch on the hub.
 
     Raises:
         CheckpointNotFoundError: neither a path nor a repository on the hub.
-        CheckpointError: the file is truncated, is no checkpoint, or holds pickled code.
+        CheckpointError: the file is truncated, is no checkpoint, or holds pickled code; or no tensor's name
+            begins with the prefix.
     """
-    path = Path(source)
-    if not path.exists():
-        path = _from_hub(source, revision)
+    if "#" in source and not Path(source).exists():
+        whole, _, prefix = source.rpartition("#")
+        checkpoint = open_checkpoint(whole, revision)
+        return narrowed(checkpoint, prefix.rstrip(".")) if prefix else checkpoint
+    path = Path(source) if source and Path(source).exists() else fetched(source, revision)
     if path.is_dir():
-        path = _weights_in(path)
+        path = _weights_in(path, source)
     try:
         layout, config, tensors = _read(path)
-    except (tarfile.TarError, EOFError, zlib.error, SafetensorError, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path}: cannot be read as a {path.suffix or 'nemo'} checkpoint ({error}); "
             "the file is truncated or of another kind: fetch it again"
         ) from error
-    files = shards_of(path) if path.name == INDEX else [path]
+    files = shards_of(path) if path.name.endswith(INDEX_SUFFIX) else [path]
     return Checkpoint(source, layout, config, tensors, sha256_of(*files))
 
 
-def _read(path: Path) -> tuple[str, Mapping[str, Any], Mapping[str, Tensor]]:
-    if path.name == INDEX:
-        return "sharded", _config_beside(path), read_shards(path)
-    if path.suffix == ".safetensors":
-        return "safetensors", _config_beside(path), load_file(path)
-    return _read_nemo(path)
+def narrowed(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
+    """The part of a checkpoint whose tensors' names begin with ``prefix`` and a dot, which they lose.
 
+    Its configuration is the section that the whole's has for that part, say ``codec_config`` for
+    ``codec_model``; the whole's own where there is nothing but that part; else empty.
 
-def _from_hub(source: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    if (
-        source.count("/") != 1
-        or source.startswith((".", "/"))
-        or Path(source).suffix in (".nemo", ".safetensors")
-    ):
-        raise CheckpointNotFoundError(
-            f"no checkpoint at {source}; expected a .nemo file, a folder or a hub id"
-        )
-    try:
-        return Path(snapshot_download(source, revision=revision, allow_patterns=_HUB_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise CheckpointNotFoundError(
-            f"{source} is no path here and could not be fetched from the hub ({reason}); check the id, "
-            "the network, and whether the repository asks you to accept its licence and log in"
-        ) from error
-
-
-def _weights_in(folder: Path) -> Path:
-    if (folder / INDEX).exists():
-        return folder / INDEX
-    found = sorted(folder.glob("*.nemo")) or sorted(folder.glob("*.safetensors"))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise CheckpointNotFoundError(
-            f"{folder}: expected one .nemo or one .safetensors file, found {names}; name the file itself"
-        )
-    return found[0]
-
-
-def _read_nemo(path: Path) -> tuple[str, Mapping[str, Any], Mapping[str, Tensor]]:
-    with tarfile.open(path, "r:*") as archive:
-        members = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
-        for name in (_CONFIG, _WEIGHTS):
-            if name not in members:
-                raise CheckpointError(f"{path}: no {name} in the archive; it holds {sorted(members)}")
-        config, weights = (_content(archive, members[name]) for name in (_CONFIG, _WEIGHTS))
-    return "nemo", _yaml(path, config), _tensors(path, weights)
-
-
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    assert file is not None, "only regular files are asked for"
-    return file.read()
-
-
-def _yaml(path: Path, text: bytes) -> Mapping[str, Any]:
-    try:
-        config = OmegaConf.to_container(OmegaConf.create(text.decode()), resolve=True)
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: {_CONFIG} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path}: {_CONFIG} is no mapping")
-    return {str(key): value for key, value in config.items()}
-
-
-def _tensors(path: Path, content: bytes) -> Mapping[str, Tensor]:
-    try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    Raises:
+        CheckpointError: there are no such tensors.
+    """
+    start = f"{prefix}."
+    tensors = {
+        name.removeprefix(start): tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name.startswith(start)
+    }
+    if not tensors:
+        first = sorted({name.partition(".")[0] for name in checkpoint.tensors})
         raise CheckpointError(
-            f"{path}: {_WEIGHTS} holds pickled code or other objects beside tensors, which are never loaded"
-        ) from error
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: {_WEIGHTS} is damaged ({error}); fetch it again") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path}: {_WEIGHTS} is no mapping from names to tensors")
-    return state
+            f"{checkpoint.source}: no tensor's name begins with {start!r}; they begin with {', '.join(first)}"
+        )
+    config = _section(checkpoint.config, prefix)
+    if config is None:
+        config = checkpoint.config if len(tensors) == len(checkpoint.tensors) else {}
+    inner = f"{checkpoint.prefix}.{prefix}" if checkpoint.prefix else prefix
+    source, sha256 = (
+        f"{text.removesuffix(f'#{checkpoint.prefix}')}#{inner}"
+        for text in (checkpoint.source, checkpoint.sha256)
+    )
+    return replace(checkpoint, source=source, config=config, tensors=tensors, sha256=sha256, prefix=inner)
 
 
-def _config_beside(path: Path) -> Mapping[str, Any]:
-    config_path = path.with_name("config.json")
-    try:
-        config = json.loads(config_path.read_text()) if config_path.exists() else {}
-    except ValueError as error:
-        raise CheckpointError(f"{config_path}: not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{config_path}: expected an object, found {type(config).__name__}")
-    return config
+def _section(config: Mapping[str, Any], prefix: str) -> Mapping[str, Any] | None:
+    """What a configuration says of the part with that prefix; None where it has no section for it."""
+    found = None
+    for part in prefix.split("."):
+        for name in (part, f"{part}_config", f"{part.removesuffix('_model')}_config"):
+            if name in config and isinstance(config[name], Mapping):
+                config = found = config[name]
+                break
+    return found
+
+
+def _read(path: Path) -> tuple[str, Mapping[str, Any], Mapping[str, Tensor]]:
+    if path.name.endswith(INDEX_SUFFIX):
+        return "sharded", config_in(path.parent), read_shards(path)
+    if checkpoint_kind(path) is FileKind.SAFETENSORS:
+        return "safetensors", config_in(path.parent), load_file(path)
+    return "nemo", *read_nemo(path)
+
+
+def _weights_in(folder: Path, source: str) -> Path:
+    named = named_weights(folder)
+    if named is not None:
+        return named
+    found = sorted(folder.glob("*.nemo")) or sorted(folder.glob("*.safetensors"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        _refuse_foreign(folder)
+    names = ", ".join(path.name for path in found) or "none"
+    raise CheckpointNotFoundError(
+        f"{source}: expected one .nemo or one .safetensors file, found {names}; name the file itself"
+    )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """CheckpointError where a folder holds a checkpoint of a kind that is not read."""
+    if all((folder / name).exists() for name in _UNPACKED):
+        command = shlex.join(["tar", "-cf", "codec.nemo", "-C", str(folder), *_UNPACKED])
+        raise CheckpointError(f"{folder} is an unpacked .nemo file; pack it: {command}")
+    for path in (path for pattern in _PICKLED for path in sorted(folder.glob(pattern))):
+        checkpoint_kind(path)

@@ -9,7 +9,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tritone_build.codecs import FAMILIES, VARIANTS, family_of, load_codec, open_published, shallow_variants
+from tritone_build.codecs import (
+    FAMILIES,
+    VARIANTS,
+    codec_within,
+    family_of,
+    load_codec,
+    open_published,
+    shallow_variants,
+)
 from tritone_build.engines_cli import add_commands
 from tritone_build.errors import TritoneBuildError, UnknownCodecError
 from tritone_build.fixtures import write_fixture
@@ -28,6 +36,7 @@ examples:
   tritone-build engines nanocodec --dry-run                what TensorRT would compile, as trtexec commands
   tritone-build engines nanocodec --compiler tensorrt_rtx  compile it, without a GPU too
   tritone-build inspect my-finetune.nemo                   what a checkpoint holds
+  tritone-build models --checkpoint both.safetensors#codec  of a model that contains several codecs, one
   tritone-build fixture nanocodec noise.nemo --seed 1      random weights in the published format
   tritone-build fixture mimi noise.safetensors --layout kyutai
 """
@@ -79,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="show what a checkpoint holds")
     inspect.set_defaults(run=_inspect)
-    inspect.add_argument("checkpoint", help="file, folder or hub id")
+    inspect.add_argument("checkpoint", help="file, folder or hub id; #prefix behind it for a part")
     inspect.add_argument("--tensors", action="store_true", help="list every tensor")
 
     fixture = commands.add_parser("fixture", help="write seeded random weights in a published format")
@@ -147,6 +156,11 @@ def _inspect(options: argparse.Namespace) -> None:
     if options.tensors:
         for name, tensor in checkpoint.tensors.items():
             console.print(f"{name} {list(tensor.shape)} {tensor.dtype}", highlight=False)
+    checkpoint = codec_within(checkpoint)
+    if checkpoint.prefix:
+        console.print(
+            f"the codec: {len(checkpoint.tensors)} tensors, whose names begin with {checkpoint.prefix}."
+        )
     published = family_of(checkpoint).variant_of(checkpoint)
     codec = load_codec(checkpoint, published or "unpublished")
     console.print(f"a complete checkpoint of {published or 'an unpublished geometry'}; every tensor fits")

@@ -19,6 +19,7 @@ _NO_BUILDERS = (
     "engines.py",
     "engines_cli.py",
     "errors.py",
+    "file_kinds.py",
     "files.py",
     "fidelity.py",
     "fit.py",

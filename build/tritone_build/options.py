@@ -12,7 +12,11 @@ __all__ = ["add_checkpoint", "chosen_codec"]
 def add_checkpoint(command: argparse.ArgumentParser) -> None:
     """Arguments of :func:`chosen_codec`, and whether to build what is up to date."""
     command.add_argument("codec", nargs="?", help="what the models are called (default: by geometry)")
-    command.add_argument("--checkpoint", help="file, folder or hub id (default: the codec's published one)")
+    command.add_argument(
+        "--checkpoint",
+        help="file, folder or hub id, with #prefix for one of several codecs in it (default: the codec's "
+        "published one)",
+    )
     command.add_argument("--revision", help="commit or branch on the hub (default: the pinned one)")
     command.add_argument("--force", action="store_true", help="build also what is up to date")
 

@@ -3,26 +3,64 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from tritone_build.errors import CheckpointError
+from tritone_build.file_kinds import checkpoint_kind
 
-__all__ = ["INDEX", "read_shards", "shards_of"]
+__all__ = ["INDEX", "INDEX_SUFFIX", "config_in", "named_weights", "read_shards", "shards_of"]
 
-INDEX = "model.safetensors.index.json"
+INDEX_SUFFIX = ".safetensors.index.json"
+INDEX = f"model{INDEX_SUFFIX}"
 
 
-def shards_of(index: Path) -> list[Path]:
+def config_in(folder: Path) -> Mapping[str, Any]:
+    """Of a safetensors checkpoint: ``config.json``, empty where there is none.
+
+    Raises:
+        CheckpointError: it is not JSON, or no object.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}: expected an object, found {type(config).__name__}")
+    return config
+
+
+def named_weights(folder: Path) -> Path | None:
+    """The file that a folder names as its weights: by its configuration, or by having one index of shards.
+
+    Transformers reads ``transformers_weights`` of ``config.json`` for models whose repository has their
+    weights in another format, too; sesame/csm-1b is one.
+    """
+    named = config_in(folder).get("transformers_weights")
+    if isinstance(named, str):
+        return folder / Path(named).name
+    found = sorted(folder.glob(f"*{INDEX_SUFFIX}"))
+    if folder / INDEX in found:
+        return folder / INDEX
+    return found[0] if len(found) == 1 else None
+
+
+def shards_of(index: Path, present: bool = True) -> list[Path]:
     """The files that an index names.
+
+    Args:
+        index: the file.
+        present: whether they must be there.
 
     Raises:
         CheckpointError: it is no index, or one of them is missing.
     """
     files = sorted({index.with_name(Path(shard).name) for shard in _placed(index).values()})
-    missing = [file.name for file in files if not file.exists()]
+    missing = [file.name for file in files if present and not file.exists()]
     if missing:
         raise CheckpointError(
             f"{index}: shards {', '.join(missing)} are missing beside it; fetch the whole checkpoint"
@@ -39,6 +77,7 @@ def read_shards(index: Path) -> dict[str, Tensor]:
     placed = _placed(index)
     tensors: dict[str, Tensor] = {}
     for file in shards_of(index):
+        checkpoint_kind(file)
         try:
             held = load_file(file)
         except (SafetensorError, OSError) as error:

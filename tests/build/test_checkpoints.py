@@ -4,13 +4,12 @@ import io
 import json
 import pickle
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
+from archives import packed, rewritten
 from conftest import SMALL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -37,28 +36,6 @@ def read(path: Path) -> dict[str, Tensor]:
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     return write_fixture(CONFIG, tmp_path / "small.nemo")
-
-
-def rewritten(archive: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], None]) -> Path:
-    """The archive with its configuration and tensors changed in place."""
-    with tarfile.open(archive) as tar:
-        config = yaml.safe_load(tar.extractfile("./model_config.yaml"))  # type: ignore[arg-type]
-        weights = tar.extractfile("./model_weights.ckpt")
-        assert weights is not None
-        tensors = torch.load(io.BytesIO(weights.read()), weights_only=True)
-    change(config, tensors)
-    buffer = io.BytesIO()
-    torch.save(tensors, buffer)
-    return packed(archive, yaml.safe_dump(config).encode(), buffer.getvalue())
-
-
-def packed(path: Path, config: bytes, weights: bytes) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, content in (("./model_config.yaml", config), ("./model_weights.ckpt", weights)):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
 
 
 @pytest.mark.parametrize("layout", ["nemo", "nemo.gz", "safetensors"])
@@ -152,7 +129,7 @@ def test_pickled_code_never_runs(archive: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"no archive at all", "truncated or of another kind"),
+        (b"no archive at all", "is text, not a checkpoint; it begins 'no archive at all'"),
         (None, "model_config.yaml"),
     ],
 )

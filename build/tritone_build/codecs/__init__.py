@@ -8,14 +8,16 @@ from pathlib import Path
 
 import torch
 
-from tritone_build.checkpoints import Checkpoint, open_checkpoint
+from tritone_build.checkpoints import Checkpoint, narrowed, open_checkpoint
 from tritone_build.codecs import mimi, moss, nemo
 from tritone_build.codecs.base import Codec, Family, Variant
+from tritone_build.codecs.nested import codec_prefixes
 from tritone_build.errors import CheckpointError, UnknownCodecError
 
 __all__ = [
     "FAMILIES",
     "VARIANTS",
+    "codec_within",
     "family_of",
     "load_codec",
     "open_published",
@@ -66,6 +68,24 @@ def open_published(source: str, revision: str | None = None) -> Checkpoint:
     return checkpoint
 
 
+def codec_within(checkpoint: Checkpoint) -> Checkpoint:
+    """The codec in a checkpoint of a model that contains one; the checkpoint itself where it is a codec's.
+
+    Raises:
+        CheckpointError: it contains several; names their prefixes, and how to choose one.
+    """
+    prefixes = codec_prefixes(checkpoint.tensors, FAMILIES)
+    if not prefixes or "" in prefixes:
+        return checkpoint
+    if len(prefixes) > 1:
+        raise CheckpointError(
+            f"{checkpoint.source}: holds {len(prefixes)} codecs, whose tensors' names begin with "
+            f"{', '.join(f'{prefix}.' for prefix in prefixes)}; choose one by its prefix: "
+            f"{checkpoint.source}{'.' if checkpoint.prefix else '#'}{prefixes[0]}"
+        )
+    return narrowed(checkpoint, prefixes[0])
+
+
 def family_of(checkpoint: Checkpoint) -> Family:
     """The family a checkpoint is of, supported or not; CheckpointError where there is none."""
     for family in FAMILIES:
@@ -85,7 +105,7 @@ def outline_of(published: Variant) -> Codec:
 
 
 def load_codec(checkpoint: Checkpoint, name: str | None = None) -> Codec:
-    """Load a checkpoint of any family, strictly.
+    """Load a checkpoint of any family, strictly; of another model, the one codec that it contains.
 
     Args:
         checkpoint: what :func:`tritone_build.checkpoints.open_checkpoint` read.
@@ -93,9 +113,10 @@ def load_codec(checkpoint: Checkpoint, name: str | None = None) -> Codec:
             of its geometry, and is the default for them.
 
     Raises:
-        CheckpointError: of no known family, of another codec than named, or damaged.
+        CheckpointError: of no known family, of several codecs, of another than named, or damaged.
         UnsupportedNetworkError: of a known family, with an option that is not implemented.
     """
+    checkpoint = codec_within(checkpoint)
     family = family_of(checkpoint)
     published = family.variant_of(checkpoint)
     name = name or published

@@ -91,6 +91,8 @@ class Family(Protocol):
     """Formats in which checkpoints are published, see :mod:`tritone_build.fixtures`."""
     NORMALIZED: tuple[str, ...]
     """How the names of weights end that are published normalized."""
+    SIGNATURE: tuple[str, ...]
+    """How names of tensors begin, all of which only this family has."""
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is of this family, supported or not."""

@@ -27,6 +27,7 @@ from tritone_build.state import State
 __all__ = [
     "LAYOUTS",
     "NORMALIZED",
+    "SIGNATURE",
     "VARIANTS",
     "in_layout",
     "load",
@@ -39,6 +40,13 @@ __all__ = [
 VARIANTS: tuple[Variant, ...] = (Variant("mimi", "kyutai/mimi", PUBLISHED),)
 LAYOUTS: tuple[str, ...] = ("safetensors", "kyutai")
 NORMALIZED: tuple[str, ...] = ()
+SIGNATURE: tuple[str, ...] = (
+    "quantizer.",
+    "encoder_transformer.",
+    "decoder_transformer.",
+    "downsample.",
+    "upsample.",
+)
 _DEFAULT_CODEBOOKS = 8
 _INITIALIZED = torch.ones(1)
 

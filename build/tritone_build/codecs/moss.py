@@ -35,6 +35,7 @@ from tritone_build.state import State
 __all__ = [
     "LAYOUTS",
     "NORMALIZED",
+    "SIGNATURE",
     "VARIANTS",
     "Network",
     "in_layout",
@@ -54,6 +55,12 @@ NORMALIZED: tuple[str, ...] = (
     ".out_proj.weight",
     "quantizer.input_proj.weight",
     "quantizer.output_proj.weight",
+)
+
+SIGNATURE: tuple[str, ...] = (
+    "quantizer.quantizers.",
+    "encoder.1.transformer.layers.",
+    "decoder.0.transformer.layers.",
 )
 
 _OLDER = ((".self_attn.in_proj_weight", "in_projs.0"), (".self_attn.out_proj.weight", "out_projs.0"))

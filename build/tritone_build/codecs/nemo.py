@@ -27,6 +27,7 @@ from tritone_build.layers.reach import reach_of, shortest_input
 __all__ = [
     "LAYOUTS",
     "NORMALIZED",
+    "SIGNATURE",
     "VARIANTS",
     "Network",
     "in_layout",
@@ -40,6 +41,7 @@ __all__ = [
 
 LAYOUTS: tuple[str, ...] = ("nemo", "nemo.gz", "safetensors")
 NORMALIZED: tuple[str, ...] = (".weight",)
+SIGNATURE: tuple[str, ...] = ("audio_encoder.pre_conv.", "audio_decoder.pre_conv.")
 _TRAINING_ONLY = ("discriminator.", "slm_encoder.", "slm_predictor.", "speaker_encoder.")
 
 _NANO_ENCODER = {"base_channels": 24, "activation": "lrelu", "pad_mode": "replicate"}

@@ -37,7 +37,9 @@ def check_strictly(
     ] + [
         f"{name} is {tensors[name].flatten().tolist()}, expected {constant.flatten().tolist()}"
         for name, constant in constants.items()
-        if name in tensors and tensors[name].shape == constant.shape and not tensors[name].equal(constant)
+        if name in tensors
+        and tensors[name].shape == constant.shape
+        and not tensors[name].to(constant.dtype).equal(constant)
     ]
     if missing or unexpected or misshapen:
         raise CheckpointMismatchError(source, missing, unexpected, misshapen)

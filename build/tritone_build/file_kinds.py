@@ -1,0 +1,137 @@
+"""What a file really is, by its first bytes: a name and its suffix can be wrong."""
+
+import re
+import stat
+import tarfile
+import zipfile
+from enum import Enum
+from pathlib import Path
+
+from tritone_build.errors import CheckpointError
+
+__all__ = ["FileKind", "checkpoint_kind"]
+
+_HEAD_BYTES = 4096
+_MOST_HEADER_BYTES = 100_000_000
+"""Of a safetensors file, by its format."""
+_MOST_NAMES = 5
+_MOST_PICKLE_BYTES = 64 << 20
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
+_COMPRESSED_TAR = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+_ZIP = b"PK\x03\x04"
+_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+_LIGHTNING = b"pytorch-lightning_version"
+_AGAIN = "fetch it again"
+_FOREIGN = (
+    (b"GGUF", "a GGUF file of llama.cpp"),
+    (b"RIFF", "an audio file"),
+    (b"fLaC", "an audio file"),
+    (b"OggS", "an audio file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x93NUMPY", "an array of NumPy"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+)
+_WANTED = "give the .nemo or safetensors file itself"
+
+
+class FileKind(Enum):
+    """Files that hold checkpoints."""
+
+    NEMO = "nemo"
+    SAFETENSORS = "safetensors"
+
+
+def checkpoint_kind(path: Path) -> FileKind:
+    """Tell a NeMo archive from a safetensors file.
+
+    Raises:
+        CheckpointError: it is neither; says what was found, and what to do.
+        OSError: it cannot be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise CheckpointError(f"{path} is no regular file; {_WANTED}")
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC) or head.startswith(_COMPRESSED_TAR):
+        return FileKind.NEMO
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MOST_HEADER_BYTES:
+        return FileKind.SAFETENSORS
+    if (
+        head.strip(b"\0") and not head.startswith(_ZIP) and tarfile.is_tarfile(path)
+    ):  # an old tar, of no magic
+        return FileKind.NEMO
+    raise CheckpointError(f"{path} is {_described(path, head)}")
+
+
+def _described(path: Path, head: bytes) -> str:
+    """What it is, and what to do about it."""
+    if not head:
+        return f"empty: it was never written, or its download was interrupted; {_AGAIN}"
+    if head.startswith(_ZIP):
+        return _zip(path)
+    if _PICKLE.match(head):
+        return _pickle(lightning=_LIGHTNING in head)
+    for magic, name in _FOREIGN:
+        if head.startswith(magic):
+            return f"{name}, not a checkpoint; {_WANTED}"
+    if not head.strip(b"\0"):
+        return f"full of zeros: its download was not finished; {_AGAIN}"
+    return _text(head) or (
+        f"no .nemo and no safetensors file, and of no other kind that is known here ({path.stat().st_size} "
+        f"bytes); it is truncated or of another kind: {_AGAIN}"
+    )
+
+
+def _zip(path: Path) -> str:
+    """PyTorch's files are ZIP archives, too."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            pickles = [name for name in names if Path(name).name == "data.pkl"]
+            if not pickles:
+                shown = ", ".join(names[:_MOST_NAMES]) or "nothing"
+                return f"a ZIP archive that begins with {shown}; unpack it, and {_WANTED}"
+            with archive.open(pickles[0]) as pickle:
+                return _pickle(lightning=_LIGHTNING in pickle.read(_MOST_PICKLE_BYTES))
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+        return f"a truncated PyTorch or ZIP file ({error}); {_AGAIN}, and {_WANTED}"
+
+
+def _pickle(lightning: bool) -> str:
+    never = "a Python pickle, which can hold code and is never loaded"
+    if lightning:
+        return (
+            f"a checkpoint of PyTorch Lightning, as training writes it (.ckpt): {never}. Its author makes a "
+            ".nemo of it, where NeMo is installed: AudioCodecModel.load_from_checkpoint('last.ckpt')"
+            ".save_to('codec.nemo'), with AudioCodecModel of nemo.collections.tts.models"
+        )
+    return (
+        f"a file of torch.save: {never}. Where you trust it, make a safetensors file of it: "
+        "safetensors.torch.save_file(torch.load('model.pt', weights_only=True), 'model.safetensors')"
+    )
+
+
+def _text(head: bytes) -> str | None:
+    try:
+        text = head.decode("utf-8-sig", errors="strict" if len(head) < _HEAD_BYTES else "ignore").strip()
+    except UnicodeDecodeError:
+        return None
+    pointer = re.match(r"version https://git-lfs.*?^size (\d+)$", text, re.DOTALL | re.MULTILINE)
+    if pointer:
+        return (
+            f"a git-lfs pointer to a file of {int(pointer[1])} bytes, not that file; run "
+            "'git lfs install' and 'git lfs pull' in its clone, or give its hub id, owner/name"
+        )
+    if re.match(r"<!doctype html|<html", text, re.IGNORECASE):
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        named = f" ({' '.join(title[1].split())[:80]!r})" if title else ""
+        return (
+            f"a web page{named}, not a checkpoint: its address was that of a page, or of a login; give the "
+            "hub id, owner/name, or fetch the file itself (on the hub: resolve/main/... in its address, not "
+            "blob/main/...)"
+        )
+    if not all(character.isprintable() or character.isspace() for character in text):
+        return None
+    line = text.partition("\n")[0][:80]
+    return f"text, not a checkpoint; it begins {line!r}. Where that is a server's error, {_AGAIN}; {_WANTED}"
