@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 __all__ = [
     "AccessDeniedError",
+    "AddressError",
     "AudioError",
     "MissingExtraError",
     "NoServerLeftError",
@@ -15,6 +16,7 @@ __all__ = [
     "TokensError",
     "TritoneError",
     "UnknownCodecError",
+    "WrongProtocolError",
 ]
 
 
@@ -28,6 +30,10 @@ class TokensError(TritoneError, ValueError):
 
 class AudioError(TritoneError, ValueError):
     """The audio cannot be encoded, or a file is no audio; nothing was sent."""
+
+
+class AddressError(TritoneError, ValueError):
+    """A server's address is not of a form that gRPC understands; nothing was sent."""
 
 
 class UnknownCodecError(TritoneError, LookupError):
@@ -48,6 +54,10 @@ class AccessDeniedError(ServerRefusedError):
 
 class ServerUnavailableError(TritoneError, ConnectionError):
     """No server answers, or the connection broke, or the answer did not come in time."""
+
+
+class WrongProtocolError(ServerUnavailableError):
+    """What listens there speaks HTTP, or expects encryption, or does not."""
 
 
 class ServerFullError(ServerUnavailableError):

@@ -13,7 +13,8 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from tritone_client.access import PLAIN, Access
 from tritone_client.connection import Connection
-from tritone_client.errors import TritoneError
+from tritone_client.errors import ServerUnavailableError, TritoneError
+from tritone_client.protocols import explained
 from tritone_client.served import Call
 from tritone_client.wire import Arrays, StatusError, typed, typed_of_known
 
@@ -45,6 +46,10 @@ class Transport:
     def wait(self, seconds: float) -> None:
         """Sleep."""
         time.sleep(seconds)
+
+    def explained(self, error: ServerUnavailableError) -> ServerUnavailableError:
+        """That error, or a more telling one after a look at what listens there."""
+        return explained(error, self.url, self._access.tls is not None)
 
     def connection(self, timeout_s: float | None = None) -> Connection:
         """Another connection to the same server, for a stream."""
