@@ -24,10 +24,9 @@ from functools import partial
 from pathlib import Path
 
 from ci.host_settings import PipSettings, apt_settings, mirror_of
-from wheels import CACHE
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
-_ROOT = CACHE / "minimal_debian"
+_ROOT = _REPOSITORY / ".cache" / "minimal_debian"
 _PACKAGES = "python3,python3-venv,make,git"
 _USER = "somebody"
 _HOME = Path("home", _USER)

@@ -10,7 +10,11 @@ import pytest
 
 from ci.host_settings import PipSettings, apt_settings, mirror_of
 
-COMMAND = [sys.executable, str(Path(__file__).resolve().parent.parent / "scripts" / "minimal_debian.py")]
+COMMAND = [
+    sys.executable,
+    "-S",
+    str(Path(__file__).resolve().parent.parent / "scripts" / "minimal_debian.py"),
+]
 
 
 def test_a_machine_that_allows_no_root_is_told_in_one_line(tmp_path: Path) -> None:

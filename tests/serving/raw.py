@@ -3,7 +3,6 @@
 import re
 import secrets
 import time
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from direct import NO_PROXY, opened
 from tritone_client.transport import inputs_of
 from tritonserver import TritonServer
 
@@ -26,7 +26,7 @@ class RawStreams:
 
     def __init__(self, server: TritonServer, model: str):
         self.model, self._server = model, server
-        self.client = triton.InferenceServerClient(server.url)
+        self.client = triton.InferenceServerClient(server.url, channel_args=[NO_PROXY])
         self._input, self._output = (
             ("tokens", "audio") if model.endswith("_decode_stream") else ("audio", "tokens")
         )
@@ -63,7 +63,7 @@ class RawStreams:
 def counted(server: TritonServer, figure: str, model: str) -> float:
     """What Prometheus reads: ``tritone_<figure>`` of a model, over all its labels."""
     url = server.metrics_url
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with opened(url, timeout_s=5) as answer:
         figures = _FIGURE.findall(answer.read().decode())
     return sum(float(value) for name, of, value in figures if (name, of) == (figure, model))
 
