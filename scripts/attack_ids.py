@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2_grpc
 
+from direct import channel_to
 from fault_streams import Spoken
 from report import Row
 from tritone_build.fidelity import snr_db
@@ -29,7 +30,7 @@ def ids_row(server: TritonServer, codec: str, spoken: Spoken) -> Row:
     guesses = [*near, *map(int, random.integers(1, 2**62, _GUESSES - len(near)))]
     frames = [spoken.tokens[:, at : at + 1] for at in range(spoken.tokens.shape[1])]
     met: Counter[str] = Counter()
-    with grpc.insecure_channel(server.url) as channel:
+    with channel_to(server.url) as channel:
         stream = _Stream(channel, f"{codec}_decode_stream")
         heard = []
         for number, frame in enumerate(frames):

@@ -14,6 +14,7 @@ from attack_idle import idle_rows
 from attack_ids import ids_row
 from attack_size import size_rows
 from certificates import write_certificates
+from direct import channel_to
 from fault_streams import Spoken
 from report import Row
 from tritone_client import Codec, Tls, TritoneError
@@ -86,7 +87,7 @@ def doors_row(server: TritonServer) -> Row:
         "TraceSetting": pb.TraceSettingRequest(),
         "LogSettings": pb.LogSettingsRequest(),
     }
-    with grpc.insecure_channel(server.url) as channel:
+    with channel_to(server.url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         met = {method: _status(getattr(stub, method), request) for method, request in tried.items()}
     opened = [method for method, status in met.items() if status == "OK"]

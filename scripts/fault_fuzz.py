@@ -17,6 +17,7 @@ import grpc  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from direct import channel_to
 from fault_streams import Checked, Crowd, Spoken, forgotten_s, unharmed_row
 from malformed import Malformed, malformed_requests
 from memory import resting_mb
@@ -93,7 +94,7 @@ def _fill(server: TritonServer, spoken: Mapping[str, Spoken]) -> None:
 
 def _metadata(server: TritonServer) -> list[Any]:
     """Of all models that it has, those within an ensemble too."""
-    with grpc.insecure_channel(server.url) as channel:
+    with channel_to(server.url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         index = stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(ready=True))
         return [stub.ModelMetadata(service_pb2.ModelMetadataRequest(name=each.name)) for each in index.models]
@@ -157,7 +158,7 @@ class _Sender:
     def _call(self, kind: str, method: str) -> Any:
         """A method of the service for bytes that nobody looks at."""
         if not hasattr(self._own, "channel"):
-            self._own.channel = grpc.insecure_channel(self._server.url)
+            self._own.channel = channel_to(self._server.url)
         return getattr(self._own.channel, kind)(f"{_SERVICE}/{method}", bytes, bytes)
 
     def _unary(self, sent: Sequence[bytes]) -> list[tuple[str, str, bool]]:

@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 from collections.abc import Coroutine
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -19,9 +20,11 @@ class FlakyProxy:
 
     Args:
         target: host and port it passes on to.
+        path: of a socket in the file system to listen on; a port of loopback by default.
     """
 
-    def __init__(self, target: str):
+    def __init__(self, target: str, path: Path | None = None):
+        self._path = path
         self._host, _, port = target.rpartition(":")
         self._port = int(port)
         self.url = ""
@@ -58,6 +61,10 @@ class FlakyProxy:
     async def _open(self) -> None:
         self._flows = asyncio.Event()
         self._flows.set()
+        if self._path is not None:
+            self._server = await asyncio.start_unix_server(self._joined, self._path)
+            self.url = f"unix:{self._path}"
+            return
         self._server = await asyncio.start_server(self._joined, "127.0.0.1", 0)
         self.url = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from direct import environment_without_proxies
 from server_files import find_server
 from wheels import CACHE, Wheel
 
@@ -244,7 +245,9 @@ def _run(
     started = time.monotonic()
     with (
         log.open("wb") as out,
-        subprocess.Popen(command, env=os.environ | environment, stdout=out, stderr=out) as process,
+        subprocess.Popen(
+            command, env=environment_without_proxies() | environment, stdout=out, stderr=out
+        ) as process,
     ):
         try:
             while (gone_s := time.monotonic() - started) < duration_s + _GRACE_S:

@@ -16,12 +16,11 @@ import argparse
 import re
 import shlex
 import signal
-import socket
 import sys
 import time
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
+from listening import Listening
 from smoke import SmokeError, smoke
 from supervisor import MOST_RESTARTS, Supervisor
 from tritonserver import Ports, ServerError, ServerTls, Traces, TritonServer
@@ -66,7 +65,7 @@ def _server(options: argparse.Namespace) -> TritonServer:
 def _tls(options: argparse.Namespace) -> ServerTls | None:
     given = (options.tls_certificate, options.tls_key)
     if not any((*given, options.tls_client_ca)):
-        if not _ip_of(options.host).is_loopback and not options.insecure:
+        if not Listening.at(options.host).ip.is_loopback and not options.insecure:
             raise ServerError(
                 f"{options.host} can be reached by others, and nothing would be encrypted: give "
                 "--tls-certificate and --tls-key, or --insecure where a proxy or a private network does it"
@@ -86,6 +85,8 @@ def _serve(server: TritonServer, try_models: bool, most_restarts: int) -> int:
             f"serving {', '.join(server.codecs)}: gRPC {server.url}, HTTP port {server.ports.http}, "
             f"metrics port {server.ports.metrics}"
         )
+        if server.listening.grpc_only_on_ipv4:
+            print("HTTP and metrics answer on IPv6 only, gRPC on IPv4, too")
         _tell_device(server)
         print(f"log: {server.log}; stop with Ctrl-C", flush=True)
         return Supervisor(server, lambda line: print(line, flush=True), most_restarts).run()
@@ -121,7 +122,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--repository", type=Path, default=Path("artifacts/model_repository"), help="%(default)s"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on, IPv4 or IPv6 (%(default)s)"
+    )
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda", "rtx"),
@@ -173,14 +176,6 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the server's command line only")
     return parser.parse_args()
-
-
-def _ip_of(host: str) -> IPv4Address | IPv6Address:
-    """The address that a name stands for."""
-    try:
-        return ip_address(socket.gethostbyname(host))
-    except OSError as error:
-        raise ServerError(f"--host {host} is no address of this machine: {error}") from error
 
 
 def _count(text: str) -> int:

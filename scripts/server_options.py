@@ -1,10 +1,14 @@
 """What can be chosen about a server, each as the flags it stands for."""
 
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from listening import Listening
 from server_files import ServerError
+from tritone_client.addresses import Address
 
 __all__ = ["Ports", "ServerTls", "Traces"]
 
@@ -28,18 +32,16 @@ class Ports:
             each.close()
         return cls(*numbers)
 
-    def refuse_taken(self, host: str) -> None:
+    def refuse_taken(self, listening: Listening) -> None:
         """ServerError where somebody listens on one of them."""
         for name, port in vars(self).items():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((host, port))
-                except OSError as error:
-                    raise ServerError(
-                        f"{name} port {port} on {host} cannot be used ({error.strerror}); "
-                        f"stop what listens there or choose another with --{name}-port"
-                    ) from error
+            try:
+                listening.probe(port)
+            except OSError as error:
+                raise ServerError(
+                    f"{name} port {port} on {listening.ip} cannot be used ({error.strerror}); "
+                    f"stop what listens there or choose another with --{name}-port"
+                ) from error
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,14 @@ class Traces:
 
     url: str
     one_in: int = 1000
+
+    def environment(self) -> dict[str, str]:
+        """What keeps the server from asking a proxy for a collector on this machine."""
+        host = urlsplit(self.url).hostname or ""
+        if not Address(self.url, host).on_this_machine:
+            return {}
+        spared = [os.environ.get(name) for name in ("no_proxy", "NO_PROXY")]
+        return {"no_proxy": ",".join(filter(None, [*spared, host]))}
 
     def flags(self) -> list[str]:
         """Of the server."""

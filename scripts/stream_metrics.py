@@ -2,8 +2,9 @@
 
 import re
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
+
+from direct import opened
 
 __all__ = [
     "live_streams",
@@ -21,7 +22,7 @@ _TIMEOUT_S = 5
 
 def page(url: str) -> str:
     """The metrics as they stand there."""
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+    with opened(url, _TIMEOUT_S) as answer:
         return str(answer.read().decode())
 
 

@@ -8,17 +8,18 @@ import shutil
 import signal
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
-from urllib.error import URLError
 
+from direct import opened
 from interrupts import stopped_by_signals
 from leftovers import end_orphans, remove_leftovers
+from listening import Listening
 from server_doors import allow_many_connections, closed_doors, only_models
 from server_files import ServerError, find_server, shell_path
 from server_options import Ports, ServerTls, Traces
@@ -31,7 +32,6 @@ __all__ = ["Ports", "ServerError", "ServerTls", "Traces", "TritonServer", "servi
 _PARTS, _WHOLE, _STREAMS = ("dequantize", "vocoder"), ("decode", "encode"), ("decode_stream", "encode_stream")
 _ROLES = (*_PARTS, *_WHOLE, *_STREAMS)
 _HARMLESS = "CudaDriverHelper has not been initialized"
-_EVERYWHERE = "0.0.0.0"  # noqa: S104
 _SERVING = CACHE / "serving"
 _START_TIMEOUT_S = 120
 _MOST_LOADING = 4
@@ -78,19 +78,19 @@ class TritonServer:
     def __post_init__(self) -> None:
         self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self.listening = Listening.at(self.host)
         # Of this one alone: who asks for a port that is taken must not change what is served there.
         self._folder = _SERVING / f"{self.ports.grpc}-{secrets.token_hex(4)}"
 
     @property
     def url(self) -> str:
         """Address for gRPC clients on this machine."""
-        host = "127.0.0.1" if self.host == _EVERYWHERE else self.host
-        return f"{host}:{self.ports.grpc}"
+        return self.listening.here(self.ports.grpc)
 
     @property
     def metrics_url(self) -> str:
         """Address of its page for Prometheus."""
-        return f"http://{self.host}:{self.ports.metrics}/metrics"
+        return f"http://{self.listening.here(self.ports.metrics)}/metrics"
 
     @property
     def pid(self) -> int:
@@ -139,11 +139,8 @@ class TritonServer:
             "model-repository": self._served_alone(),
             "backend-directory": backends,
             "model-control-mode": "none",
-            "http-address": self.host,
             "http-port": self.ports.http,
-            "grpc-address": self.host,
             "grpc-port": self.ports.grpc,
-            "metrics-address": self.host,
             "metrics-port": self.ports.metrics,
             "log-verbose": 0,
             "grpc-infer-allocation-pool-size": 0,  # kept for reuse, requests of gigabytes stay in memory
@@ -151,12 +148,15 @@ class TritonServer:
             "model-load-thread-count": min(_MOST_LOADING, os.cpu_count() or 1),
             "exit-timeout-secs": self.grace_s,
         }
-        options |= closed_doors() | ({} if self.tls is None else self.tls.options())
+        options |= (
+            self.listening.options() | closed_doors() | ({} if self.tls is None else self.tls.options())
+        )
         flags = [f"--{name}={value}" for name, value in options.items()]
         # Configurations are complete, and asking each model to complete its own loads it in a process twice.
         flags.append("--disable-auto-complete-config")
         flags += [] if self.traces is None else self.traces.flags()
         environment = environment | {"TRITONE_DEVICE": self.device}
+        environment |= {} if self.traces is None else self.traces.environment()
         if self.max_streams is not None:
             environment["TRITONE_MAX_STREAMS"] = str(self.max_streams)
         if self.log_streams:
@@ -203,7 +203,7 @@ class TritonServer:
         command, environment = self.command()
         if not again:  # it reads every weight
             self._refuse_damaged_models()
-        self.ports.refuse_taken(self.host)
+        self.ports.refuse_taken(self.listening)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         allow_many_connections()
         end_orphans()
@@ -261,13 +261,11 @@ class TritonServer:
     @property
     def ready(self) -> bool:
         """Whether it takes requests, by its own word."""
-        host = self.url.rpartition(":")[0]
         try:
-            with urllib.request.urlopen(
-                f"http://{host}:{self.ports.http}/v2/health/ready", timeout=1
-            ) as answer:
+            url = f"http://{self.listening.here(self.ports.http)}/v2/health/ready"
+            with opened(url, timeout_s=1) as answer:
                 return bool(answer.status == HTTPStatus.OK)
-        except (URLError, OSError):
+        except (HTTPException, OSError):
             return False
 
     def _reason(self) -> str:

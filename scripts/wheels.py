@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from direct import proxies_named
+
 __all__ = ["CACHE", "Wheel", "WheelError"]
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
@@ -60,7 +62,7 @@ class Wheel:
         )
         if fetched.returncode:
             reason = fetched.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise WheelError(f"pip could not fetch {self.requirement}: {reason[0]}")
+            raise WheelError(f"pip could not fetch {self.requirement}{proxies_named()}: {reason[0]}")
         (wheel,) = folder.glob("*.whl")
         with wheel.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from tritone_client.aio import AsyncCodec, AsyncStream
 from tritone_client.codec import Codec, served_codecs
 from tritone_client.errors import (
     AccessDeniedError,
+    AddressError,
     AudioError,
     CodecNotOpenError,
     MissingExtraError,
@@ -23,6 +24,7 @@ from tritone_client.errors import (
     TokensError,
     TritoneError,
     UnknownCodecError,
+    WrongProtocolError,
 )
 from tritone_client.info import CodecInfo, StreamInfo
 from tritone_client.resuming import Resume, Resumption
@@ -31,6 +33,7 @@ from tritone_client.tls import Tls
 
 __all__ = [
     "AccessDeniedError",
+    "AddressError",
     "AsyncCodec",
     "AsyncStream",
     "AudioError",
@@ -54,5 +57,6 @@ __all__ = [
     "TokensError",
     "TritoneError",
     "UnknownCodecError",
+    "WrongProtocolError",
     "served_codecs",
 ]

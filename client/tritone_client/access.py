@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
+from tritone_client.addresses import Address
 from tritone_client.tls import Tls
 from tritone_client.wire import CHANNEL_OPTIONS
 
@@ -34,7 +34,7 @@ class Access:
             return self
         if not self.api_key or not self.api_key.isascii() or not self.api_key.isprintable():
             raise ValueError("an API key is one line of printable ASCII")
-        seen = [url for url in urls if not _on_this_machine(url)]
+        seen = [url for url in urls if not Address.of(url).loopback]
         if seen and self.tls is None:
             raise ValueError(f"the API key would travel to {seen[0]} in the clear: give tls as well")
         return self
@@ -55,19 +55,15 @@ class Access:
     def channel(self, module: Any, url: str) -> Any:
         """A channel of ``grpc`` or ``grpc.aio``."""
         if self.tls is None:
-            return module.insecure_channel(url, options=CHANNEL_OPTIONS)
-        return module.secure_channel(url, self.tls.credentials(), options=CHANNEL_OPTIONS)
+            return module.insecure_channel(url, options=_options(url))
+        return module.secure_channel(url, self.tls.credentials(), options=_options(url))
 
 
 PLAIN = Access()
 """In the clear, as nobody in particular."""
 
 
-def _on_this_machine(url: str) -> bool:
-    host = url.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _options(url: str) -> list[tuple[str, int]]:
+    """Of a channel: gRPC would ask a proxy from the environment for servers of this machine, too."""
+    direct = Address.of(url).on_this_machine
+    return [*CHANNEL_OPTIONS, *([("grpc.enable_http_proxy", 0)] if direct else [])]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.access import PLAIN, Access
+from tritone_client.errors import ServerUnavailableError
+from tritone_client.protocols import explained
 from tritone_client.served import Call
 from tritone_client.transport import IN_FLIGHT, Telling
 from tritone_client.wire import StatusError, request_of, tensor_of, typed, typed_of_known
@@ -34,6 +36,10 @@ class AsyncTransport:
     async def wait(self, seconds: float) -> None:
         """Let others run."""
         await asyncio.sleep(seconds)
+
+    async def explained(self, error: ServerUnavailableError) -> ServerUnavailableError:
+        """That error, or a more telling one after a look at what listens there."""
+        return await asyncio.to_thread(explained, error, self.url, self._access.tls is not None)
 
     def connection(self, timeout_s: float | None = None) -> "AsyncConnection":
         """Another connection to the same server, for a stream."""

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--url",
             default=os.environ.get("TRITONE_URL", "127.0.0.1:8001"),
-            help="host:port of gRPC (default: $TRITONE_URL, else 127.0.0.1:8001)",
+            help="host:port of gRPC, or unix:/path (default: $TRITONE_URL, else 127.0.0.1:8001)",
         )
     for command in (listing, encode, decode, stream):
         command.add_argument("--tls", action="store_true", help="encrypt; implied by the options below")

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from tritone_client.access import Access
 from tritone_client.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
 from tritone_client.codec_base import CodecBase
+from tritone_client.errors import ServerUnavailableError
 from tritone_client.info import StreamInfo
 from tritone_client.resuming import Resume
-from tritone_client.served import DECODE, codecs_among
+from tritone_client.served import DECODE, codecs_among, endpoints
 from tritone_client.steps import run
 from tritone_client.stream import Pieces, Stream
 from tritone_client.tls import Tls
@@ -41,8 +42,10 @@ class Codec(CodecBase):
 
     Raises:
         ValueError: no server, or a key that others could read on its way.
+        AddressError: an address that is not of a form gRPC understands.
         AccessDeniedError: no API key, or not a right one.
         ServerUnavailableError: nobody answers there.
+        WrongProtocolError: what answers there speaks HTTP, or expects encryption, or does not.
         UnknownCodecError: the server does not have the codec; the message lists those it has.
     """
 
@@ -174,8 +177,11 @@ def served_codecs(
     api_key: str | None = None,
 ) -> list[str]:
     """Names of the codecs that the server decodes; ServerUnavailableError when nobody answers."""
-    transport = Transport(url, timeout_s, Access(tls, api_key).checked([url]))
+    (address,) = endpoints(url)
+    transport = Transport(address, timeout_s, Access(tls, api_key).checked([address]))
     try:
         return codecs_among(transport.ready_models())
+    except ServerUnavailableError as error:
+        raise transport.explained(error) from error.__cause__
     finally:
         transport.close()

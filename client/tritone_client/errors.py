@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 __all__ = [
     "AccessDeniedError",
+    "AddressError",
     "AudioError",
     "CodecNotOpenError",
     "MissingExtraError",
@@ -18,6 +19,7 @@ __all__ = [
     "TokensError",
     "TritoneError",
     "UnknownCodecError",
+    "WrongProtocolError",
 ]
 
 
@@ -35,6 +37,10 @@ class AudioError(TritoneError, ValueError):
     """The audio cannot be encoded, or a file is no audio; nothing was sent. ``utterance`` as above."""
 
     utterance: int | None = None
+
+
+class AddressError(TritoneError, ValueError):
+    """A server's address is not of a form that gRPC understands; nothing was sent."""
 
 
 class UnknownCodecError(TritoneError, LookupError):
@@ -62,6 +68,10 @@ class ServerLostError(ServerUnavailableError):
 
     Nothing of that answer was used. The process is replaced within seconds; another server can go on at once.
     """
+
+
+class WrongProtocolError(ServerUnavailableError):
+    """What listens there speaks HTTP, or expects encryption, or does not."""
 
 
 class ServerFullError(ServerUnavailableError):

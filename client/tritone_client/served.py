@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone_client.addresses import Address
 from tritone_client.carriers import Carrier, Link, Sequenced, Single
 from tritone_client.checks import checked_codebooks
 from tritone_client.cutting import Cutter, FrameCutter, WindowCutter
@@ -96,6 +97,9 @@ class Transport(Protocol):
     def connection(self, timeout_s: float | None = None) -> Link:
         """Another connection to the same server, with a longest wait of its own."""
 
+    def explained(self, error: ServerUnavailableError) -> Any:
+        """That error, or a more telling one after a look at what listens there."""
+
     def wait(self, seconds: float) -> Any:
         """Sleep."""
 
@@ -155,6 +159,8 @@ class Served:
             model = f"{self.name}_{role.name}"
             try:
                 parameters = yield from self.asked(lambda transport: transport.parameters(model))
+            except ServerUnavailableError as error:
+                raise (yield partial(self._transports[0].explained, error)) from error.__cause__
             except ServerRefusedError as error:
                 served = codecs_among((yield from self.asked(lambda transport: transport.ready_models())))
                 raise UnknownCodecError(self.name, self._transports[0].url, served) from error
@@ -262,11 +268,16 @@ def _frames_in(seconds: float, info: CodecInfo) -> int:
 
 
 def endpoints(url: str | Sequence[str]) -> list[str]:
-    """One or several, as a list; ValueError where there is none."""
+    """One or several, as a list.
+
+    Raises:
+        ValueError: there is none.
+        AddressError: one is of no form that gRPC understands.
+    """
     urls = [url] if isinstance(url, str) else list(url)
     if not urls:
         raise ValueError("no server: give host and gRPC port of one at least")
-    return urls
+    return [Address.of(each).url for each in urls]
 
 
 def codecs_among(models: Sequence[str]) -> list[str]:

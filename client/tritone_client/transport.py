@@ -11,7 +11,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.access import PLAIN, Access
 from tritone_client.connection import Connection
-from tritone_client.errors import TritoneError
+from tritone_client.errors import ServerUnavailableError, TritoneError
+from tritone_client.protocols import explained
 from tritone_client.served import Call
 from tritone_client.wire import StatusError, request_of, tensor_of, typed, typed_of_known
 
@@ -44,6 +45,10 @@ class Transport:
     def wait(self, seconds: float) -> None:
         """Sleep."""
         time.sleep(seconds)
+
+    def explained(self, error: ServerUnavailableError) -> ServerUnavailableError:
+        """That error, or a more telling one after a look at what listens there."""
+        return explained(error, self.url, self._access.tls is not None)
 
     def connection(self, timeout_s: float | None = None) -> Connection:
         """Another connection to the same server, for a stream."""

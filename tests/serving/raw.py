@@ -5,7 +5,6 @@ import re
 import secrets
 import signal
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +15,11 @@ import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from direct import NO_PROXY, opened
 from tritone_client.wire import Arrays
 from tritonserver import TritonServer
 
-HANGS_S = 120
+HANGS_S = 300
 """Nothing that works takes so long, however busy the machine is: the limit of all that is waited for."""
 
 _FIGURE = re.compile(r'^tritone_(\w+)\{[^}]*model="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
@@ -30,7 +30,7 @@ class RawStreams:
 
     def __init__(self, server: TritonServer, model: str):
         self.model, self._server = model, server
-        self.client = triton.InferenceServerClient(server.url)
+        self.client = triton.InferenceServerClient(server.url, channel_args=[NO_PROXY])
         self._input, self._output = (
             ("tokens", "audio") if model.endswith("_decode_stream") else ("audio", "tokens")
         )
@@ -67,7 +67,7 @@ class RawStreams:
 def counted(server: TritonServer, figure: str, model: str) -> float:
     """What Prometheus reads: ``tritone_<figure>`` of a model, over all its labels."""
     url = server.metrics_url
-    with urllib.request.urlopen(url, timeout=HANGS_S) as answer:
+    with opened(url, timeout_s=HANGS_S) as answer:
         figures = _FIGURE.findall(answer.read().decode())
     return sum(float(value) for name, of, value in figures if (name, of) == (figure, model))
 

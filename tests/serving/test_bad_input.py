@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from serving.raw import HANGS_S
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from direct import NO_PROXY
 from tritone_client import (
     AudioError,
     Codec,
@@ -40,7 +41,7 @@ def sent(server: TritonServer, model: str, **arrays: NDArray[Any]) -> str:
         tensor = triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
         tensor.set_data_from_numpy(array)
         inputs.append(tensor)
-    client = triton.InferenceServerClient(server.url)
+    client = triton.InferenceServerClient(server.url, channel_args=[NO_PROXY])
     with pytest.raises(InferenceServerException) as caught:
         client.infer(model, inputs)
     client.close()

@@ -19,6 +19,7 @@ from serving.raw import HANGS_S, RawStreams, comes_true, counted, new_id
 from serving.signals import sound, tokens_of
 from tritonclient.grpc import service_pb2_grpc
 
+from direct import channel_to
 from tritone_build.fidelity import snr_db
 from tritone_client import Codec, CodecInfo, Stream
 from tritone_client.wire import Place, request_of
@@ -145,7 +146,7 @@ def one_of_many(server: TritonServer, model: str, data: NDArray[Any], age: int, 
         return request_of(model, {names[0]: data[None]}, names[1], Place(stream, start, end))
 
     options = [("grpc.use_local_subchannel_pool", 1)]
-    with grpc.insecure_channel(server.url, options) as channel:
+    with channel_to(server.url, options) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         call = stub.ModelStreamInfer(iter(requests.get, None), timeout=HANGS_S)
         for step in range(age):

@@ -15,6 +15,7 @@ from serving.raw import HANGS_S, comes_true, counted
 from tritonclient.grpc import service_pb2_grpc
 
 from certificates import write_certificates
+from direct import NO_PROXY, channel_to
 from haproxy import Haproxy
 from tritone_build.fidelity import snr_db
 from tritone_client import (
@@ -162,10 +163,10 @@ def test_what_ends_or_fills_a_server_does_not_reach_it(servers: list[TritonServe
     bad = request_of(
         f"{NAME}_decode_stream", {"tokens": np.full((1, 4, 1), -1)}, "audio", Place(7, True, True)
     )
-    compressed = grpc.insecure_channel(url, compression=grpc.Compression.Gzip)
+    compressed = grpc.insecure_channel(url, [NO_PROXY], compression=grpc.Compression.Gzip)
     with compressed as channel, pytest.raises(grpc.RpcError, match="http2 header with status: 400"):
         service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(bad, timeout=HANGS_S)
-    with grpc.insecure_channel(url) as channel:
+    with channel_to(url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         for _ in range(50):  # about ten of them end a server that gets the header
             header = (("triton_grpc_error", "true"),)

@@ -1,6 +1,5 @@
 """What an attacker could send: refused in words, and the models go on for everybody else."""
 
-import urllib.request
 from typing import Any
 from urllib.error import HTTPError
 
@@ -10,6 +9,7 @@ import pytest
 from serving.raw import HANGS_S
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from direct import channel_to, opened
 from tritone_client import Codec
 from tritone_client.wire import Place, request_of
 from tritonserver import TritonServer
@@ -19,7 +19,7 @@ NAME = "small_nanocodec"
 
 @pytest.fixture
 def stub(server: TritonServer) -> Any:
-    return service_pb2_grpc.GRPCInferenceServiceStub(grpc.insecure_channel(server.url))
+    return service_pb2_grpc.GRPCInferenceServiceStub(channel_to(server.url))
 
 
 def refusal(call: Any, request: Any) -> tuple[str, str]:
@@ -82,7 +82,7 @@ def test_clients_may_not_change_the_server(method: str, request_: Any, stub: Any
 def test_http_answers_for_health_alone(path: str, server: TritonServer) -> None:
     nested = b'{"inputs":[{"name":"tokens","shape":[1,4,1],"datatype":"INT64","data":' + b"[" * 100_000
     with pytest.raises(HTTPError) as caught:
-        urllib.request.urlopen(f"http://127.0.0.1:{server.ports.http}/v2/{path}", nested, timeout=HANGS_S)
+        opened(f"http://127.0.0.1:{server.ports.http}/v2/{path}", HANGS_S, nested)
     assert caught.value.code == 403
     assert server.ready
 

@@ -5,7 +5,6 @@ import re
 import subprocess
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from serving.raw import HANGS_S
 
+from direct import opened
 from tritone_client import Codec
 from tritonserver import Ports, TritonServer
 
@@ -42,7 +42,7 @@ def test_every_alert_is_explained_to_the_operator() -> None:
 
 
 def test_the_dashboard_asks_for_what_there_is(server: TritonServer) -> None:
-    with urllib.request.urlopen(server.metrics_url, timeout=HANGS_S) as answer:
+    with opened(server.metrics_url, timeout_s=HANGS_S) as answer:
         published = set(re.findall(r"^(\w+)\{", answer.read().decode(), re.MULTILINE))
     recorded = set(re.findall(r"record: (\S+)", ALERTS.read_text()))
     panels = json.loads((ROOT / "deploy" / "grafana.json").read_text())["panels"]
@@ -74,7 +74,7 @@ def value(address: str, query: str) -> float | None:
     """Of the first series; None where there is none yet."""
     url = f"http://{address}/api/v1/query?" + urllib.parse.urlencode({"query": query})
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with opened(url, timeout_s=5) as answer:
             found = json.loads(answer.read())["data"]["result"]
     except OSError:  # it is still starting
         return None

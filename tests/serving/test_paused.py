@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 from numpy.typing import NDArray
-from serving.raw import comes_true
+from serving.raw import HANGS_S, comes_true
 from serving.signals import tokens_of
 from serving.test_supervisor import process_of
 
@@ -20,7 +20,6 @@ from tritonserver import Ports, TritonServer, serving
 NAME = "small_nanocodec"
 STREAM = f"{NAME}_decode_stream"
 STREAMS, PAUSES, FRAMES = 4, 3, 30
-LONG_S = 300.0
 
 
 @pytest.fixture
@@ -32,13 +31,13 @@ def mortal(repository: Path) -> Iterator[TritonServer]:
 @pytest.mark.parametrize("model", [STREAM, f"{NAME}_vocoder"])
 def test_a_process_that_was_given_up_ends_instead_of_answering(model: str, mortal: TritonServer) -> None:
     process, frame = process_of(mortal, model), np.ones((4, 1), np.int64)
-    with Codec(NAME, mortal.url, timeout_s=LONG_S) as codec:
+    with Codec(NAME, mortal.url, timeout_s=HANGS_S) as codec:
         ask = codec.decode_stream().push if model == STREAM else codec.decode
         process.suspend()
         with pytest.raises(ServerLostError, match="is not healthy"):
             ask(frame)
     process.resume()
-    assert comes_true(lambda: process.status() == psutil.STATUS_ZOMBIE, LONG_S)
+    assert comes_true(lambda: process.status() == psutil.STATUS_ZOMBIE)
     assert f"model {model}: Triton has given up the batch" in mortal.log.read_text()
 
 
@@ -52,7 +51,7 @@ def test_streams_go_on_elsewhere_while_a_process_is_paused(repository: Path) -> 
         serving(repository, [NAME]) as first,
         serving(repository, [NAME]) as second,
         Supervisor(first, most_restarts=PAUSES) as supervisor,
-        Codec(NAME, [first.url, second.url], LONG_S, Resume(LONG_S, LONG_S, told=told.append)) as codec,
+        Codec(NAME, [first.url, second.url], HANGS_S, Resume(HANGS_S, HANGS_S, told=told.append)) as codec,
         ThreadPoolExecutor(STREAMS) as pool,
     ):
         for pause in range(PAUSES):
@@ -68,5 +67,5 @@ def test_streams_go_on_elsewhere_while_a_process_is_paused(repository: Path) -> 
             for pieces, each, stream, whole in zip(heard, spoken, streams, wholes, strict=True):
                 pieces += [*each.result(), stream.close()]
                 assert snr_db(whole, np.concatenate(pieces)) >= 120
-            assert comes_true(lambda: supervisor.restarts == pause + 1, LONG_S)  # noqa: B023
+            assert comes_true(lambda: supervisor.restarts == pause + 1)  # noqa: B023
     assert [each.taken for each in told] == [second.url] * (PAUSES * STREAMS // 2)

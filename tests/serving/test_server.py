@@ -56,15 +56,6 @@ def test_a_start_that_triton_gives_up_on_a_busy_machine_is_tried_again(
     assert caplog.text.count("starting it anew") == 1
 
 
-def test_a_library_that_the_server_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listing = tmp_path / "ldd"
-    listing.write_text("#!/bin/sh\necho '  libpython3.11.so.1.0 => not found'\n")
-    listing.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(server_files.ServerError, match=r"needs libpython3\.11\.so\.1\.0.*--enable-shared"):
-        find_server()
-
-
 def test_a_wheel_with_another_hash_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wheels.CACHE", tmp_path)
     with pytest.raises(WheelError, match="expected 0000"):

@@ -9,6 +9,7 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
+from tritone_client.addresses import Address
 from tritone_client.page.blocks import page_of
 from tritone_client.page.live import LivePlayer
 from tritone_client.page.recordings import Recordings
@@ -46,6 +47,6 @@ class _Server(uvicorn.Server):
 def run(options: argparse.Namespace) -> None:
     """Serve the page until interrupted."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    metrics = f"http://{options.metrics or options.url.rpartition(':')[0] + ':8002'}/metrics"
+    metrics = f"http://{options.metrics or Address.of(options.url).with_port(8002)}/metrics"
     app = application(options.url, metrics)
     _Server(uvicorn.Config(app, options.host, options.port, log_level="warning")).run()
