@@ -23,12 +23,13 @@ def application(url: str, metrics_url: str) -> FastAPI:
     """The page at ``/`` and its live player at ``/live``, for the server at ``url``."""
     app, recordings = FastAPI(), Recordings()
     app.add_api_websocket_route("/live", LivePlayer(recordings, url, metrics_url).__call__)
-    script = files(__package__).joinpath("page.js").read_text()
+    script, style = (files(__package__).joinpath(name).read_text() for name in ("page.js", "page.css"))
     gr.mount_gradio_app(
         app,
         page_of(url, recordings),
         "/",
         head=f"<script>{script}</script>",
+        css=style,
         max_file_size=_LARGEST_FILE,
         ssr_mode=False,
         footer_links=[],

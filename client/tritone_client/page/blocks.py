@@ -1,11 +1,13 @@
 """The page itself, made of Gradio's parts."""
 
+import html
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -22,11 +24,19 @@ from tritone_client.pcm import pcm_of
 
 __all__ = ["page_of"]
 
-T = TypeVar("T")
-
 _TIMEOUT_S = 60.0
 _INTRODUCTION = """# Tritone
 Speech goes to the server, becomes tokens, and comes back. Choose a codec, give it a recording, and listen."""
+
+
+class Shown(NamedTuple):
+    """What the page shows of one recording: sound, picture and facts, its tokens' name, what went wrong."""
+
+    decoded: tuple[int, NDArray[np.int16]] | None = None
+    picture: Figure | None = None
+    facts: str = ""
+    name: str = ""
+    alert: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,24 +46,32 @@ class Page:
     url: str
     recordings: Recordings
 
-    def codecs(self) -> dict[str, Any]:
-        """The choice of codecs, as the server has them now."""
-        names = _told(lambda: served_codecs(self.url))
-        return gr.update(choices=names, value=names[0] if names else None)
+    def codecs(self) -> tuple[dict[str, Any], str]:
+        """The choice of codecs, as the server has them now, and what went wrong."""
+        try:
+            names = served_codecs(self.url)
+        except Exception as error:
+            return gr.update(choices=[], value=None), _alert(_words(error))
+        return gr.update(choices=names, value=names[0] if names else None), ""
 
-    def convert(
-        self, name: str | None, recording: str | None
-    ) -> tuple[tuple[int, NDArray[np.int16]], Figure, str, str]:
-        """Sound and picture of what came back, facts in words, and the name of its tokens."""
+    def convert(self, name: str | None, recording: str | None) -> Iterator[tuple[Any, ...]]:
+        """First an empty alert, so that the same words again are seen to be new; then what came back."""
+        yield (*[gr.skip()] * (len(Shown._fields) - 1), "")
+        yield self._shown(name, recording)
+
+    def _shown(self, name: str | None, recording: str | None) -> Shown:
         if not name:
-            raise _failure(
-                f"No codec: the server at {self.url} had none, or did not answer; reload when it does."
-            )
-        if not recording:
-            raise _failure("Nothing to send: upload a file or record something first.")
-        return _told(lambda: self._converted(name, Path(recording)))
+            words = f"No codec: the server at {self.url} had none, or did not answer; reload when it does."
+        elif not recording:
+            words = "Nothing to send: upload a file or record something first."
+        else:
+            try:
+                return self._converted(name, Path(recording))
+            except Exception as error:
+                words = _words(error)
+        return Shown(alert=_alert(words))
 
-    def _converted(self, name: str, path: Path) -> tuple[tuple[int, NDArray[np.int16]], Figure, str, str]:
+    def _converted(self, name: str, path: Path) -> Shown:
         audio, rate_hz = read_recording(path)
         with Codec(name, self.url, _TIMEOUT_S) as codec:
             info = codec.info
@@ -64,20 +82,20 @@ class Page:
             ended = time.perf_counter()
         figure = figure_of(info, resampled(audio, rate_hz, info.sample_rate_hz), tokens, decoded)
         facts = _facts(info, tokens, encoded - begun, ended - encoded)
-        return (info.sample_rate_hz, pcm_of(decoded)), figure, facts, self.recordings.keep(tokens)
+        return Shown((info.sample_rate_hz, pcm_of(decoded)), figure, facts, self.recordings.keep(tokens))
 
 
-def _told(ask: Callable[[], T]) -> T:
-    """What was asked; what goes wrong is shown on the page in its own words."""
-    try:
-        return ask()
-    except TritoneError as error:
-        raise _failure(str(error)) from error
+def _words(error: Exception) -> str:
+    """What is said of it; the terminal has more of what no one expected."""
+    if isinstance(error, TritoneError):
+        return str(error)
+    traceback.print_exception(error)
+    return f"The page itself failed ({type(error).__name__}: {error}); its terminal says where."
 
 
-def _failure(words: str) -> gr.Error:
-    """Shown on the page until it is closed, and not in the terminal."""
-    return gr.Error(words, duration=None, print_exception=False)
+def _alert(words: str) -> str:
+    """Read out at once by screen readers; it stays until the next recording is sent."""
+    return f'<p role="alert">{html.escape(words)}</p>'
 
 
 def _facts(info: CodecInfo, tokens: NDArray[np.int64], encode_s: float, decode_s: float) -> str:
@@ -98,7 +116,7 @@ def page_of(url: str, recordings: Recordings) -> gr.Blocks:
         gr.Markdown(_INTRODUCTION)
         with gr.Row():
             with gr.Column():
-                codec, recording, send = _sending()
+                codec, recording, send, alert = _sending()
             with gr.Column():
                 decoded = gr.Audio(
                     label="What came back", interactive=False, elem_id="decoded", buttons=["download"]
@@ -107,12 +125,14 @@ def page_of(url: str, recordings: Recordings) -> gr.Blocks:
         name = gr.Textbox(visible="hidden", elem_id="tokens")
         _live(codec, name)
         picture = gr.Plot(show_label=False, elem_id="picture")
-        send.click(page.convert, [codec, recording], [decoded, picture, facts, name])
-        blocks.load(page.codecs, None, codec)
+        shown = [decoded, picture, facts, name, alert]
+        send.click(page.convert, [codec, recording], shown, show_progress_on=[decoded, picture])
+        blocks.load(page.codecs, None, [codec, alert], show_progress_on=codec)
     return blocks
 
 
-def _sending() -> tuple[gr.Dropdown, gr.Audio, gr.Button]:
+def _sending() -> tuple[gr.Dropdown, gr.Audio, gr.Button, gr.HTML]:
+    """What is said is below the button: nothing that appears may move it from under a pointer."""
     codec = gr.Dropdown(label="Codec", elem_id="codec", interactive=True)
     recording = gr.Audio(
         label="Recording",
@@ -121,8 +141,9 @@ def _sending() -> tuple[gr.Dropdown, gr.Audio, gr.Button]:
         elem_id="recording",
         buttons=["download"],
     )
-    gr.HTML('<p id="microphone-said" role="alert"></p>')
-    return codec, recording, gr.Button("Send through the codec", variant="primary", elem_id="send")
+    send = gr.Button("Send through the codec", variant="primary", elem_id="send")
+    gr.HTML('<p id="microphone-said" role="alert"></p>', elem_id="microphone")
+    return codec, recording, send, gr.HTML(elem_id="alert")
 
 
 def _live(codec: gr.Dropdown, name: gr.Textbox) -> None:

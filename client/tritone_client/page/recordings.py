@@ -42,7 +42,9 @@ def read_recording(path: Path) -> tuple[NDArray[np.float32], int]:
     try:
         seconds = soundfile.info(path).duration
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path.name} is not an audio file that can be read: {error}") from error
+        raise AudioError(
+            f"{path.name} is not an audio file that can be read: {error.error_string}"
+        ) from error
     if seconds > LONGEST_S:
         raise AudioError(
             f"{path.name} is {seconds / 60:.0f} minutes long, the page takes up to {LONGEST_S // 60}; "
