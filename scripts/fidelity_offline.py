@@ -35,7 +35,7 @@ def reference_rows(case: Case) -> list[Row]:
             rows.append(_encode_row(case, name, reference, audio, tokens))
             value = snr_db(reference.decode(torch.tensor(tokens)[None])[0].numpy(), decoded)
             how = f"{name}, {books} codebooks, {tokens.shape[1]} frames, {len(decoded)} samples each"
-            rows.append(decibels(case.name, "decode_vs_reference", value, how))
+            rows.append(decibels(case, "decode_vs_reference", value, how))
     return rows + _exact_rows(case, checkpoint, references)
 
 
@@ -92,7 +92,7 @@ def _batch_row(case: Case) -> Row:
         alone[: length * info.samples_per_frame] = case.codec.decode(row[:, :length])
         worst = min(worst, snr_db(alone, audio))
     how = f"rows of {', '.join(map(str, lengths))} frames in one batch, the worst row"
-    return decibels(case.name, "batch_vs_single", worst, how)
+    return decibels(case, "batch_vs_single", worst, how)
 
 
 def _long_rows(case: Case) -> list[Row]:
@@ -105,5 +105,5 @@ def _long_rows(case: Case) -> list[Row]:
     how = f"{seconds:g} s in pieces against one request"
     return [
         Row(case.name, "encode_long_vs_whole", share, "share", "0", share == 0, how),
-        decibels(case.name, "decode_long_vs_whole", value, how),
+        decibels(case, "decode_long_vs_whole", value, how),
     ]

@@ -11,10 +11,11 @@ from tritone_client import Codec
 from tritone_client.audio import read_audio, resampled
 from tritonserver import TritonServer
 
-__all__ = ["frames_of", "repeated", "tokens_of", "write_inputs", "write_requests"]
+__all__ = ["frames_of", "reordered", "repeated", "tokens_of", "write_inputs", "write_requests"]
 
 _SPEECH = Path("samples/speech.wav")
 _SEQUENCES = 6
+_SLICE_FRAMES = 5
 
 
 def tokens_of(codec: Codec) -> NDArray[np.int64]:
@@ -25,6 +26,16 @@ def tokens_of(codec: Codec) -> NDArray[np.int64]:
 def repeated(tokens: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
     """Tokens [K, T] over and over, or cut, to so many frames."""
     return np.resize(tokens.T, (frames, len(tokens))).T
+
+
+def reordered(tokens: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Slices of tokens [K, T] in another order for each seed, as they are for seed 0.
+
+    Their sound differs, since a frame's depends on those before; so streams can be told apart.
+    """
+    slices = np.split(tokens, range(_SLICE_FRAMES, tokens.shape[1], _SLICE_FRAMES), axis=1)
+    order = np.random.default_rng(seed).permutation(len(slices)) if seed else range(len(slices))
+    return np.concatenate([slices[number] for number in order], axis=1)
 
 
 def frames_of(codec: str, direction: str, server: TritonServer) -> tuple[str, NDArray[np.generic]]:

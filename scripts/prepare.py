@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tritone_build.checkpoints import Checkpoint, open_checkpoint
 from tritone_build.codecs import VARIANTS, shallow_variants
 from tritone_build.fixtures import write_fixture
 
@@ -17,6 +18,7 @@ __all__ = [
     "PrepareError",
     "build_engines",
     "build_models",
+    "checkpoint_behind",
     "default_checkpoint",
     "seeded_checkpoint",
 ]
@@ -28,6 +30,8 @@ USUAL = [name for name in MEASURED if f"{name}_shallow" not in MEASURED]
 """What is measured unless told: what fits a small machine."""
 _SEEDED = Path("artifacts/checkpoints")
 _AT_ONCE = 2
+_built_from: dict[str, list[str]] = {}
+"""Checkpoints that this process has built each codec's models from."""
 
 
 class PrepareError(RuntimeError):
@@ -48,6 +52,23 @@ def default_checkpoint(codec: str) -> str:
     return published.source if published.comes_along else seeded_checkpoint(codec)
 
 
+def checkpoint_behind(codec: str, sha256: str) -> Checkpoint:
+    """The checkpoint with this hash: one that this process has built models from, or the default.
+
+    Raises:
+        PrepareError: neither is it.
+    """
+    sources = _built_from.get(codec, []) + ([default_checkpoint(codec)] if codec in MEASURED else [])
+    for source in dict.fromkeys(sources):
+        checkpoint = open_checkpoint(source)
+        if checkpoint.sha256 == sha256:
+            return checkpoint
+    raise PrepareError(
+        f"the models of {codec} come from a checkpoint with SHA-256 {sha256 or 'unknown'}; "
+        f"only {', '.join(sources) or 'none'} of {codec} is here: build the models again"
+    )
+
+
 def build_models(
     checkpoints: Sequence[tuple[str, str]], repository: Path = REPOSITORY, weights: str = "fp32"
 ) -> None:
@@ -57,6 +78,8 @@ def build_models(
         PrepareError: one of them failed.
     """
     _build_all(["models", "--weights", weights], checkpoints, repository)
+    for codec, source in checkpoints:
+        _built_from.setdefault(codec, []).append(source)
 
 
 def build_engines(

@@ -16,6 +16,7 @@ from load_picture import draw_memory
 from load_soak import Soak, soak_of, soak_rows
 from load_start import first_audio_rows
 from perf_analyzer import ClosedLoop, measure
+from stream_check import Limit, compared
 from tritone_client import Codec, ServerUnavailableError
 from tritonserver import TritonServer
 
@@ -36,7 +37,7 @@ def test_listeners_hear_what_the_whole_sounds_like(server: TritonServer) -> None
         tokens = codec.encode(noise.astype(np.float32), codec.info.sample_rate_hz)
         soak = soak_of(codec, server, tokens, streams=2, seconds=3)
     assert len(soak.heard) > 2
-    assert min(soak.snrs_db) > 115
+    assert all(each.ok for each in soak.comparisons)
     rows = {row.check: row for row in soak_rows(SPOKEN, soak)}
     assert rows["soak_failed"].ok
     assert rows["soak_worst_stream"].ok
@@ -45,11 +46,14 @@ def test_listeners_hear_what_the_whole_sounds_like(server: TritonServer) -> None
 
 def test_a_soak_sees_memory_that_grows_and_samples_that_are_lost(tmp_path: Path) -> None:
     memory = [(float(at), 100.0 + max(0, at - 120) / 20) for at in range(0, 400, 5)]
-    soak = Soak(1, 400, [Heard([1.0])], [120.0, float("-inf")], memory)
+    whole = np.random.default_rng(0).standard_normal(100).astype(np.float32)
+    heard = [compared(whole, whole[:length], 10, Limit(110)) for length in (100, 70)]
+    soak = Soak(1, 400, [Heard([1.0])], heard, memory)
     rows = {row.check: row for row in soak_rows("small", soak)}
     assert rows["soak_memory_growth"].value == pytest.approx(11.7, abs=2)
     assert not rows["soak_memory_growth"].ok
     assert not rows["soak_worst_stream"].ok
+    assert "frame 7 is the first wrong one: missing" in rows["soak_worst_stream"].how
     draw_memory(tmp_path / "memory.png", "small", soak)
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
 

@@ -17,6 +17,7 @@ from fidelity_replays import after_replay, replay_rows
 from fidelity_streams import cuts
 from peers import references_of
 from peers.live import live_peers
+from stream_check import Limit
 from tritone_build.checkpoints import open_checkpoint
 from tritone_build.fidelity import snr_db
 from tritone_build.fixtures import write_fixture
@@ -27,7 +28,8 @@ from tritonserver import TritonServer
 
 def direction(role: str, kept: bool) -> Direction:
     made = Direction.__new__(Direction)
-    made.case, made.role, made.back, made.kept = cast(Case, SimpleNamespace(name="nanocodec")), role, 7, kept  # type: ignore[assignment]
+    case = SimpleNamespace(name="nanocodec", limit=Limit(110, 100))
+    made.case, made.role, made.back, made.kept = cast(Case, case), role, 7, kept  # type: ignore[assignment]
     made.step, made.made = (1, 10) if role == "decode" else (10, 1)
     return made
 
@@ -44,6 +46,15 @@ def test_lost_samples_fall_short() -> None:
     row = direction("decode", True).row("check", [(np.ones(20), np.ones(19))], "how")
     assert not row.ok
     assert row.how == "19 time steps instead of 20; how"
+
+
+def test_a_stream_that_gets_a_frame_of_another_falls_short_and_says_so() -> None:
+    first, second = np.random.default_rng(0).standard_normal((2, 40))
+    mixed = np.concatenate([first[:20], second[20:30], first[30:]])
+    row = direction("decode", True).row("check", [(first, mixed), (second, second)], "how")
+    assert not row.ok
+    assert "frame 2 is the first wrong one" in row.how
+    assert "it is frame 2 of stream 1" in row.how
 
 
 def test_one_differing_token_falls_short() -> None:

@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from fault_cluster import cluster
-from fault_streams import Checked, Crowd, spoken_by
+from fault_streams import Checked, Crowd, Spoken, Utterance, spoken_by, unharmed_row
 from faults import measured
 from flaky_proxy import FlakyProxy
+from stream_check import Limit
 from tritone_client import Codec, Resume, ServerUnavailableError
 from tritonserver import TritonServer
 
@@ -28,14 +29,30 @@ def test_real_servers_may_die_and_connections_break_without_a_lost_sample(reposi
 
 
 def test_lost_wrong_and_failed_streams_are_told_apart() -> None:
-    whole = np.ones(100, np.float32)
-    checked = Checked()
-    checked.add(whole, whole, None)
-    checked.add(whole, whole[:90], None)
-    checked.add(whole, 1.01 * whole, None)
-    checked.add(whole, whole[:50], "gone")
+    whole, other = np.random.default_rng(0).standard_normal((2, 100)).astype(np.float32)
+    utterances = [Utterance(np.zeros((1, 10), np.int64), each) for each in (whole, other)]
+    spoken, checked = Spoken(utterances, 10, Limit(110, 100)), Checked()
+    foreign = np.concatenate([whole[:40], other[40:50], whole[50:]])
+    checked.add(spoken.compared(0, whole))
+    checked.add(spoken.compared(0, whole[:90]))
+    checked.add(spoken.compared(0, foreign), stream="in place 2")
+    checked.add(spoken.compared(0, whole[:50]), "gone")
     assert (checked.streams, checked.expected, checked.delivered) == (4, 400, 340)
     assert (checked.wrong, checked.errors) == (200, ["gone"])
+    assert checked.first_wrong is not None
+    assert "frame 9 is the first wrong one: missing" in checked.first_wrong
+    assert "it is frame 4 of utterance 1" in str(spoken.compared(0, foreign))
+    assert checked.first_wrong in unharmed_row("any", checked).how
+
+
+def test_streams_at_the_same_time_say_different_things(server: TritonServer) -> None:
+    spoken = spoken_by(NAMES[0], server.url)
+    assert len({each.tokens.tobytes() for each in spoken.utterances}) == len(spoken.utterances) >= 8
+    crowd = Crowd({NAMES[0]: spoken}, [server.url], 2, Resume())
+    with crowd:
+        time.sleep(0.5)
+    assert crowd.checked.streams >= 2
+    assert not crowd.checked.lost, crowd.checked.first_wrong
 
 
 def test_streams_that_cannot_be_resumed_show_in_the_count(repository: Path) -> None:

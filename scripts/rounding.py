@@ -1,0 +1,58 @@
+"""How far FP32 rounding alone moves a codec's sound: the limit of whatever compares streams with wholes.
+
+A network amplifies the rounding of its layers. How much depends on its weights and on the tokens: little on
+speech, a thousandfold on loud noise. The measure is the authors' own network: how far its sound of the same
+tokens in FP32 is from FP64. A stream may be :data:`MARGIN_DB` further from its whole.
+"""
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from peers import Reference, reference_of
+from prepare import checkpoint_behind
+from stream_check import Limit, frames_db
+from tritone_build.codecs import base, load_codec
+from tritone_build.fidelity import snr_db
+from tritone_build.state import whole
+from tritone_client import Codec
+
+__all__ = ["MARGIN_DB", "limit_of", "measured_limit"]
+
+MARGIN_DB = 15.0
+"""Whole and stream are two results in FP32, and a stream sums over fewer steps, in another order."""
+
+_measured: dict[tuple[str, bytes], Limit] = {}
+
+
+def limit_of(client: Codec, tokens: NDArray[np.int64]) -> Limit:
+    """The limit of a served codec's streams of these tokens [K, T], also in another order.
+
+    Measured once per checkpoint and tokens, which takes seconds to a minute.
+
+    Raises:
+        PrepareError: the checkpoint that the server's models were built from is not here.
+    """
+    sha256 = client.info.checkpoint_sha256
+    key = sha256, np.ascontiguousarray(tokens).tobytes()
+    if key not in _measured:
+        checkpoint = checkpoint_behind(client.name, sha256)
+        codec = load_codec(checkpoint, client.name)
+        _measured[key] = measured_limit(reference_of(checkpoint), codec, tokens)
+    return _measured[key]
+
+
+@torch.no_grad()
+def measured_limit(reference: Reference, codec: base.Codec, tokens: NDArray[np.int64]) -> Limit:
+    """The limit for tokens [K, T], from the authors' network and ours with the same weights.
+
+    The FP64 side is ours: some of the authors' networks compute parts in FP32 whatever they are given.
+    """
+    batch = torch.tensor(tokens)[None]
+    latent = codec.quantizer.dequantize(batch).double()
+    exact = whole(copy.deepcopy(codec.decoder).double(), latent)[0].numpy()
+    theirs = reference.decode(batch)[0].numpy()
+    worst = float(frames_db(exact, theirs, codec.geometry.samples_per_frame).min())
+    return Limit(snr_db(exact, theirs) - MARGIN_DB, worst - MARGIN_DB)
