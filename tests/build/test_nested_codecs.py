@@ -11,10 +11,12 @@ from conftest import SMALL
 from safetensors.torch import save_file
 from torch import Tensor
 
+from peers.transformers_mimi import transformers_module
 from tritone_build.checkpoints import Checkpoint, narrowed, open_checkpoint
 from tritone_build.cli import main
 from tritone_build.codecs import VARIANTS, codec_within, load_codec
 from tritone_build.codecs.base import Codec
+from tritone_build.codecs.mimi_config import PUBLISHED, parse
 from tritone_build.errors import CheckpointError, CheckpointMismatchError
 from tritone_build.fixtures import write_fixture
 from tritone_build.manifests import fingerprint
@@ -226,6 +228,17 @@ def test_a_folder_with_the_model_in_two_formats_says_which_to_read(tmp_path: Pat
     checkpoint = open_checkpoint(str(folder))
     assert checkpoint.layout == "sharded"
     assert load_codec(checkpoint, "inner").geometry.sample_rate_hz == MIMI["sampling_rate"]
+
+
+def test_the_configuration_that_transformers_saves_describes_the_codec(tmp_path: Path) -> None:
+    config = transformers_module("models.csm.configuration_csm").CsmConfig
+    twice = MIMI | {"sampling_rate": 2400, "frame_rate": 25.0}
+    for given in (MIMI, twice, {**twice, "frame_rate": None}, PUBLISHED):
+        config(codec_config=dict(given)).save_pretrained(tmp_path)
+        saved = json.loads((tmp_path / "config.json").read_text())
+        assert "frame_rate" not in saved["codec_config"], "it is called otherwise"
+        assert parse(saved["codec_config"]) == parse(given)
+    assert parse(saved["codec_config"]).samples_per_frame == 1920
 
 
 def test_an_unrelated_model_is_still_of_no_known_codec(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ PUBLISHED: Mapping[str, Any] = {
 }
 """What transformers assumes where a configuration is silent; the published codec."""
 
+_RESAMPLE = 2
+"""Stride between the two rates of latents, where a configuration is silent."""
 _ONLY = {
     "audio_channels": 1,
     "num_residual_layers": 1,
@@ -83,10 +85,11 @@ def parse(config: Mapping[str, Any]) -> MimiConfig:
             raise UnsupportedNetworkError(f"{key} = {config[key]!r} is not supported; supported: {value!r}")
     c = {**PUBLISHED, **config}
     ratios, rate = tuple(c["upsampling_ratios"]), c["sampling_rate"]
-    resample = rate / prod(ratios) / c["frame_rate"]
+    frame_rate = _frame_rate(config, rate / prod(ratios) / _RESAMPLE)
+    resample = rate / prod(ratios) / frame_rate
     if resample != int(resample):
         raise UnsupportedNetworkError(
-            f"frame_rate = {c['frame_rate']} is no whole fraction of {rate} Hz / {prod(ratios)}"
+            f"frame_rate = {frame_rate} is no whole fraction of {rate} Hz / {prod(ratios)}"
         )
     rope = config.get("rope_parameters") or {}
     return MimiConfig(
@@ -114,6 +117,12 @@ def parse(config: Mapping[str, Any]) -> MimiConfig:
         codebook_size=c["codebook_size"],
         codebook_dim=c["codebook_dim"],
     )
+
+
+def _frame_rate(config: Mapping[str, Any], default: float) -> float:
+    """Transformers 5 writes ``_frame_rate``, and nothing where the rate follows from the strides."""
+    stated = (config.get(name) for name in ("frame_rate", "_frame_rate"))
+    return next((float(rate) for rate in stated if rate is not None), default)
 
 
 def _only(config: Mapping[str, Any]) -> dict[str, Any]:
