@@ -13,6 +13,7 @@ Examples:
 """
 
 import argparse
+import fcntl
 import os
 import shutil
 import signal
@@ -31,7 +32,7 @@ _PACKAGES = "python3,python3-venv,make,git"
 _USER = "somebody"
 _HOME = Path("home", _USER)
 _NEEDED = ("apt-get", "debootstrap", "git", "unshare", "chroot")
-_MOST_TRIES = 10
+_MOST_TRIES, _INTERRUPTED = 10, 130
 _APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 """Runs a command whose mounts and processes end with it."""
 
@@ -46,12 +47,24 @@ def main() -> int:
         print(f"minimal Debian: skipped, since {hindrance}", flush=True)
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _ROOT.parent.mkdir(exist_ok=True)
+    with _ROOT.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"minimal Debian: another run is under way in {_ROOT}", file=sys.stderr)
+            return 1
+        return _run_apart()
+
+
+def _run_apart() -> int:
+    """Run this command again where its mounts and processes end with it."""
     _remove(_ROOT)  # of a run that was killed
     try:
         command = [*_APART, sys.executable, __file__, *sys.argv[1:], "--within"]
         return subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
     finally:
         _remove(_ROOT)
 
