@@ -28,7 +28,7 @@ _SCOPES, _SECONDS = ("model", "server", "all"), (0.5, 1.1, 3.0)
 _KINDS = list(itertools.product(_SECONDS, _SCOPES))
 _PLACES, _SEED, _MANY = 8, 0, 10_000
 _SETTLE_S, _LOOK_S, _READY_S = 2.0, 0.2, 600.0
-_RESUME = Resume(deadline_s=120)
+_RESUME = Resume(deadline_s=600)
 
 
 def pause_rows(servers: Cluster, spoken: Mapping[str, Spoken], count: int) -> list[Row]:

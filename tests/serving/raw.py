@@ -6,7 +6,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +91,14 @@ def silenced(server: TritonServer, model: str) -> bool:
 
 @contextmanager
 def paused(pid: int) -> Iterator[None]:
-    """None of a process's threads runs."""
+    """None of a process's threads runs, until the end, or somebody ends it."""
     os.kill(pid, signal.SIGSTOP)
     try:
         assert comes_true(lambda: all(map(_stopped, Path(f"/proc/{pid}/task").iterdir())))
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def _stopped(thread: Path) -> bool:

@@ -1,11 +1,11 @@
 """The fault table counts what is lost: nothing with real servers, and everything where it is."""
 
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
+from serving.raw import comes_true
 
 from fault_cluster import cluster
 from fault_streams import Checked, Crowd, Spoken, Utterance, spoken_by, unharmed_row
@@ -18,14 +18,14 @@ from tritonserver import TritonServer
 NAMES = ["small_nanocodec", "small_mimi"]
 
 
-def test_real_servers_may_die_and_connections_break_without_a_lost_sample(repository: Path) -> None:
-    counts = {"kill": 3, "reset": 2, "for_good": 1}
+def test_real_servers_may_die_break_off_and_pause_without_a_lost_sample(repository: Path) -> None:
+    """Once each; by the dozen in 'make faults'."""
+    counts = {"kill": 1, "reset": 1, "paused": 3}
     found = measured(repository, NAMES, counts, Console(quiet=True))
     rows = {row.check: row for kind in found for row in kind}
-    assert list(rows) == ["kill_lost", "reset_lost", "for_good_errors"]
+    assert list(rows) == ["kill_lost", "reset_lost", "paused_lost", "paused_wrong"]
     for row in rows.values():
         assert row.ok, row
-    assert " 0 resumptions" not in rows["kill_lost"].how
 
 
 def test_lost_wrong_and_failed_streams_are_told_apart() -> None:
@@ -50,8 +50,7 @@ def test_streams_at_the_same_time_say_different_things(server: TritonServer) -> 
     assert len({each.tokens.tobytes() for each in spoken.utterances}) == len(spoken.utterances) >= 8
     crowd = Crowd({NAMES[0]: spoken}, [server.url], 2, Resume())
     with crowd:
-        time.sleep(0.5)
-    assert crowd.checked.streams >= 2
+        assert comes_true(lambda: crowd.checked.streams >= 2)
     assert not crowd.checked.lost, crowd.checked.first_wrong
 
 
@@ -59,23 +58,22 @@ def test_streams_that_cannot_be_resumed_show_in_the_count(repository: Path) -> N
     with cluster(repository, NAMES[:1], 1) as servers:
         spoken = {NAMES[0]: spoken_by(NAMES[0], servers.urls[0])}
         with Crowd(spoken, servers.urls, 2, Resume(deadline_s=0.5)) as crowd:
-            time.sleep(0.5)
+            assert comes_true(lambda: crowd.checked.streams >= 2)
             servers.kill(0)
-            time.sleep(2)
-    assert crowd.checked.errors
+            assert comes_true(lambda: len(crowd.checked.errors) >= 2)
     assert crowd.checked.delivered < crowd.checked.expected
 
 
 def test_the_proxy_resets_and_stalls(server: TritonServer) -> None:
     frame = np.ones((4, 1), np.int64)
     with FlakyProxy(server.url) as proxy:
-        with Codec(NAMES[0], proxy.url, timeout_s=1) as codec:
+        with Codec(NAMES[0], proxy.url, timeout_s=10) as codec:
             stream = codec.decode_stream()
             stream.push(frame)
             assert proxy.reset() >= 2
             with pytest.raises(ServerUnavailableError):
                 stream.push(frame)
-        with Codec(NAMES[0], proxy.url, timeout_s=1) as codec:
+        with Codec(NAMES[0], proxy.url, timeout_s=10) as codec:
             stream = codec.decode_stream()
             stream.push(frame)
             proxy.stall()

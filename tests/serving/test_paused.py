@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 from numpy.typing import NDArray
-from serving.raw import HANGS_S, comes_true
+from serving.raw import HANGS_S, comes_true, paused
 from serving.signals import tokens_of
 from serving.test_supervisor import process_of
 
@@ -33,10 +33,8 @@ def test_a_process_that_was_given_up_ends_instead_of_answering(model: str, morta
     process, frame = process_of(mortal, model), np.ones((4, 1), np.int64)
     with Codec(NAME, mortal.url, timeout_s=HANGS_S) as codec:
         ask = codec.decode_stream().push if model == STREAM else codec.decode
-        process.suspend()
-        with pytest.raises(ServerLostError, match="is not healthy"):
+        with paused(process.pid), pytest.raises(ServerLostError, match="is not healthy"):
             ask(frame)
-    process.resume()
     assert comes_true(lambda: process.status() == psutil.STATUS_ZOMBIE)
     assert f"model {model}: Triton has given up the batch" in mortal.log.read_text()
 
@@ -59,13 +57,14 @@ def test_streams_go_on_elsewhere_while_a_process_is_paused(repository: Path) -> 
             wholes = codec.decode(tokens)
             streams = [codec.decode_stream() for _ in tokens]
             heard = [[stream.push(each[:, :10])] for stream, each in zip(streams, tokens, strict=True)]
-            process_of(first, STREAM).suspend()
-            spoken = [
-                pool.submit(spoken_rest, stream, each[:, 10:])
-                for stream, each in zip(streams, tokens, strict=True)
-            ]
-            for pieces, each, stream, whole in zip(heard, spoken, streams, wholes, strict=True):
-                pieces += [*each.result(), stream.close()]
+            with paused(process_of(first, STREAM).pid):
+                spoken = [
+                    pool.submit(spoken_rest, stream, each[:, 10:])
+                    for stream, each in zip(streams, tokens, strict=True)
+                ]
+                for pieces, each, stream in zip(heard, spoken, streams, strict=True):
+                    pieces += [*each.result(), stream.close()]
+            for pieces, whole in zip(heard, wholes, strict=True):
                 assert snr_db(whole, np.concatenate(pieces)) >= 120
             assert comes_true(lambda: supervisor.restarts == pause + 1)  # noqa: B023
     assert [each.taken for each in told] == [second.url] * (PAUSES * STREAMS // 2)
