@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 _PUBLISHED_S = 0.7
-_TIMEOUT_S = 5
+_TIMEOUT_S = 60
 
 
 def page(url: str) -> str:

@@ -130,7 +130,7 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     command += [f"--http-port={ports.http}", f"--grpc-port={ports.grpc}", f"--metrics-port={ports.metrics}"]
     with log.open("wb") as file:
         subprocess.run(
-            command, env=os.environ | environment, stdout=file, stderr=file, check=False, timeout=120
+            command, env=os.environ | environment, stdout=file, stderr=file, check=False, timeout=600
         )
     found = re.findall(r"^\| (\w+) +\| \S+ +\| (UNAVAILABLE: .*?) *\|$", log.read_text(), re.MULTILINE)
     return dict(found)

@@ -69,6 +69,19 @@ def test_speech_is_synthesized_once_at_an_even_loudness(
         Speaker(VOICES[0], tmp_path)("Something else.")
 
 
+@pytest.mark.parametrize(
+    "voice",
+    [
+        pytest.param(voice, marks=pytest.mark.needs(voice.package), id=voice.package)
+        for voice in (VOICES[0], VOICES[-1])
+    ],
+)
+def test_every_synthesizer_speaks(voice: Voice, tmp_path: Path) -> None:
+    spoken = Speaker(voice, tmp_path)("It was quiet at school.")
+    assert len(spoken) > RATE_HZ / 2
+    assert np.sqrt(np.mean(spoken**2)) == pytest.approx(0.08, rel=0.01)
+
+
 @pytest.mark.parametrize("voice", [VOICES[0], VOICES[-1]], ids=lambda voice: voice.package)
 def test_a_missing_synthesizer_is_told_with_its_package(
     voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

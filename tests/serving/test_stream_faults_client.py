@@ -167,7 +167,7 @@ def test_a_server_that_dies_is_told_at_once(mortal: TritonServer) -> None:
 
 
 def test_a_server_that_does_not_answer_is_told_after_the_timeout(mortal: TritonServer) -> None:
-    with Codec(NAME, mortal.url, timeout_s=1) as codec:
+    with Codec(NAME, mortal.url, timeout_s=5) as codec:
         stream = codec.decode_stream()
         stream.push(tokens_of(codec.info, 1))
         with paused(mortal.pid):

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import soxr
 from conftest import CAUSAL
 from numpy.typing import NDArray
 from serving.raw import comes_true, counted
@@ -133,7 +134,6 @@ def test_streams_beside_each_other_do_not_mix(causal: Codec) -> None:
 
 
 def test_another_sample_rate_is_converted_as_it_comes(causal: Codec) -> None:
-    soxr = pytest.importorskip("soxr")
     audio = sound(causal.info, 100)
     with causal.encode_stream(44100) as stream:
         pieces = [stream.push(piece) for piece in np.array_split(audio, 9)] + [stream.close()]
