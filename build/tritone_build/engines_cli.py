@@ -23,9 +23,10 @@ from tritone_build.engines import (
 from tritone_build.errors import EngineMisfitError
 from tritone_build.fit import check_fit, engines_among, machine_here
 from tritone_build.gpu import Capability
+from tritone_build.manifests import MANIFEST
 from tritone_build.model_configs import model_name
 from tritone_build.options import add_checkpoint, chosen_codec
-from tritone_build.precision import unfit_weights
+from tritone_build.precision import unfit_weights, zeros_in_words
 from tritone_build.repository import configs_of, is_current, write_configs, write_repository
 from tritone_build.role import Role
 from tritone_build.roles import roles
@@ -125,8 +126,6 @@ def _engines(options: argparse.Namespace) -> None:
             print(trtexec_of(codec, role, options.repository, options.memory_gb))
         return
     compiler = find_compiler(options.compiler, options.capability)
-    for unfit in unfit_weights(codec):
-        console.print(f"[yellow]becomes zero in FP16:[/] {unfit}")
     if options.force or not is_current(options.repository, codec, "tensorrt"):
         write_repository(
             codec, options.repository, lambda name: console.print(f"exporting {name} ..."), "tensorrt"
@@ -154,6 +153,8 @@ def _built(
     if not options.force and is_built(codec, role, options.repository, compiler):
         console.print(f"{model}: up to date")
         return None
+    if zeros := zeros_in_words(unfit_weights(codec, role.name)):
+        console.print(f"[yellow]{model}:[/] {zeros}; its {MANIFEST} lists them", soft_wrap=True)
     with console.status(f"compiling {model}"):
         engine = build_engine(codec, role, options.repository, compiler, options.memory_gb)
     console.print(f"{model}: {engine.seconds:.1f} s")

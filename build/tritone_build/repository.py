@@ -24,6 +24,7 @@ from tritone_build.engine_configs import engine_configs
 from tritone_build.export import graph_of, write_onnx
 from tritone_build.manifests import fingerprint, read_manifest, sha256_of, write_manifest
 from tritone_build.model_configs import decode_config, model_config, model_name
+from tritone_build.precision import unfit_weights
 from tritone_build.quantization import in_int8
 from tritone_build.role import Role
 from tritone_build.roles import Target, role_names, roles
@@ -116,6 +117,8 @@ def write_repository(
 
 def _manifest(codec: Codec, role: str, target: Target, weights: Weights, graph: Path) -> dict[str, object]:
     hashed = {"onnx_sha256": sha256_of(graph, *data_files(graph))} if graph.exists() else {}
+    engine = target == "tensorrt" and role not in ("dequantize", "decode")
+    zeros = {"zero_in_fp16": _zeros(codec, role)} if engine else {}
     return {
         "codec": codec.name,
         "role": role,
@@ -125,4 +128,14 @@ def _manifest(codec: Codec, role: str, target: Target, weights: Weights, graph: 
         "onnx": onnx.__version__,
         **hashed,
         **fingerprint(codec.checkpoint_sha256),
+        **zeros,
+    }
+
+
+def _zeros(codec: Codec, role: str) -> dict[str, dict[str, float]]:
+    """Weights with values that become zero in FP16: how many of how many, and the largest that does."""
+    return {
+        weight.name: {"values": weight.count, "zero": weight.below, "largest": weight.largest_below}
+        for weight in unfit_weights(codec, role)
+        if weight.below
     }

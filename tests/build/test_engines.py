@@ -13,6 +13,7 @@ from tritone_build.codecs.base import Codec
 from tritone_build.compiler import Compiler, find_compiler
 from tritone_build.engines import build_engine, engine_roles, is_built
 from tritone_build.errors import CompilerMissingError, EngineError
+from tritone_build.fixtures import write_nemo
 from tritone_build.inspection import inspect_network
 from tritone_build.manifests import ENGINE_FILE, read_manifest
 from tritone_build.repository import ONNX_FILE, write_repository
@@ -20,6 +21,7 @@ from tritone_build.role import Role
 from tritone_build.roles import roles
 
 NAME = "small_nanocodec"
+ROLES = ("dequantize", "vocoder", "encode", "decode_stream", "decode")
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,29 @@ def test_no_half_an_engine_stays_when_there_is_no_room(
     assert "File too large" in found.stderr
     version = graphs / f"{NAME}_decode_stream" / "1"
     assert not list(version.glob(f"{ENGINE_FILE}*"))
+
+
+def test_a_build_counts_in_one_line_what_becomes_zero_in_fp16_and_manifests_list_it(
+    checkpoints: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    published = checkpoints[NAME]
+    tensors = {name: tensor.clone() for name, tensor in published.tensors.items()}
+    tensors["audio_decoder.pre_conv.conv.parametrizations.weight.original1"][0, 0, :2] = 1e-9
+    source = write_nemo(tmp_path / "tiny.nemo", published.config, tensors)
+    built = ("--repository", str(tmp_path / "models"), "--compiler", "tensorrt_rtx")
+    done = run("engines", NAME, "--checkpoint", str(source), *built, "--only", "vocoder", "encode")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if "zero in FP16" in line)
+    assert line.startswith(f"{NAME}_vocoder: 2 of 1,792 values become zero in FP16")
+    manifests = {role: read_manifest(tmp_path / "models" / f"{NAME}_{role}" / "1") for role in ROLES}
+    zeros = {role: manifest.pop("zero_in_fp16", None) for role, manifest in manifests.items()}
+    listed = zeros["vocoder"]
+    assert listed == zeros["decode_stream"]
+    assert {name: (weight["values"], weight["zero"]) for name, weight in listed.items()} == {
+        "decoder.pre_conv.weight": (1792, 2)
+    }
+    assert 0 < listed["decoder.pre_conv.weight"]["largest"] < 3e-8
+    assert (zeros["encode"], zeros["dequantize"], zeros["decode"]) == ({}, None, None)
 
 
 def test_a_dry_run_prints_trtexecs_commands(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from engine_graphs import GRAPHS, EngineGraphs
 from tritone_build.codecs.base import Codec, Encoder
 from tritone_build.errors import PrecisionError
 from tritone_build.fidelity import snr_db
-from tritone_build.precision import halved, unfit_weights
+from tritone_build.precision import halved, unfit_weights, zeros_in_words
 from tritone_build.state import whole
 
 FLOAT, HALF, INT64 = (getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "INT64"))
@@ -94,3 +94,13 @@ def test_weights_that_would_be_zero_are_reported_by_name(codecs: dict[str, Codec
         "decoder.pre_conv.weight: 1 of 1792 values below 3.0e-08"
     ]
     assert halved(codec).dtype == torch.float16
+
+
+def test_what_becomes_zero_is_counted_in_one_line_for_each_model_that_has_the_weight(
+    codecs: dict[str, Codec],
+) -> None:
+    codec = with_weight(codecs["small_nanocodec"], -1e-8)
+    words = "1 of 1,792 values become zero in FP16 (weights with such values: 1; largest: 1.0e-08)"
+    said = {role: zeros_in_words(unfit_weights(codec, role)) for role in ("vocoder", "decode_stream")}
+    assert said == {"vocoder": words, "decode_stream": words}
+    assert {zeros_in_words(unfit_weights(codec, role)) for role in ("encode", "dequantize")} == {""}
