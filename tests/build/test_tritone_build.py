@@ -33,7 +33,7 @@ def test_a_fixture_can_be_inspected_and_planned(tmp_path: Path, capsys: pytest.C
         (["models", "nope"], "unknown codec 'nope'; known: nanocodec"),
         (["models"], "name a codec, or give a checkpoint"),
         (["models", "lfsc", "--checkpoint", "none.nemo"], "no checkpoint at none.nemo"),
-        (["inspect", __file__], "cannot be read"),
+        (["inspect", __file__], "is text, not a checkpoint"),
         (["fixture", "nope", "out.nemo"], "unknown codec"),
     ],
 )
