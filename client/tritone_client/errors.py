@@ -10,6 +10,7 @@ __all__ = [
     "NoServerLeftError",
     "ServerFullError",
     "ServerRefusedError",
+    "ServerSilentError",
     "ServerUnavailableError",
     "StreamClosedError",
     "StreamLostError",
@@ -54,6 +55,10 @@ class AccessDeniedError(ServerRefusedError):
 
 class ServerUnavailableError(TritoneError, ConnectionError):
     """No server answers, or the connection broke, or the answer did not come in time."""
+
+
+class ServerSilentError(ServerUnavailableError):
+    """The answer did not come in time."""
 
 
 class WrongProtocolError(ServerUnavailableError):

@@ -11,7 +11,13 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
 from tritone_client.addresses import through_proxy
-from tritone_client.errors import AccessDeniedError, ServerRefusedError, ServerUnavailableError, TritoneError
+from tritone_client.errors import (
+    AccessDeniedError,
+    ServerRefusedError,
+    ServerSilentError,
+    ServerUnavailableError,
+    TritoneError,
+)
 
 __all__ = [
     "CHANNEL_OPTIONS",
@@ -122,7 +128,7 @@ def _unmarked(answer: NDArray[Any], model: str) -> NDArray[Any]:
 def typed(refusal: StatusError, url: str, timeout_s: float) -> TritoneError:
     """The error for callers, told apart by status."""
     if refusal.status == "DEADLINE_EXCEEDED":
-        return ServerUnavailableError(f"no answer from {url}{through_proxy(url)} within {timeout_s:g} s")
+        return ServerSilentError(f"no answer from {url}{through_proxy(url)} within {timeout_s:g} s")
     if refusal.status in _CONNECTION_LOST:
         return ServerUnavailableError(
             f"no Triton server answers at {url}{through_proxy(url)} ({refusal.message}); start one with "
