@@ -12,6 +12,7 @@ __all__ = [
     "ServerFullError",
     "ServerLostError",
     "ServerRefusedError",
+    "ServerSilentError",
     "ServerUnavailableError",
     "StreamBusyError",
     "StreamClosedError",
@@ -68,6 +69,10 @@ class ServerLostError(ServerUnavailableError):
 
     Nothing of that answer was used. The process is replaced within seconds; another server can go on at once.
     """
+
+
+class ServerSilentError(ServerUnavailableError):
+    """The answer did not come in time."""
 
 
 class WrongProtocolError(ServerUnavailableError):

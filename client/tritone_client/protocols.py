@@ -8,7 +8,7 @@ import ssl
 from enum import Enum, auto
 
 from tritone_client.addresses import Address
-from tritone_client.errors import ServerUnavailableError, WrongProtocolError
+from tritone_client.errors import ServerSilentError, ServerUnavailableError, WrongProtocolError
 
 __all__ = ["Protocol", "explained", "spoken_at"]
 
@@ -35,7 +35,8 @@ def explained(error: ServerUnavailableError, url: str, encrypted: bool) -> Serve
         encrypted: whether it was asked with TLS.
     """
     address = Address.of(url)
-    if address.host is None or address.port is None or address.proxy() is not None:
+    silent = isinstance(error, ServerSilentError)  # to whatever it is asked
+    if silent or address.host is None or address.port is None or address.proxy() is not None:
         return error
     spoken = spoken_at(address.host, address.port)
     if spoken is Protocol.HTTP:

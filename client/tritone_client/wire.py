@@ -16,6 +16,7 @@ from tritone_client.errors import (
     AccessDeniedError,
     ServerLostError,
     ServerRefusedError,
+    ServerSilentError,
     ServerUnavailableError,
     TritoneError,
 )
@@ -182,7 +183,7 @@ def _unmarked(answer: NDArray[Any], model: str) -> NDArray[Any]:
 def typed(refusal: StatusError, url: str, timeout_s: float) -> TritoneError:
     """The error for callers, told apart by status."""
     if refusal.status == "DEADLINE_EXCEEDED":
-        return ServerUnavailableError(f"no answer from {url}{through_proxy(url)} within {timeout_s:g} s")
+        return ServerSilentError(f"no answer from {url}{through_proxy(url)} within {timeout_s:g} s")
     if refusal.status in _CONNECTION_LOST:
         return ServerUnavailableError(
             f"no Triton server answers at {url}{through_proxy(url)} ({refusal.message}); start one with "

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,15 @@ from certificates import write_certificates
 from direct import environment_without_proxies, proxies_named
 from flaky_proxy import FlakyProxy
 from listening import Listening
-from tritone_client import AsyncCodec, Codec, ServerUnavailableError, Tls, WrongProtocolError, served_codecs
+from tritone_client import (
+    AsyncCodec,
+    Codec,
+    ServerSilentError,
+    ServerUnavailableError,
+    Tls,
+    WrongProtocolError,
+    served_codecs,
+)
 from tritone_client.protocols import Protocol, explained, spoken_at
 from tritonserver import Ports, ServerError, ServerTls, Traces, TritonServer
 from wheels import Wheel, WheelError
@@ -259,6 +268,19 @@ def test_what_a_port_speaks_is_told_by_its_first_answer(
         thread.start()
         assert spoken_at("127.0.0.1", listener.getsockname()[1]) is spoken
         thread.join()
+
+
+def test_a_server_that_stays_silent_is_not_asked_again_what_it_speaks() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(ServerSilentError, match=r"no answer from .* within 1 s"):
+            Codec(NAME, f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=1)
+        silent.setblocking(False)
+        asked = 0
+        with suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                asked += 1
+    assert asked <= 1, "by gRPC itself"
 
 
 def test_nothing_is_spoken_where_nobody_listens() -> None:
