@@ -6,6 +6,7 @@ tokens in FP32 is from FP64. A stream may be :data:`MARGIN_DB` further from its 
 """
 
 import copy
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ from tritone_client import Codec
 __all__ = ["MARGIN_DB", "limit_of", "measured_limit"]
 
 MARGIN_DB = 15.0
-"""Whole and stream are two results in FP32, and a stream sums over fewer steps, in another order."""
+"""Whole and stream are two more results in FP32, and a stream sums in another order. The worst of 70 random
+inputs lost 5 dB, and 8 dB in one frame; the authors' own, alone and in a batch, are up to 5 dB apart. Another
+stream's frames are near 0 dB; streams that lost their past are below 60."""
 
 _measured: dict[tuple[str, bytes], Limit] = {}
 
@@ -38,10 +41,14 @@ def limit_of(client: Codec, tokens: NDArray[np.int64]) -> Limit:
     sha256 = client.info.checkpoint_sha256
     key = sha256, np.ascontiguousarray(tokens).tobytes()
     if key not in _measured:
-        checkpoint = checkpoint_behind(client.name, sha256)
-        codec = load_codec(checkpoint, client.name)
-        _measured[key] = measured_limit(reference_of(checkpoint), codec, tokens)
+        _measured[key] = measured_limit(*_networks(client.name, sha256), tokens)
     return _measured[key]
+
+
+@lru_cache(maxsize=1)
+def _networks(name: str, sha256: str) -> tuple[Reference, base.Codec]:
+    checkpoint = checkpoint_behind(name, sha256)
+    return reference_of(checkpoint), load_codec(checkpoint, name)
 
 
 @torch.no_grad()

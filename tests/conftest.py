@@ -4,18 +4,31 @@ They differ from the published ones in depth and width only: two of everything, 
 """
 
 import copy
+<<<<<<< HEAD
 from collections.abc import Iterator, Mapping
+=======
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+>>>>>>> h6
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from engine_graphs import EngineGraphs
 from hypothesis import settings
+from numpy.typing import NDArray
 
 import tritone_client
 from peers import Reference, reference_of
+<<<<<<< HEAD
 from prepare import build_models
+=======
+from prepare import build_engines, build_models, default_checkpoint
+from rounding import limit_of
+from stream_check import Comparison, compared
+>>>>>>> h6
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
 from tritone_build.codecs import VARIANTS, load_codec
 from tritone_build.codecs.base import Codec
@@ -152,3 +165,19 @@ def causal(server: TritonServer) -> Iterator[tritone_client.Codec]:
     """One that the server streams."""
     with tritone_client.Codec("small_nanocodec", server.url) as opened:
         yield opened
+
+
+def against_whole(
+    codec: tritone_client.Codec,
+    tokens: NDArray[np.int64],
+    heard: NDArray[np.float32],
+    whole: NDArray[np.float32] | None = None,
+    others: Sequence[NDArray[np.float32]] = (),
+) -> Comparison:
+    """What a stream of tokens [K, T] gave, against the whole, within the limit of these tokens.
+
+    ``others`` are the wholes of streams beside it, whose frames are recognised.
+    """
+    whole = codec.decode(tokens) if whole is None else whole
+    named = {f"neighbour {number}": each for number, each in enumerate(others)}
+    return compared(whole, heard, codec.info.samples_per_frame, limit_of(codec, tokens), named)

@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+<<<<<<< HEAD
 from serving.raw import HANGS_S, comes_true, counted
 from tritonclient.grpc import service_pb2_grpc
 
@@ -18,6 +19,15 @@ from certificates import write_certificates
 from direct import NO_PROXY, channel_to
 from haproxy import Haproxy
 from tritone_build.fidelity import snr_db
+=======
+from conftest import against_whole
+from tritonclient.grpc import service_pb2_grpc
+
+from certificates import write_certificates
+from fault_haproxy import haproxy_rows
+from fault_streams import spoken_by
+from haproxy import Haproxy, installed
+>>>>>>> h6
 from tritone_client import (
     AccessDeniedError,
     AsyncCodec,
@@ -87,8 +97,15 @@ def test_streams_are_spread_and_outlive_a_server(servers: list[TritonServer], ur
         for audio, stream in zip(heard, streams, strict=True):
             audio.append(stream.push(tokens[:, 20:]))
             stream.close()
+<<<<<<< HEAD
     assert len(told) == STREAMS // 3
     assert all(snr_db(whole, np.concatenate(audio)) > 120 for audio in heard)
+=======
+    assert len(told) == STREAMS // 3, "a third of them were there"
+    for audio in heard:
+        found = against_whole(codec, tokens, np.concatenate(audio), whole)
+        assert found.ok, found
+>>>>>>> h6
 
 
 def test_a_server_that_drains_keeps_its_streams_and_gets_no_new_ones(
@@ -133,7 +150,8 @@ def test_only_who_has_a_key_is_let_in(server: TritonServer, tmp_path: Path) -> N
             tokens = tokens_of(codec)
             whole = codec.decode([tokens, tokens])[1]
             with codec.decode_stream() as stream:
-                assert snr_db(whole, stream.push(tokens)) > 120
+                found = against_whole(codec, tokens, stream.push(tokens), whole)
+                assert found.ok, found
 
         async def spoken() -> int:
             async with (

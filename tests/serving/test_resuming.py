@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import against_whole
 from numpy.typing import NDArray
 from serving.raw import silenced
 
 from flaky_proxy import FlakyProxy
-from tritone_build.fidelity import snr_db
 from tritone_client import (
     AsyncCodec,
     Codec,
@@ -64,12 +64,14 @@ def test_streams_of_every_codec_outlive_the_server_that_is_killed(repository: Pa
             # Streams begin in turn: of two, one is at the server that dies.
             for _ in range(2):
                 stream = stack.enter_context(codec.decode_stream())
-                spoken.append((tokens, codec.decode(tokens), stream, [stream.push(tokens[:, :30])]))
+                heard = [stream.push(tokens[:, :30])]
+                spoken.append((codec, tokens, codec.decode(tokens), stream, heard))
         killed(first)
-        for tokens, whole, stream, heard in spoken:
+        for codec, tokens, whole, stream, heard in spoken:
             heard += [stream.push(frame) for frame in tokens.T[30:]]
             assert sum(map(len, heard)) == len(whole)
-            assert snr_db(whole, np.concatenate(heard)) > 115
+            found = against_whole(codec, tokens, np.concatenate(heard), whole)
+            assert found.ok, found
     for (resumption,) in told.values():
         assert (resumption.left, resumption.taken) == (first.url, second.url)
         assert resumption.left_stream != resumption.taken_stream
@@ -108,7 +110,8 @@ def test_an_idle_stream_that_was_ended_goes_on(server: TritonServer) -> None:
             first = stream.push(tokens[:, :20])
             assert silenced(server, "small_nanocodec_decode_stream")
             rest = stream.push(tokens[:, 20:])
-    assert snr_db(whole, np.concatenate([first, rest])) > 120
+    found = against_whole(codec, tokens, np.concatenate([first, rest]), whole)
+    assert found.ok, found
     assert [each.left for each in told] == [server.url]
 
 
@@ -141,7 +144,8 @@ def test_servers_that_come_back_are_found_and_absent_ones_end_in_one_error(repos
     with TritonServer(repository, [name], ports=ports) as server:
         heard.append(stream.push(tokens[:, 30:]))
         stream.close()
-        assert snr_db(whole, np.concatenate(heard)) > 120
+        found = against_whole(codec, tokens, np.concatenate(heard), whole)
+        assert found.ok, found
     codec.close()
 
     with TritonServer(repository, [name], ports=ports) as server:
