@@ -4,12 +4,7 @@ They differ from the published ones in depth and width only: two of everything, 
 """
 
 import copy
-<<<<<<< HEAD
-from collections.abc import Iterator, Mapping
-=======
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
->>>>>>> h6
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +17,9 @@ from numpy.typing import NDArray
 
 import tritone_client
 from peers import Reference, reference_of
-<<<<<<< HEAD
 from prepare import build_models
-=======
-from prepare import build_engines, build_models, default_checkpoint
 from rounding import limit_of
 from stream_check import Comparison, compared
->>>>>>> h6
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
 from tritone_build.codecs import VARIANTS, load_codec
 from tritone_build.codecs.base import Codec

@@ -6,21 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-<<<<<<< HEAD
 import soxr
-from conftest import CAUSAL
-=======
 from conftest import CAUSAL, against_whole
->>>>>>> h6
 from numpy.typing import NDArray
 from serving.raw import comes_true, counted
 from serving.signals import sound, tokens_of
 
-<<<<<<< HEAD
-from tritone_build.fidelity import snr_db
-=======
-from stream_metrics import steps_by_batch
->>>>>>> h6
 from tritone_client import AsyncCodec, AudioError, Codec, TokensError
 from tritone_client.served import Role
 from tritonserver import TritonServer
