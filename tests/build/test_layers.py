@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tritone_build.codecs import VARIANTS, outline_of
 from tritone_build.layers.conv import Causal, Centred, Conv1d, UpsampleConv1d
 from tritone_build.layers.fsq import FiniteScalarQuantizer
 from tritone_build.layers.reach import reach_of, shortest_input
@@ -67,6 +68,18 @@ def test_a_layer_of_many_weights_is_the_same_convolution(dilation: int) -> None:
     weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
     expected = nn.functional.conv1d(padded, weight, bias, dilation=dilation)
     torch.testing.assert_close(whole(layer, x), expected, rtol=0, atol=1e-10)
+
+
+def test_parts_of_a_causal_decoder_with_few_steps_a_frame_are_matrix_products() -> None:
+    decoder = VARIANTS["nanocodec_mini"].config["audio_decoder"]
+    assert decoder["up_sample_rates"][:2] == [8, 8]
+    with torch.device("meta"):
+        network = outline_of(VARIANTS["nanocodec_mini"]).decoder
+    convolutions = [(name, each) for name, each in network.named_modules() if isinstance(each, Conv1d)]
+    products = {name.split(".res_blocks")[0] for name, each in convolutions if each.as_product}
+    others = {name.split(".res_blocks")[0] for name, each in convolutions if not each.as_product}
+    assert products == {"pre_conv", "res_layers.0"}
+    assert others == {*(f"res_layers.{stage}" for stage in range(1, 5)), "post_conv"}
 
 
 def test_a_reflecting_layer_needs_one_step_more_than_it_pads() -> None:

@@ -42,9 +42,10 @@ def in_chunks(network: nn.Module, x: Tensor, sizes: Sequence[int]) -> Tensor:
         Conv1d(3, 4, 7, Causal.of(7)),
         Conv1d(3, 4, 3, Causal.of(3, 5), dilation=5),
         Conv1d(3, 4, 1, Causal.of(1)),
+        Conv1d(3, 4, 3, Causal.of(3, 5), dilation=5, few_steps=True),
         UpsampleConv1d(4, 2, 3),
     ],
-    ids=["wide", "dilated", "pointwise", "upsampling"],
+    ids=["wide", "dilated", "pointwise", "as a product", "upsampling"],
 )
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8))
 @settings(max_examples=20)

@@ -5,7 +5,7 @@ HiFiGANDecoder, CausalHiFiGANDecoder. Modules carry the names of the published t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
@@ -18,13 +18,19 @@ from tritone_build.state import State
 
 __all__ = ["ACTIVATIONS", "HiFiGanConfig", "HiFiGanDecoder", "HiFiGanEncoder"]
 
+_FEW_STEPS = 16
+"""From about so many steps on, a convolution is as exact as a matrix product, and no slower."""
+
 ACTIVATIONS = {"lrelu": LeakyReLU, "half_snake": HalfSnake}
 Squash: TypeAlias = Literal["tanh", "clamp"]
 
 
 @dataclass(frozen=True)
 class HiFiGanConfig:
-    """One half of a codec; ``rates`` in the order they are applied, ``grouped`` for its upsampling."""
+    """One half of a codec; ``rates`` in the order they are applied, ``grouped`` for its upsampling.
+
+    ``few_steps`` is for parts of a causal decoder where a frame is a few steps; see :class:`Conv1d`.
+    """
 
     rates: tuple[int, ...]
     latent_dim: int
@@ -38,13 +44,20 @@ class HiFiGanConfig:
     causal: bool = False
     grouped: bool = False
     squash: Squash = "tanh"
+    few_steps: bool = False
 
     def conv(self, channels_in: int, channels_out: int, kernel_size: int, dilation: int = 1) -> Conv1d:
         """A convolution that keeps the rate, padded as this half pads."""
         padding: Padding = Causal.of(kernel_size, dilation)
         if not self.causal:
             padding = Centred.of(kernel_size, self.pad_mode, dilation=dilation)
-        return Conv1d(channels_in, channels_out, kernel_size, padding, dilation=dilation)
+        return Conv1d(
+            channels_in, channels_out, kernel_size, padding, dilation=dilation, few_steps=self.few_steps
+        )
+
+    def at(self, steps_per_frame: int) -> "HiFiGanConfig":
+        """This half where a frame is so many steps."""
+        return replace(self, few_steps=self.causal and steps_per_frame <= _FEW_STEPS)
 
     def act(self, channels: int) -> nn.Module:
         """An activation of this half's kind."""
@@ -152,16 +165,16 @@ class HiFiGanDecoder(nn.Module):
 
     def __init__(self, config: HiFiGanConfig):
         super().__init__()
-        channels, self.config = config.base_channels, config
-        self.pre_conv = config.conv(config.latent_dim, channels, config.in_kernel_size)
+        channels, steps, self.config = config.base_channels, 1, config
+        self.pre_conv = config.at(steps).conv(config.latent_dim, channels, config.in_kernel_size)
         self.activations, self.up_sample_conv_layers = nn.ModuleList(), nn.ModuleList()
         self.res_layers = nn.ModuleList()
         for rate in config.rates:
-            half = channels // 2
+            half, steps = channels // 2, steps * rate
             groups, trim = half if config.grouped else 1, 0 if config.causal else (rate + 1) // 2
             self.activations.append(config.act(channels))
             self.up_sample_conv_layers.append(UpsampleConv1d(channels, half, rate, groups, trim))
-            self.res_layers.append(ResidualLayer(config, half))
+            self.res_layers.append(ResidualLayer(config.at(steps), half))
             channels = half
         self.post_activation = config.act(channels)
         self.post_conv = config.conv(channels, 1, config.out_kernel_size)
