@@ -23,6 +23,7 @@ from tritonserver import Ports, ServerTls, TritonServer
 __all__ = ["attacks_rows", "doors_row", "strangers_row"]
 
 _FULL, _WITHIN_S = 10_000, 60.0
+_TURNED_AWAY = {"ServerUnavailableError", "WrongProtocolError"}
 
 
 def attacks_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
@@ -50,7 +51,7 @@ def strangers_row(server: TritonServer) -> Row:
             friend = _met(mutual, codec, _shown(right, right))
     served = [kind for kind, what in met.items() if what == "served"]
     how = ", ".join(f"{kind}: {what}" for kind, what in met.items()) + f"; the right one: {friend}"
-    ok = friend == "served" and set(met.values()) == {"ServerUnavailableError"}
+    ok = friend == "served" and set(met.values()) <= _TURNED_AWAY
     return Row("all", "attack_strangers", len(served), "served", f"0 of {len(met)}", ok, how)
 
 

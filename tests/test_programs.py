@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from programs import PROGRAMS, REQUIRED, needs
 
+FRESH = "python3 scripts/minimal_debian.py --demo-only"
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = """
 import pytest
@@ -67,12 +68,13 @@ def test_continuous_integration_installs_all_of_them() -> None:
 
 @pytest.fixture
 def ran(tmp_path: Path) -> Callable[..., tuple[str, list[str]]]:
-    """What .ci/run asks make for, with which requirement, and apt-get; others stand in for them."""
+    """What .ci/run asks make, python3 and apt-get for, with which requirement; others stand in for them."""
 
     def run(user: int, apt: str | None) -> tuple[str, list[str]]:
         calls = tmp_path / "calls"
         calls.write_text("")
         tools = {"id": f"echo {user}", "make": f'echo "${{{REQUIRED}:-0}} make $*" >> {calls}'}
+        tools["python3"] = f'echo "python3 $*" >> {calls}'
         if apt is not None:
             tools["apt-get"] = f'echo "$*" >> {calls}; {apt}'
         for name, script in tools.items():
@@ -94,8 +96,8 @@ def ran(tmp_path: Path) -> Callable[..., tuple[str, list[str]]]:
 
 
 def test_as_root_programs_are_installed_and_then_required(ran: Callable[..., tuple[str, list[str]]]) -> None:
-    said, (update, install, make) = ran(0, "exit 0")
-    assert (said, make) == ("", "1 make lint test engines-check")
+    said, (update, install, *rest) = ran(0, "exit 0")
+    assert (said, rest) == ("", ["1 make lint test engines-check", FRESH])
     assert update.startswith("update")
     assert "chromium debootstrap espeak-ng flite haproxy prometheus" in install
 
@@ -104,7 +106,7 @@ def test_as_root_programs_are_installed_and_then_required(ran: Callable[..., tup
 def test_elsewhere_nothing_is_installed_or_required(
     user: int, apt: str | None, ran: Callable[..., tuple[str, list[str]]]
 ) -> None:
-    assert ran(user, apt) == ("", ["0 make lint test engines-check"])
+    assert ran(user, apt) == ("", ["0 make lint test engines-check", FRESH])
 
 
 def test_where_apt_fails_it_is_said_and_nothing_is_required(
@@ -112,4 +114,4 @@ def test_where_apt_fails_it_is_said_and_nothing_is_required(
 ) -> None:
     said, calls = ran(0, "exit 100")
     assert "apt could not install all of .ci/packages" in said
-    assert calls[-1] == "0 make lint test engines-check"
+    assert calls[-2:] == ["0 make lint test engines-check", FRESH]

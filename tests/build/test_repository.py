@@ -25,9 +25,8 @@ def test_config_text_parses_back_to_its_description(repository: Path, codecs: di
         for role in (dequantize, vocoder, *others):
             path = repository / f"{name}_{role.name}" / "config.pbtxt"
             assert parsed(path) == model_config(codec, role)
-        assert parsed(repository / f"{name}_decode" / "config.pbtxt") == decode_config(
-            codec, dequantize, vocoder
-        )
+        described = decode_config(codec, dequantize, vocoder, echoes=True)
+        assert parsed(repository / f"{name}_decode" / "config.pbtxt") == described
 
 
 def test_the_decoder_is_an_ensemble_of_dequantizer_and_vocoder(repository: Path) -> None:
@@ -38,7 +37,17 @@ def test_the_decoder_is_an_ensemble_of_dequantizer_and_vocoder(repository: Path)
         f"{NAME}_vocoder",
     ]
     assert {t.name: list(t.dims) for t in config.input} == {"tokens": [4, -1], "tokens_len": [1]}
-    assert {t.name: list(t.dims) for t in config.output} == {"audio": [-1], "audio_len": [1]}
+    assert {t.name: list(t.dims) for t in config.output} == {"audio": [-1], "audio_len": [1], "nonce": [1]}
+
+
+def test_a_nonce_passes_through_both_models_of_the_decoder(repository: Path) -> None:
+    first, second = parsed(repository / f"{NAME}_decode" / "config.pbtxt").ensemble_scheduling.step
+    assert first.output_map["nonce"] == second.input_map["latent_nonce"]
+    assert second.output_map["nonce"] == "nonce"
+    for role in ("decode", "decode_stream", "encode", "dequantize", "vocoder"):
+        config = parsed(repository / f"{NAME}_{role}" / "config.pbtxt")
+        assert "nonce" in [tensor.name for tensor in config.output]
+        assert config.parameters["echoes"].string_value == "true"
 
 
 def test_a_client_can_read_what_it_needs(repository: Path, checkpoints: dict[str, Checkpoint]) -> None:

@@ -170,7 +170,7 @@ def test_a_socket_in_the_file_system_serves_like_a_port(server: TritonServer, tm
     ("host", "status", "said"),
     [
         ("::1", 0, "--http-address=ipv6:::1 "),
-        ("::1", 0, "--grpc-address=[::1] "),
+        ("::1", 0, "'--grpc-address=[::1]' "),
         ("localhost", 0, "--http-address=127.0.0.1 "),
         ("2001:db8::1", 1, "--host 2001:db8::1 is no address of this machine: "),
         ("192.0.2.1", 1, "--host 192.0.2.1 is no address of this machine: "),
