@@ -123,6 +123,7 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (folder / config.name / "config.pbtxt").write_text(text)
     executable, backends, environment = find_server()
     backends = shutil.copytree(backends, tmp_path_factory.mktemp("with_stand_in") / "backends")
+    shutil.copytree(backends / "tritone", backends / "onnxruntime")  # which the container has of its own
     (backends / "tensorrt").mkdir()
     (backends / "tensorrt" / "model.py").write_text(STAND_IN)
     ports = Ports.free()
