@@ -72,7 +72,7 @@ def ran(tmp_path: Path) -> Callable[..., tuple[str, list[str]]]:
     def run(user: int, apt: str | None) -> tuple[str, list[str]]:
         calls = tmp_path / "calls"
         calls.write_text("")
-        tools = {"id": f"echo {user}", "make": f'echo "${{{REQUIRED}:-0}} make $*" >> {calls}'}
+        tools = {"python3": "", "id": f"echo {user}", "make": f'echo "${{{REQUIRED}:-0}} make $*" >> {calls}'}
         if apt is not None:
             tools["apt-get"] = f'echo "$*" >> {calls}; {apt}'
         for name, script in tools.items():

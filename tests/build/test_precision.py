@@ -35,7 +35,7 @@ def test_weights_are_fp16_but_for_quantizers_and_what_must_be_wide(
 ) -> None:
     weights = engine_graphs.of(name)["vocoder"].graph.initializer
     sizes = {dtype: sum(np.prod(w.dims) for w in weights if w.data_type == dtype) for dtype in (FLOAT, HALF)}
-    assert sizes[HALF] > 10 * sizes[FLOAT]
+    assert sizes[HALF] > 5 * sizes[FLOAT]
 
 
 @pytest.mark.parametrize("name", GRAPHS)
