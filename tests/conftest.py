@@ -24,6 +24,7 @@ from tritone_build.checkpoints import Checkpoint, open_checkpoint
 from tritone_build.codecs import VARIANTS, load_codec
 from tritone_build.codecs.base import Codec
 from tritone_build.fixtures import write_fixture
+from tritone_build.repository import is_current
 from tritonserver import TritonServer, serving
 from wheels import CACHE
 
@@ -122,7 +123,7 @@ def codecs(checkpoints: dict[str, Checkpoint]) -> dict[str, Codec]:
 
 @pytest.fixture(scope="session")
 def engine_graphs(codecs: dict[str, Codec]) -> EngineGraphs:
-    return EngineGraphs(codecs)
+    return EngineGraphs(codecs, CACHE / "small_graphs")
 
 
 @pytest.fixture(scope="session")
@@ -131,10 +132,11 @@ def references(checkpoints: dict[str, Checkpoint]) -> dict[str, Reference]:
 
 
 @pytest.fixture(scope="session")
-def repository(checkpoints: dict[str, Checkpoint]) -> Path:
+def repository(checkpoints: dict[str, Checkpoint], codecs: dict[str, Codec]) -> Path:
     """Kept from run to run, since building takes minutes; what has changed is built again."""
     folder = CACHE / "small_models"
-    build_models([(name, checkpoint.source) for name, checkpoint in checkpoints.items()], folder)
+    stale = [name for name, codec in codecs.items() if not is_current(folder, codec)]
+    build_models([(name, checkpoints[name].source) for name in stale], folder)
     return folder
 
 

@@ -1,5 +1,7 @@
 """The graphs that TensorRT compiles, of one small codec of each kind."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -7,8 +9,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from tritone_build.codecs.base import Codec
-from tritone_build.export import onnx_from_module
-from tritone_build.roles import roles
+from tritone_build.model_configs import model_name
+from tritone_build.repository import ONNX_FILE, is_current, write_repository
+from tritone_build.roles import role_names
 
 __all__ = ["GRAPHS", "STREAMED", "EngineGraphs", "Running"]
 
@@ -30,19 +33,34 @@ class Running:
 
 
 class EngineGraphs:
-    """Exported when first asked for."""
+    """Exported when first asked for, and kept from run to run; what has changed is exported again."""
 
-    def __init__(self, codecs: dict[str, Codec]):
-        self._codecs = codecs
+    def __init__(self, codecs: dict[str, Codec], folder: Path):
+        self._codecs, self._folder = codecs, folder
         self._graphs: dict[str, dict[str, onnx.ModelProto]] = {}
         self._running: dict[str, Running] = {}
 
     def of(self, name: str) -> dict[str, onnx.ModelProto]:
         """By role."""
         if name not in self._graphs:
-            parts = roles(self._codecs[name], "tensorrt")
-            self._graphs[name] = {role.name: onnx_from_module(role) for role in parts}
+            self._export(name)
+            self._graphs[name] = {
+                role: onnx.load(self._folder / model_name(name, role) / "1" / ONNX_FILE)
+                for role in role_names(self._codecs[name])
+            }
         return self._graphs[name]
+
+    def copied(self, name: str, folder: Path) -> Path:
+        """A repository of them, to be compiled in; the folder."""
+        self._export(name)
+        for role in (*role_names(self._codecs[name]), "decode"):
+            model = model_name(name, role)
+            shutil.copytree(self._folder / model, folder / model)
+        return folder
+
+    def _export(self, name: str) -> None:
+        if not is_current(self._folder, self._codecs[name], "tensorrt"):
+            write_repository(self._codecs[name], self._folder, lambda _: None, "tensorrt")
 
     def running(self, name: str) -> Running:
         """On ONNX Runtime."""

@@ -216,7 +216,7 @@ class Sequenced:
             )
         if refusal.status != "INVALID_ARGUMENT":
             return self._lost(refusal)
-        if (yield from self._freed()):
+        if (yield from self._freed(self._link.timeout_s)):
             return ServerRefusedError(f"the server at {url} refused: {refusal.message}")
         return StreamLostError(
             f"the server at {url} no longer knows the stream ({refusal.message}); it was idle for too "
@@ -235,10 +235,10 @@ class Sequenced:
         except StatusError:
             return False
 
-    def _freed(self) -> Steps[bool]:
+    def _freed(self, within_s: float = _FREEING_S) -> Steps[bool]:
         """End the sequence, beside the gRPC stream where that is broken; whether there was one."""
         self._held = False
-        request, timeout_s = self._ending(), min(_FREEING_S, self._link.timeout_s)
+        request, timeout_s = self._ending(), min(within_s, self._link.timeout_s)
         try:
             if self._in_step:
                 yield from self._exchanged(request, timeout_s)

@@ -100,8 +100,7 @@ class TritonPythonModel:
     def initialize(self, args):
         raise RuntimeError("the engine would be loaded now")
 """
-"""A backend called tensorrt: without one the server stops before it looks at the rest of a config.
-Ours stands for the container's native onnxruntime."""
+"""A backend called tensorrt: without one the server stops before it looks at the rest of a config."""
 
 
 def on_this_machine(config: pb.ModelConfig) -> pb.ModelConfig:
@@ -124,7 +123,7 @@ def complaints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (folder / config.name / "config.pbtxt").write_text(text)
     executable, backends, environment = find_server()
     backends = shutil.copytree(backends, tmp_path_factory.mktemp("with_stand_in") / "backends")
-    shutil.copytree(backends / "tritone", backends / "onnxruntime")
+    shutil.copytree(backends / "tritone", backends / "onnxruntime")  # which the container has of its own
     (backends / "tensorrt").mkdir()
     (backends / "tensorrt" / "model.py").write_text(STAND_IN)
     ports = Ports.free()

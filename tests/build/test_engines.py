@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from engine_graphs import EngineGraphs
 
 from tritone_build.checkpoints import Checkpoint
 from tritone_build.codecs.base import Codec
@@ -16,7 +17,7 @@ from tritone_build.errors import CompilerMissingError, EngineError
 from tritone_build.fixtures import write_nemo
 from tritone_build.inspection import inspect_network
 from tritone_build.manifests import ENGINE_FILE, read_manifest
-from tritone_build.repository import ONNX_FILE, write_repository
+from tritone_build.repository import ONNX_FILE
 from tritone_build.role import Role
 from tritone_build.roles import roles
 
@@ -35,10 +36,8 @@ def parts(codecs: dict[str, Codec]) -> dict[str, Role]:
 
 
 @pytest.fixture(scope="module")
-def graphs(codecs: dict[str, Codec], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("engines")
-    write_repository(codecs[NAME], folder, lambda _: None, "tensorrt")
-    return folder
+def graphs(engine_graphs: EngineGraphs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return engine_graphs.copied(NAME, tmp_path_factory.mktemp("engines"))
 
 
 def test_an_engine_is_built_inspected_and_described(
