@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +20,7 @@ __all__ = [
     "build_models",
     "checkpoint_behind",
     "default_checkpoint",
+    "remember_checkpoints",
     "seeded_checkpoint",
 ]
 
@@ -31,7 +32,7 @@ USUAL = [name for name in MEASURED if f"{name}_shallow" not in MEASURED]
 _SEEDED = Path("artifacts/checkpoints")
 _AT_ONCE = 2
 _built_from: dict[str, list[str]] = {}
-"""Checkpoints that this process has built each codec's models from."""
+"""Checkpoints that this process knows each codec's models to be built from."""
 
 
 class PrepareError(RuntimeError):
@@ -53,7 +54,7 @@ def default_checkpoint(codec: str) -> str:
 
 
 def checkpoint_behind(codec: str, sha256: str) -> Checkpoint:
-    """The checkpoint with this hash: one that this process has built models from, or the default.
+    """The checkpoint with this hash: one that this process knows models to be built from, or the default.
 
     Raises:
         PrepareError: neither is it.
@@ -69,6 +70,12 @@ def checkpoint_behind(codec: str, sha256: str) -> Checkpoint:
     )
 
 
+def remember_checkpoints(checkpoints: Iterable[tuple[str, str]]) -> None:
+    """Note the (codec, checkpoint) pairs behind models that are up to date, for :func:`checkpoint_behind`."""
+    for codec, source in checkpoints:
+        _built_from.setdefault(codec, []).append(source)
+
+
 def build_models(
     checkpoints: Sequence[tuple[str, str]], repository: Path = REPOSITORY, weights: str = "fp32"
 ) -> None:
@@ -78,8 +85,7 @@ def build_models(
         PrepareError: one of them failed.
     """
     _build_all(["models", "--weights", weights], checkpoints, repository)
-    for codec, source in checkpoints:
-        _built_from.setdefault(codec, []).append(source)
+    remember_checkpoints(checkpoints)
 
 
 def build_engines(

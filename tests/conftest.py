@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import tritone_client
 from peers import Reference, reference_of
-from prepare import build_models
+from prepare import build_models, remember_checkpoints
 from rounding import limit_of
 from stream_check import Comparison, compared
 from tritone_build.checkpoints import Checkpoint, open_checkpoint
@@ -137,6 +137,7 @@ def repository(checkpoints: dict[str, Checkpoint], codecs: dict[str, Codec]) -> 
     folder = CACHE / "small_models"
     stale = [name for name, codec in codecs.items() if not is_current(folder, codec)]
     build_models([(name, checkpoints[name].source) for name in stale], folder)
+    remember_checkpoints((name, checkpoint.source) for name, checkpoint in checkpoints.items())
     return folder
 
 

@@ -77,7 +77,7 @@ def live_at(server: TritonServer) -> float:
 
 def test_streams_are_spread_and_outlive_a_server(servers: list[TritonServer], url: str) -> None:
     told: list[Resumption] = []
-    with Codec(NAME, url, resume=Resume(told=told.append)) as codec:
+    with Codec(NAME, url, resume=Resume(HANGS_S, HANGS_S, told=told.append)) as codec:
         tokens = tokens_of(codec)
         whole = codec.decode(tokens)
         streams = [codec.decode_stream() for _ in range(STREAMS)]
@@ -87,7 +87,7 @@ def test_streams_are_spread_and_outlive_a_server(servers: list[TritonServer], ur
         for audio, stream in zip(heard, streams, strict=True):
             audio.append(stream.push(tokens[:, 20:]))
             stream.close()
-    assert len(told) == STREAMS // 3
+    assert len(told) >= STREAMS // 3
     for audio in heard:
         found = against_whole(codec, tokens, np.concatenate(audio), whole)
         assert found.ok, found

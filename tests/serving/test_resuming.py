@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import against_whole
 from numpy.typing import NDArray
-from serving.raw import silenced
+from serving.raw import HANGS_S, silenced
 
 from flaky_proxy import FlakyProxy
 from tritone_client import (
@@ -58,7 +58,7 @@ def test_streams_of_every_codec_outlive_the_server_that_is_killed(repository: Pa
     ):
         spoken = []
         for name in STREAMING:
-            resume = Resume(told=told[name].append)
+            resume = Resume(HANGS_S, HANGS_S, told=told[name].append)
             codec = stack.enter_context(Codec(name, [first.url, second.url], resume=resume))
             tokens = tokens_of(codec)
             # Streams begin in turn: of two, one is at the server that dies.
@@ -67,15 +67,15 @@ def test_streams_of_every_codec_outlive_the_server_that_is_killed(repository: Pa
                 heard = [stream.push(tokens[:, :30])]
                 spoken.append((codec, tokens, codec.decode(tokens), stream, heard))
         killed(first)
-        for codec, tokens, whole, stream, heard in spoken:
+        for _, tokens, _, stream, heard in spoken:
             heard += [stream.push(frame) for frame in tokens.T[30:]]
-            assert sum(map(len, heard)) == len(whole)
+        for codec, tokens, whole, _, heard in spoken:
             found = against_whole(codec, tokens, np.concatenate(heard), whole)
             assert found.ok, found
-    for (resumption,) in told.values():
-        assert (resumption.left, resumption.taken) == (first.url, second.url)
-        assert resumption.left_stream != resumption.taken_stream
-        assert 0 < resumption.replayed_frames <= 30
+    for resumptions in told.values():  # more than one where a busy machine let a stream idle for too long
+        moved = next(each for each in resumptions if each.left == first.url and each.taken == second.url)
+        assert moved.left_stream != moved.taken_stream
+        assert 0 < moved.replayed_frames <= 30
 
 
 def test_encoding_goes_on_too_and_without_blocking_others(ways: list[FlakyProxy]) -> None:
@@ -104,7 +104,7 @@ def test_encoding_goes_on_too_and_without_blocking_others(ways: list[FlakyProxy]
 
 def test_an_idle_stream_that_was_ended_goes_on(server: TritonServer) -> None:
     told: list[Resumption] = []
-    with Codec("small_nanocodec", server.url, resume=Resume(told=told.append)) as codec:
+    with Codec("small_nanocodec", server.url, resume=Resume(HANGS_S, HANGS_S, told=told.append)) as codec:
         tokens, whole = tokens_of(codec), codec.decode(tokens_of(codec))
         with codec.decode_stream() as stream:
             first = stream.push(tokens[:, :20])
@@ -137,7 +137,7 @@ def test_servers_that_come_back_are_found_and_absent_ones_end_in_one_error(repos
     with TritonServer(repository, [name], ports=ports) as server, Codec(name, server.url) as plain:
         tokens = tokens_of(plain)
         whole = plain.decode(tokens)
-        codec = Codec(name, server.url, resume=Resume(deadline_s=60))
+        codec = Codec(name, server.url, resume=Resume(HANGS_S, HANGS_S))
         stream = codec.decode_stream()
         heard = [stream.push(tokens[:, :30])]
         killed(server)
@@ -160,7 +160,7 @@ def test_servers_that_come_back_are_found_and_absent_ones_end_in_one_error(repos
 
 def test_a_bounded_replay_is_shorter_and_nearly_the_same(ways: list[FlakyProxy]) -> None:
     told: list[Resumption] = []
-    resume = Resume(most_replay_s=1.0, told=told.append)
+    resume = Resume(HANGS_S, HANGS_S, most_replay_s=1.0, told=told.append)
     with Codec("small_mimi", urls(ways), resume=resume) as codec:
         tokens, whole = tokens_of(codec), codec.decode(tokens_of(codec))
         with codec.decode_stream() as stream, codec.decode_stream() as other:
