@@ -21,6 +21,8 @@ def end_orphans() -> int:
         command, owner = process.info["cmdline"] or [""], process.info["uids"]
         if Path(command[0]).name != _STUB or owner is None or owner.real != os.getuid():
             continue
+        if len(command) <= _SERVER:  # it is just beginning or ending
+            continue
         if command[_SERVER] != str(process.info["ppid"]):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
