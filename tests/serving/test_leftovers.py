@@ -2,9 +2,10 @@
 
 import mmap
 import os
+import subprocess
 from pathlib import Path
 
-from leftovers import remove_leftovers
+from leftovers import end_orphans, remove_leftovers
 
 
 def region(folder: Path, name: str, age_s: float) -> Path:
@@ -22,3 +23,14 @@ def test_only_old_regions_that_nobody_has_mapped_are_removed(tmp_path: Path) -> 
         assert remove_leftovers(tmp_path) == 1
     assert not left.exists()
     assert all(path.exists() for path in (used, fresh, foreign))
+
+
+def test_a_process_whose_arguments_are_not_there_yet_is_no_orphan(tmp_path: Path) -> None:
+    stub = tmp_path / "triton_python_backend_stub"
+    stub.symlink_to("/bin/sleep")
+    with subprocess.Popen([stub, "1000"]) as process:
+        try:
+            end_orphans()
+            assert process.poll() is None
+        finally:
+            process.kill()
