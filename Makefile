@@ -10,6 +10,7 @@ COMPILED := pesq==0.0.4
 # Paths may have spaces and quotes in them, so recipes read them from their environment. A ~ in front is the
 # home folder, as many shells leave it behind a = sign.
 export AUDIO CHECKPOINT REPOSITORY
+export TRITONE_CACHE ?= $(CURDIR)/.cache
 path = "$${$(1)/\#\~\//$$HOME/}"
 from_checkpoint = $(if $(CHECKPOINT),--checkpoint $(call path,CHECKPOINT))
 
@@ -19,7 +20,7 @@ PAGE := .venv/.page
 ENGINES := .venv/.engines
 AUDIT := .cache/audit
 MANIFESTS := $(filter-out %/kustomization.yaml %/prometheus-adapter.yaml,$(wildcard deploy/kubernetes/*.yaml))
-SOURCES := build/tritone_build client/tritone_client scripts backends/tritone tests
+SOURCES := runtime/tritone_runtime server/tritone_server build/tritone_build client/tritone_client scripts tests
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -31,12 +32,12 @@ help: ## list the targets
 	@echo
 	@echo "  variables: CODEC=$(CODEC) CHECKPOINT=file-or-hub-id AUDIO=$$AUDIO REPOSITORY=$$REPOSITORY PYTHON=$(PYTHON)"
 
-$(READY): requirements.txt build/pyproject.toml client/pyproject.toml
+$(READY): requirements.txt $(wildcard */pyproject.toml)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
 	@echo "setting up .venv (once; PyTorch is most of it) ..."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e build -e 'client[audio]' \
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e runtime -e 'client[audio]' -e server -e build \
 	  | sed -nE 's/^Collecting ([^ ]+).*/  \1/p; s/^Installing collected packages.*/installing .../p'
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet $(COMPILED) 2> /dev/null || \
 	  echo "  no C compiler: PESQ is left out of the tables"
@@ -57,7 +58,7 @@ $(AUDIT)/bin/pip-audit:
 	@$(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet pip-audit==2.10.1
 
 demo: $(READY) ## serve a codec, encode speech, decode the tokens, compare with the reference
-	@$(BIN)/python scripts/demo.py --codec $(CODEC) --audio $(call path,AUDIO) $(from_checkpoint)
+	@$(BIN)/python -m scripts.demo --codec $(CODEC) --audio $(call path,AUDIO) $(from_checkpoint)
 
 test: $(PAGE) $(ENGINES) ## run the tests, on the real server
 	@$(BIN)/python -m pytest -q
@@ -79,36 +80,36 @@ engines: $(ENGINES) ## compile CODEC's models with TensorRT, in FP16, into model
 	@$(BIN)/tritone-build engines $(CODEC) --repository model_repository $(from_checkpoint)
 
 serve: $(READY) ## serve CODEC on loopback until interrupted
-	@$(BIN)/python scripts/serve.py $(CODEC) --repository $(call path,REPOSITORY)
+	@$(BIN)/tritone-serve $(CODEC) --repository $(call path,REPOSITORY)
 
 page: $(PAGE) ## hear the codecs of the running server in a browser
 	@$(BIN)/tritone page
 
 fidelity: $(ENGINES) ## compare every codec, through Triton, with its reference; reports/fidelity.json
-	@$(BIN)/python scripts/fidelity.py
+	@$(BIN)/python -m scripts.fidelity
 
 engines-check: $(ENGINES) ## compile every codec's engines on the CPU and compare their graphs with FP32
-	@$(BIN)/python scripts/engines_check.py
+	@$(BIN)/python -m scripts.fidelity.engines
 
 # A row that falls short ends these with status 1; what comes after them is wanted all the same.
 bench: $(READY) ## time every codec beside its peers; reports/bench.json
-	-@PYTHONPATH=backends/tritone GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python scripts/bench.py
+	-@GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m scripts.bench
 
 load: $(READY) ## put real-time load on the server, overload, and a soak; reports/load.json
-	-@$(BIN)/python scripts/load.py
+	-@$(BIN)/python -m scripts.load
 
 faults: $(READY) ## kill and cut off servers under live streams, and attack one; reports/faults.json
-	@$(BIN)/python scripts/faults.py
+	@$(BIN)/python -m scripts.faults
 
 numbers: $(READY) ## write docs/benchmarks.md from what bench and load measured
-	@$(BIN)/python scripts/benchmarks_page.py
+	@$(BIN)/python -m scripts.numbers
 
 audit: $(READY) $(AUDIT)/bin/pip-audit ## compare what is installed with the public list of known holes
 	@$(AUDIT)/bin/pip-audit --strict --skip-editable --progress-spinner off \
 	  --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 train: $(READY) ## train nanocodec_mini again, within hours; artifacts/mini
-	@$(BIN)/python scripts/train_mini.py
+	@$(BIN)/python -m scripts.train
 
 clean: ## remove what the commands made, .venv and the caches included
 	rm -rf .venv .cache artifacts reports .mypy_cache .ruff_cache .pytest_cache .hypothesis

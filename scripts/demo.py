@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from peers import reference_of
-from prepare import REPOSITORY, PrepareError, build_models, seeded_checkpoint
-from quality import pesq_wb, stoi
-from server_files import find_server
+from scripts.common.prepare import REPOSITORY, PrepareError, build_models, seeded_checkpoint
+from scripts.common.quality import pesq_wb, stoi
+from scripts.peers import reference_of
 from tritone_build.codecs import codec_within, load_codec, open_published, variant
 from tritone_build.errors import TritoneBuildError
-from tritone_build.fidelity import differing_share, snr_db
 from tritone_client import Codec, CodecInfo, TritoneError
-from tritone_client.audio import read_audio, resampled, write_audio
+from tritone_client.inputs.audio import read_audio, resampled, write_audio
 from tritone_client.page.figures import figure_of
-from tritonserver import ServerError, serving
-from wheels import WheelError
+from tritone_runtime.fidelity import differing_share, snr_db
+from tritone_server.binaries import find_server
+from tritone_server.launcher import ServerError, serving
+from tritone_server.wheels import WheelError
 
 _OUTPUT = Path("artifacts/demo")
 

@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_graphs import EngineGraphs
+from helpers.engine_graphs import EngineGraphs
 from hypothesis import settings
 from numpy.typing import NDArray
 
 import tritone_client
-from peers import Reference, reference_of
-from prepare import build_models, remember_checkpoints
-from rounding import limit_of
-from stream_check import Comparison, compared
-from tritone_build.checkpoints import Checkpoint, open_checkpoint
+from scripts.common.prepare import build_models, remember_checkpoints
+from scripts.common.rounding import limit_of
+from scripts.peers import Reference, reference_of
+from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.codecs import VARIANTS, load_codec
 from tritone_build.codecs.base import Codec
-from tritone_build.fixtures import write_fixture
-from tritone_build.repository import is_current
-from tritonserver import TritonServer, serving
-from wheels import CACHE
+from tritone_build.repository.writing import is_current
+from tritone_server.cache import CACHE
+from tritone_server.launcher import TritonServer, serving
+from tritone_server.stream_check import Comparison, compared
 
-pytest_plugins = ["programs"]
+pytest_plugins = ["helpers.programs"]
 torch.set_num_threads(2)
 # How busy a machine is says nothing of the code, and a second run must say what the first one did.
 settings.register_profile("tests", deadline=None, derandomize=True)

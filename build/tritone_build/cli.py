@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tritone_build.checkpoints.fixtures import write_fixture
+from tritone_build.checkpoints.weight_norm import Spelling
 from tritone_build.codecs import (
     FAMILIES,
     VARIANTS,
@@ -18,12 +20,11 @@ from tritone_build.codecs import (
     open_published,
     shallow_variants,
 )
-from tritone_build.engines_cli import add_commands
+from tritone_build.engines.cli import add_commands
 from tritone_build.errors import TritoneBuildError, UnknownCodecError
-from tritone_build.fixtures import write_fixture
 from tritone_build.options import add_checkpoint, chosen_codec
-from tritone_build.repository import is_current, model_names, write_repository
-from tritone_build.weight_norm import Spelling
+from tritone_build.repository.writing import is_current, model_names, write_repository
+from tritone_runtime.errors import TritoneRuntimeError
 
 __all__ = ["main"]
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except (TritoneBuildError, OSError) as error:
+    except (TritoneBuildError, TritoneRuntimeError, OSError) as error:
         print(f"tritone-build: {error}", file=sys.stderr)
         return 1
     return 0

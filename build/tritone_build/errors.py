@@ -67,14 +67,6 @@ class EngineError(TritoneBuildError, RuntimeError):
     """TensorRT could not build an engine, or built another than was asked for."""
 
 
-class EngineMisfitError(EngineError):
-    """Engines of a repository do not run on this server or this GPU."""
-
-
-class DamagedModelError(TritoneBuildError, ValueError):
-    """A model's file is not the one that was built."""
-
-
 class CompilerMissingError(EngineError, ImportError):
     """No TensorRT here."""
 

@@ -28,9 +28,9 @@ from tritone_client.errors import (
     WrongProtocolError,
 )
 from tritone_client.info import CodecInfo, StreamInfo
-from tritone_client.resuming import Resume, Resumption
-from tritone_client.stream import Stream
-from tritone_client.tls import Tls
+from tritone_client.streams.failover import Resume, Resumption
+from tritone_client.streams.stream import Stream
+from tritone_client.transport.tls import Tls
 
 __all__ = [
     "AccessDeniedError",

@@ -8,13 +8,13 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.aio_transport import AsyncTransport
-from tritone_client.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
 from tritone_client.codec_base import CodecBase
 from tritone_client.info import StreamInfo
-from tritone_client.served import DECODE
-from tritone_client.sessions import OneAtATime, Session
-from tritone_client.steps import Steps, awaited
+from tritone_client.inputs.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
+from tritone_client.remote import DECODE
+from tritone_client.sansio import Steps, awaited
+from tritone_client.streams.calls import OneAtATime, Session
+from tritone_client.transport.grpc_aio import AsyncTransport
 
 __all__ = ["AsyncCodec", "AsyncStream"]
 

@@ -7,17 +7,17 @@ from typing import TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.access import Access
-from tritone_client.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
 from tritone_client.codec_base import CodecBase
 from tritone_client.errors import ServerUnavailableError
 from tritone_client.info import StreamInfo
-from tritone_client.resuming import Resume
-from tritone_client.served import DECODE, codecs_among, endpoints
-from tritone_client.steps import run
-from tritone_client.stream import Pieces, Stream
-from tritone_client.tls import Tls
-from tritone_client.transport import Transport
+from tritone_client.inputs.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
+from tritone_client.remote import DECODE, codecs_among, endpoints
+from tritone_client.sansio import run
+from tritone_client.streams.failover import Resume
+from tritone_client.streams.stream import Pieces, Stream
+from tritone_client.transport.access import Access
+from tritone_client.transport.grpc_transport import Transport
+from tritone_client.transport.tls import Tls
 
 __all__ = ["Codec", "served_codecs"]
 

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tritone_client.access import Access
 from tritone_client.errors import AudioError, CodecNotOpenError, TokensError
 from tritone_client.info import CodecInfo
-from tritone_client.live import Live
 from tritone_client.offline import decoded, encoded
-from tritone_client.resuming import Resume
-from tritone_client.served import DECODE, Served, endpoints
-from tritone_client.sessions import Session
-from tritone_client.steps import Steps
-from tritone_client.tls import Tls
+from tritone_client.remote import DECODE, Served, endpoints
+from tritone_client.sansio import Steps
+from tritone_client.streams.calls import Session
+from tritone_client.streams.failover import Resume
+from tritone_client.streams.live import Live
+from tritone_client.transport.access import Access
+from tritone_client.transport.tls import Tls
 
 __all__ = ["CodecBase"]
 

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.arrays import utterances
-from tritone_client.audio import resampled
-from tritone_client.checks import checked_audio, checked_codebooks, checked_tokens
 from tritone_client.errors import AudioError, TokensError
 from tritone_client.info import CodecInfo
-from tritone_client.live import Live
-from tritone_client.served import DECODE, ENCODE, Role, Served, choice, whole
-from tritone_client.steps import Steps
-from tritone_client.windows import Window, windows
-from tritone_client.wire import Arrays
+from tritone_client.inputs.arrays import utterances
+from tritone_client.inputs.audio import resampled
+from tritone_client.inputs.checks import checked_audio, checked_codebooks, checked_tokens
+from tritone_client.remote import DECODE, ENCODE, Role, Served, choice, whole
+from tritone_client.sansio import Steps
+from tritone_client.streams.live import Live
+from tritone_client.streams.windows import Window, windows
+from tritone_client.transport.wire import Arrays
 
 __all__ = ["decoded", "encoded"]
 

@@ -4,9 +4,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from peers import moshi, nemo, openmoss, transformers_mimi
-from peers.layouts import in_every_layout
-from tritone_build.checkpoints import Checkpoint
+from scripts.peers import moshi, nemo, openmoss, transformers_mimi
+from scripts.peers.layouts import in_every_layout
+from tritone_build.checkpoints.checkpoint import Checkpoint
 
 __all__ = ["Reference", "reference_of", "references_of"]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from tritone_build.checkpoints import Checkpoint
+from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs import mimi, mimi_names
 from tritone_build.codecs.mimi_config import PUBLISHED, parse
 

@@ -10,10 +10,10 @@ from typing import Protocol
 from safetensors.torch import save_file
 from torch import Tensor
 
-from peers import moshi, openmoss
-from peers.layouts import in_every_layout
-from peers.rustymimi import RustyMimi
-from tritone_build.checkpoints import Checkpoint
+from scripts.peers import moshi, openmoss
+from scripts.peers.layouts import in_every_layout
+from scripts.peers.rustymimi import RustyMimi
+from tritone_build.checkpoints.checkpoint import Checkpoint
 
 __all__ = ["Opening", "StepPeer", "live_peers"]
 

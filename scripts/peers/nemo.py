@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from peers.packages import replaced
-from tritone_build.checkpoints import Checkpoint
-from wheels import Wheel
+from scripts.peers.packages import replaced
+from tritone_build.checkpoints.checkpoint import Checkpoint
+from tritone_server.wheels import Wheel
 
 __all__ = ["NemoCodec", "recognises", "reference"]
 

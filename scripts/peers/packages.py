@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from wheels import Wheel
+from tritone_server.wheels import Wheel
 
 __all__ = ["imported", "replaced", "stand_in"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from peers.packages import imported
-from wheels import Wheel
+from scripts.peers.packages import imported
+from tritone_server.wheels import Wheel
 
 __all__ = ["RustyMimi"]
 

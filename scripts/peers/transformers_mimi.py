@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from peers.packages import imported, stand_in
-from peers.residual import residual_margin
-from tritone_build.checkpoints import Checkpoint
-from wheels import Wheel
+from scripts.peers.packages import imported, stand_in
+from scripts.peers.residual import residual_margin
+from tritone_build.checkpoints.checkpoint import Checkpoint
+from tritone_server.wheels import Wheel
 
 __all__ = ["GrowingMimi", "TransformersMimi", "recognises", "reference", "transformers_module"]
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from page.opened import Texts, chromium, held_back, page_for, profile
+from helpers.opened import Texts, chromium, held_back, page_for, profile
+from helpers.paths import ROOT
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from prepare import REPOSITORY, build_models
+from scripts.common.prepare import REPOSITORY, build_models
 from tritone_build.codecs import variant
-from tritone_client.audio import read_audio
-from tritonserver import Ports, TritonServer, serving
+from tritone_client.inputs.audio import read_audio
+from tritone_server.launcher import Ports, TritonServer, serving
 
-SPEECH = Path(__file__).resolve().parents[2] / "samples/speech.wav"
+SPEECH = ROOT / "samples/speech.wav"
 MINI = "nanocodec_mini"
 
 Opener = Callable[[str], Page]

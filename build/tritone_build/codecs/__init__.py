@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tritone_build.checkpoints import Checkpoint, narrowed, open_checkpoint
+from tritone_build.checkpoints.checkpoint import Checkpoint, narrowed, open_checkpoint
 from tritone_build.codecs import mimi, moss, nemo
 from tritone_build.codecs.base import Codec, Family, Variant
 from tritone_build.codecs.nested import codec_prefixes
@@ -108,7 +108,7 @@ def load_codec(checkpoint: Checkpoint, name: str | None = None) -> Codec:
     """Load a checkpoint of any family, strictly; of another model, the one codec that it contains.
 
     Args:
-        checkpoint: what :func:`tritone_build.checkpoints.open_checkpoint` read.
+        checkpoint: what :func:`tritone_build.checkpoints.checkpoint.open_checkpoint` read.
         name: what the models shall be called; a published variant's name is kept for checkpoints
             of its geometry, and is the default for them.
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from tritone_build.checkpoints import Checkpoint
+from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.layers.guard import require
 from tritone_build.layers.wide import widened
 from tritone_build.state import whole
@@ -88,7 +88,7 @@ class Family(Protocol):
 
     VARIANTS: tuple[Variant, ...]
     LAYOUTS: tuple[str, ...]
-    """Formats in which checkpoints are published, see :mod:`tritone_build.fixtures`."""
+    """Formats in which checkpoints are published, see :mod:`tritone_build.checkpoints.fixtures`."""
     NORMALIZED: tuple[str, ...]
     """How the names of weights end that are published normalized."""
     SIGNATURE: tuple[str, ...]

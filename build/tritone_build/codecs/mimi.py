@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tritone_build.checkpoints import Checkpoint
+from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs import mimi_names
 from tritone_build.codecs.base import Codec, Geometry, Variant
 from tritone_build.codecs.mimi_config import PUBLISHED, MimiConfig, describes, parse

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tritone_build import weight_norm
-from tritone_build.checkpoints import Checkpoint
+from tritone_build.checkpoints import weight_norm
+from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs.base import Codec, Geometry, Variant
 from tritone_build.codecs.nemo_config import NemoConfig, parse, published
 from tritone_build.codecs.strict import assign_strictly

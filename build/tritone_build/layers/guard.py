@@ -22,7 +22,7 @@ def require(length: Tensor, holds: Tensor, rule: str) -> Tensor:
     """Pass ``length`` on unchanged where ``holds`` is true throughout; fail with ``rule`` elsewhere.
 
     In PyTorch the failure is a ValueError. In ONNX, which has no assertion, it is a lookup outside
-    a table of one entry by a node named after the rule (see :mod:`tritone_build.export`), so that
+    a table of one entry by a node named after the rule (see :mod:`tritone_build.graphs.export`), so that
     ONNX Runtime's own message states the rule, whichever server runs it.
 
     Args:

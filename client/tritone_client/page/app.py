@@ -9,10 +9,10 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from tritone_client.addresses import Address
 from tritone_client.page.blocks import page_of
 from tritone_client.page.live import LivePlayer
 from tritone_client.page.recordings import Recordings
+from tritone_client.transport.addresses import Address
 
 __all__ = ["application", "run"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.audio import read_audio
 from tritone_client.errors import AudioError
+from tritone_client.inputs.audio import read_audio
 
 __all__ = ["LONGEST_S", "Recordings", "read_recording"]
 

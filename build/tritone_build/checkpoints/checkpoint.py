@@ -1,0 +1,152 @@
+"""Reading codec checkpoints as they are published: NeMo archives and safetensors, whole or in shards.
+
+A safetensors file without a configuration beside it must fit a published codec tensor by tensor. All
+come from a path or, by their id, from the Hugging Face hub. Nothing is ever unpickled but
+tensors.
+"""
+
+import lzma
+import shlex
+import tarfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tritone_build.checkpoints.file_kinds import FileKind, checkpoint_kind
+from tritone_build.checkpoints.hub import fetched
+from tritone_build.checkpoints.nemo_archive import read_nemo
+from tritone_build.checkpoints.shards import INDEX_SUFFIX, config_in, named_weights, read_shards, shards_of
+from tritone_build.errors import CheckpointError, CheckpointNotFoundError
+from tritone_runtime.manifests import sha256_of
+
+__all__ = ["Checkpoint", "narrowed", "open_checkpoint"]
+
+_UNPACKED = ("model_config.yaml", "model_weights.ckpt")
+_PICKLED = ("*.ckpt", "*.pt", "*.pth", "*.bin")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint read into memory: its own configuration and its tensors by published name.
+
+    ``prefix`` is what the tensors' names begin with in the file, where they are part of another model. Then
+    ``source`` and ``sha256``, which is of the file, end in ``#prefix``.
+    """
+
+    source: str
+    layout: str
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+    sha256: str
+    prefix: str = ""
+
+
+def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
+    """Read a checkpoint from a .nemo file, a safetensors file or folder, or a hub id ``owner/name``.
+
+    Args:
+        source: path or hub id; a path that exists wins. ``#prefix`` behind it chooses the tensors whose names
+            begin with that prefix, of a model that contains a codec.
+        revision: commit, tag or branch on the hub.
+
+    Raises:
+        CheckpointNotFoundError: neither a path nor a repository on the hub.
+        CheckpointError: the file is truncated, is no checkpoint, or holds pickled code; or no tensor's name
+            begins with the prefix.
+    """
+    if "#" in source and not Path(source).exists():
+        whole, _, prefix = source.rpartition("#")
+        checkpoint = open_checkpoint(whole, revision)
+        return narrowed(checkpoint, prefix.rstrip(".")) if prefix else checkpoint
+    path = Path(source) if source and Path(source).exists() else fetched(source, revision)
+    if path.is_dir():
+        path = _weights_in(path, source)
+    try:
+        layout, config, tensors = _read(path)
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as a {path.suffix or 'nemo'} checkpoint ({error}); "
+            "the file is truncated or of another kind: fetch it again"
+        ) from error
+    files = shards_of(path) if path.name.endswith(INDEX_SUFFIX) else [path]
+    return Checkpoint(source, layout, config, tensors, sha256_of(*files))
+
+
+def narrowed(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
+    """The part of a checkpoint whose tensors' names begin with ``prefix`` and a dot, which they lose.
+
+    Its configuration is the section that the whole's has for that part, say ``codec_config`` for
+    ``codec_model``; the whole's own where there is nothing but that part; else empty.
+
+    Raises:
+        CheckpointError: there are no such tensors.
+    """
+    start = f"{prefix}."
+    tensors = {
+        name.removeprefix(start): tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name.startswith(start)
+    }
+    if not tensors:
+        first = sorted({name.partition(".")[0] for name in checkpoint.tensors})
+        raise CheckpointError(
+            f"{checkpoint.source}: no tensor's name begins with {start!r}; they begin with {', '.join(first)}"
+        )
+    config = _section(checkpoint.config, prefix)
+    if config is None:
+        config = checkpoint.config if len(tensors) == len(checkpoint.tensors) else {}
+    inner = f"{checkpoint.prefix}.{prefix}" if checkpoint.prefix else prefix
+    source, sha256 = (
+        f"{text.removesuffix(f'#{checkpoint.prefix}')}#{inner}"
+        for text in (checkpoint.source, checkpoint.sha256)
+    )
+    return replace(checkpoint, source=source, config=config, tensors=tensors, sha256=sha256, prefix=inner)
+
+
+def _section(config: Mapping[str, Any], prefix: str) -> Mapping[str, Any] | None:
+    """What a configuration says of the part with that prefix; None where it has no section for it."""
+    found = None
+    for part in prefix.split("."):
+        for name in (part, f"{part}_config", f"{part.removesuffix('_model')}_config"):
+            if name in config and isinstance(config[name], Mapping):
+                config = found = config[name]
+                break
+    return found
+
+
+def _read(path: Path) -> tuple[str, Mapping[str, Any], Mapping[str, Tensor]]:
+    if path.name.endswith(INDEX_SUFFIX):
+        return "sharded", config_in(path.parent), read_shards(path)
+    if checkpoint_kind(path) is FileKind.SAFETENSORS:
+        return "safetensors", config_in(path.parent), load_file(path)
+    return "nemo", *read_nemo(path)
+
+
+def _weights_in(folder: Path, source: str) -> Path:
+    named = named_weights(folder)
+    if named is not None:
+        return named
+    found = sorted(folder.glob("*.nemo")) or sorted(folder.glob("*.safetensors"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        _refuse_foreign(folder)
+    names = ", ".join(path.name for path in found) or "none"
+    raise CheckpointNotFoundError(
+        f"{source}: expected one .nemo or one .safetensors file, found {names}; name the file itself"
+    )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """CheckpointError where a folder holds a checkpoint of a kind that is not read."""
+    if all((folder / name).exists() for name in _UNPACKED):
+        command = shlex.join(["tar", "-cf", "codec.nemo", "-C", str(folder), *_UNPACKED])
+        raise CheckpointError(f"{folder} is an unpacked .nemo file; pack it: {command}")
+    for path in (path for pattern in _PICKLED for path in sorted(folder.glob(pattern))):
+        checkpoint_kind(path)

@@ -1,0 +1,110 @@
+"""Seeded random weights, written in the very formats in which checkpoints are published.
+
+For tests, and for a demo where no checkpoint can be had: what they decode to is noise.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tritone_build.checkpoints import weight_norm
+from tritone_build.checkpoints.checkpoint import Checkpoint
+from tritone_build.checkpoints.shards import INDEX
+from tritone_build.checkpoints.weight_norm import Spelling
+from tritone_build.codecs import family_of
+from tritone_build.errors import CheckpointError
+
+__all__ = ["write_fixture", "write_nemo"]
+
+
+def write_fixture(
+    config: Mapping[str, Any],
+    path: Path,
+    seed: int = 0,
+    layout: str | None = None,
+    spelling: Spelling = Spelling.PARAMETRIZED,
+) -> Path:
+    """Write a checkpoint of the network ``config`` describes and return the file with its weights.
+
+    Args:
+        config: as in a published checkpoint; :data:`tritone_build.codecs.VARIANTS` has those.
+        path: a file for ``nemo`` (a tar archive), ``nemo.gz`` and ``kyutai`` (safetensors alone), a
+            folder for ``safetensors`` and ``sharded``.
+        seed: the same seed gives the same weights in every layout and spelling.
+        layout: NeMo's archive, plain or compressed; ``config.json`` beside ``model.safetensors``, as
+            on the Hugging Face hub, or beside two shards and their index; Kyutai's bare file. By
+            default the first that the codec comes in.
+        spelling: how normalized weights are stored, where the codec has such.
+
+    Raises:
+        CheckpointError: the codec is not published in that layout.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    family = family_of(Checkpoint("this configuration", "", config, {}, sha256=""))
+    layout = layout or family.LAYOUTS[0]
+    if layout not in family.LAYOUTS:
+        raise CheckpointError(f"the codec has no layout {layout!r}; it has: {', '.join(family.LAYOUTS)}")
+    tensors = family.in_layout(family.seeded_tensors(config, generator), layout, config)
+    tensors = weight_norm.unfold(tensors, spelling, generator, family.NORMALIZED)
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    if layout == "safetensors":
+        return _write_safetensors(path / "model.safetensors", config, tensors)
+    if layout == "sharded":
+        return _write_shards(path, config, tensors)
+    if layout == "kyutai":
+        bare = any(config == variant.config for variant in family.VARIANTS)
+        return _write_safetensors(path, None if bare else config, tensors)
+    return write_nemo(path, config, tensors, "w:gz" if layout == "nemo.gz" else "w")
+
+
+def write_nemo(
+    path: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], mode: Literal["w", "w:gz"] = "w"
+) -> Path:
+    """A NeMo archive of a configuration and tensors by their published names; whole or not at all."""
+    weights = io.BytesIO()
+    torch.save(dict(tensors), weights)
+    members = {
+        "model_config.yaml": yaml.safe_dump(dict(config)).encode(),
+        "model_weights.ckpt": weights.getvalue(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with tarfile.open(partial, mode) as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(f"./{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return partial.rename(path)
+
+
+def _write_safetensors(path: Path, config: Mapping[str, Any] | None, tensors: dict[str, Tensor]) -> Path:
+    """Kyutai's file has no configuration; one is needed where the geometry is not the published one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if config is not None:
+        path.with_name("config.json").write_text(json.dumps(config, indent=2))
+    save_file(tensors, path)
+    return path
+
+
+def _write_shards(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> Path:
+    """Two of about equal size; returns their index."""
+    total, begun = sum(tensor.nbytes for tensor in tensors.values()), 0
+    shards: tuple[dict[str, Tensor], ...] = ({}, {})
+    for name, tensor in tensors.items():
+        shards[2 * begun >= total][name] = tensor
+        begun += tensor.nbytes
+    names = [f"model-{n + 1:05}-of-{len(shards):05}.safetensors" for n in range(len(shards))]
+    for name, shard in zip(names, shards, strict=True):
+        _write_safetensors(folder / name, config, shard)
+    placed = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
+    index = folder / INDEX
+    index.write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": placed}, indent=2))
+    return index

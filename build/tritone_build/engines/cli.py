@@ -1,0 +1,177 @@
+"""``tritone-build engines``, ``configs`` and ``check``: what NVIDIA's Triton container serves."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from tritone_build.codecs import VARIANTS, outline_of, variant
+from tritone_build.codecs.base import Codec
+from tritone_build.engines.compiler import Compiler, find_compiler
+from tritone_build.engines.engine import (
+    DEFAULT_MEMORY_GB,
+    Engine,
+    build_engine,
+    engine_roles,
+    is_built,
+    trtexec_of,
+)
+from tritone_build.graphs.precision import unfit_weights, zeros_in_words
+from tritone_build.graphs.role import Role
+from tritone_build.graphs.roles import roles
+from tritone_build.options import add_checkpoint, chosen_codec
+from tritone_build.repository.configs import model_name
+from tritone_build.repository.writing import configs_of, is_current, write_configs, write_repository
+from tritone_runtime.errors import EngineMisfitError
+from tritone_runtime.fit import check_fit, engines_among, machine_here
+from tritone_runtime.gpu import Capability
+from tritone_runtime.manifests import MANIFEST
+
+__all__ = ["add_commands"]
+
+_REPOSITORY, _BACKENDS = Path("artifacts/engine_repository"), Path("/opt/tritonserver/backends")
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """To the command line."""
+    engines = commands.add_parser("engines", help="compile a codec's models with TensorRT, in FP16")
+    engines.set_defaults(run=_engines)
+    add_checkpoint(engines)
+    engines.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
+    engines.add_argument(
+        "--compiler",
+        choices=("auto", "tensorrt", "tensorrt_rtx"),
+        default="auto",
+        help="tensorrt builds for this machine's GPU, tensorrt_rtx also without one (%(default)s)",
+    )
+    engines.add_argument(
+        "--capability",
+        type=_capability,
+        action="append",
+        default=[],
+        metavar="8.9",
+        help="compute capability to build for, repeatable; tensorrt_rtx only (default: all it knows)",
+    )
+    engines.add_argument(
+        "--memory-gb", type=float, default=DEFAULT_MEMORY_GB, help="of workspace (%(default)s)"
+    )
+    engines.add_argument("--only", nargs="+", metavar="role", help="these engines, say vocoder")
+    engines.add_argument(
+        "--dry-run", action="store_true", help="say what would be built, and trtexec's command for it"
+    )
+
+    configs = commands.add_parser(
+        "configs", help="write the server's configs of published codecs, no weights"
+    )
+    configs.set_defaults(run=_configs)
+    configs.add_argument("codec", nargs="*", help="default: all")
+    configs.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
+    for command in (engines, configs):
+        command.add_argument(
+            "--cuda-graphs", action="store_true", help="have the server replay CUDA graphs (default: off)"
+        )
+
+    check = commands.add_parser("check", help="say whether the engines fit this server and its GPU")
+    check.set_defaults(run=_check)
+    check.add_argument("codec", nargs="*", help="default: all that are there")
+    check.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
+    check.add_argument(
+        "--backends", type=Path, default=_BACKENDS, help="the server's folder of backends (%(default)s)"
+    )
+
+
+def _capability(text: str) -> Capability:
+    found = re.fullmatch(r"(\d+)\.(\d)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no compute capability; they look like 8.9")
+    return int(found[1]), int(found[2])
+
+
+def _configs(options: argparse.Namespace) -> None:
+    for name in options.codec or VARIANTS:
+        with torch.device("meta"):
+            codec = outline_of(variant(name))
+            _write_configs(codec, roles(codec, "tensorrt"), options)
+
+
+def _write_configs(codec: Codec, parts: Sequence[Role], options: argparse.Namespace) -> None:
+    configs = configs_of(codec, parts, "tensorrt")
+    for config in configs.values():
+        if config.HasField("optimization"):
+            config.optimization.cuda.graphs = options.cuda_graphs
+    write_configs(configs, options.repository)
+
+
+def _check(options: argparse.Namespace) -> None:
+    named = tuple(f"{codec}_" for codec in options.codec) or ("",)
+    models = sorted(path.parent.name for path in options.repository.glob("*/config.pbtxt"))
+    engines = engines_among(options.repository, [model for model in models if model.startswith(named)])
+    if not engines:
+        raise EngineMisfitError(f"no engines in {options.repository}; 'tritone-build engines' compiles some")
+    check_fit(options.repository, engines, machine_here(options.backends))
+    print(f"{len(engines)} engines fit this machine: {', '.join(engines)}")
+
+
+def _engines(options: argparse.Namespace) -> None:
+    console = Console(stderr=True)
+    codec = chosen_codec(options)
+    models = roles(codec, "tensorrt")
+    parts = [role for role in engine_roles(models) if _wanted(role, options.only)]
+    if options.dry_run:
+        for role in parts:
+            print(trtexec_of(codec, role, options.repository, options.memory_gb))
+        return
+    compiler = find_compiler(options.compiler, options.capability)
+    if options.force or not is_current(options.repository, codec, "tensorrt"):
+        write_repository(
+            codec, options.repository, lambda name: console.print(f"exporting {name} ..."), "tensorrt"
+        )
+    _write_configs(codec, models, options)
+    console.print(f"{compiler.name} {compiler.version}, {_told(compiler)}")
+    built = [engine for role in parts if (engine := _built(codec, role, compiler, options, console))]
+    if built:
+        console.print(_table(built))
+
+
+def _wanted(role: Role, only: list[str] | None) -> bool:
+    return only is None or role.name in only
+
+
+def _told(compiler: Compiler) -> str:
+    targets = ", ".join(f"{major}.{minor}" for major, minor in compiler.capabilities)
+    return f"for compute capability {targets}" if targets else "for every GPU it knows"
+
+
+def _built(
+    codec: Codec, role: Role, compiler: Compiler, options: argparse.Namespace, console: Console
+) -> Engine | None:
+    model = model_name(codec.name, role.name)
+    if not options.force and is_built(codec, role, options.repository, compiler):
+        console.print(f"{model}: up to date")
+        return None
+    if zeros := zeros_in_words(unfit_weights(codec, role.name)):
+        console.print(f"[yellow]{model}:[/] {zeros}; its {MANIFEST} lists them", soft_wrap=True)
+    with console.status(f"compiling {model}"):
+        engine = build_engine(codec, role, options.repository, compiler, options.memory_gb)
+    console.print(f"{model}: {engine.seconds:.1f} s")
+    return engine
+
+
+def _table(engines: list[Engine]) -> Table:
+    table = Table("engine", "profiles: frames x batch", "seconds", "MB", "weights in FP16")
+    for engine in engines:
+        profiles = "; ".join(
+            f"{p.frames.least}-{p.frames.most} x {p.batch.least}-{p.batch.most}" for p in engine.profiles
+        )
+        table.add_row(
+            engine.model,
+            profiles,
+            f"{engine.seconds:.1f}",
+            f"{engine.size_bytes / 1e6:.1f}",
+            f"{engine.inspection.fp16_share:.0%}",
+        )
+    return table

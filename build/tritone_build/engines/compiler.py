@@ -1,0 +1,148 @@
+"""TensorRT, in either of its forms, behind Polygraphy.
+
+``tensorrt`` needs the GPU it builds for; ``tensorrt_rtx`` builds for GPUs that are elsewhere. A process uses
+one of them, since Polygraphy decides when it is imported.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from tritone_build.engines.profiles import Shapes
+from tritone_build.engines.trt_errors import error_recorder
+from tritone_build.errors import CompilerMissingError, EngineError
+from tritone_runtime.gpu import Capability, capability_here
+
+__all__ = ["Compiler", "CompilerName", "Network", "find_compiler"]
+
+CompilerName: TypeAlias = Literal["auto", "tensorrt", "tensorrt_rtx"]
+
+_POLYGRAPHY_RTX = "POLYGRAPHY_USE_TENSORRT_RTX"
+_HINTS = {
+    "tensorrt": "it comes with NVIDIA's containers (nvcr.io/nvidia/tritonserver)",
+    "tensorrt_rtx": "'make engines' installs it, as does 'pip install tensorrt_rtx polygraphy'",
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A parsed network: Polygraphy's (builder, network, parser), and the TensorRT that it is of."""
+
+    parsed: Any
+    trt: Any
+
+    @property
+    def definition(self) -> Any:
+        """TensorRT's INetworkDefinition."""
+        return self.parsed[1]
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A TensorRT of some version; ``capabilities`` are the GPUs it builds for, none for all it knows."""
+
+    name: str
+    trt: Any
+    capabilities: tuple[Capability, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Of TensorRT."""
+        return str(self.trt.__version__)
+
+    @property
+    def is_rtx(self) -> bool:
+        """Whether it builds without a GPU, and measures nothing while it does."""
+        return self.name == "tensorrt_rtx"
+
+    def parse(self, path: Path) -> Network:
+        """The network of an ONNX file, strongly typed.
+
+        Raises:
+            EngineError: names the node that TensorRT refuses.
+        """
+        backend = import_module("polygraphy.backend.trt")
+        try:
+            parsed = backend.network_from_onnx_path(str(path), strongly_typed=True)
+        except Exception as error:
+            raise EngineError(f"{path}: TensorRT {self.version} refuses {self._refused(path)}") from error
+        return Network(parsed, self.trt)
+
+    def _refused(self, path: Path) -> str:
+        logger = self.trt.Logger(self.trt.Logger.INTERNAL_ERROR)
+        network = self.trt.Builder(logger).create_network()  # held: the parser does not hold it
+        parser = self.trt.OnnxParser(network, logger)
+        parser.parse_from_file(str(path))
+        errors = [parser.get_error(number) for number in range(parser.num_errors)]
+        told = [f"node {e.node_name() or e.node()} ({e.node_operator()}): {e.desc()}" for e in errors]
+        return "; ".join(told) or "it, without a reason"
+
+    def build(self, network: Network, profiles: Sequence[Shapes], memory_bytes: int, cache: Path) -> bytes:
+        """The engine, for profiles of shapes, in at most so much workspace; TensorRT keeps its timings.
+
+        Raises:
+            EngineError: TensorRT gave none.
+        """
+        backend, errors = import_module("polygraphy.backend.trt"), error_recorder(self.trt)
+        network.parsed[0].error_recorder = errors
+        try:
+            config = backend.PostprocessConfig(
+                self._config(profiles, memory_bytes, cache),
+                lambda _builder, _network, config: self._exact(config),
+            )
+            timings = None if self.is_rtx else str(cache)
+            plan = backend.engine_bytes_from_network(network.parsed, config, save_timing_cache=timings)
+            return bytes(plan)
+        except Exception as error:
+            why = "; ".join(errors.told) or error
+            raise EngineError(f"TensorRT {self.version} built no engine: {why}") from error
+
+    def _exact(self, config: Any) -> None:
+        # What is FP32 is so for a reason.
+        config.clear_flag(self.trt.BuilderFlag.TF32)
+
+    def _config(self, profiles: Sequence[Shapes], memory_bytes: int, cache: Path) -> Any:
+        backend = import_module("polygraphy.backend.trt")
+        made = [_profile(backend, shapes) for shapes in profiles]
+        limits = {self.trt.MemoryPoolType.WORKSPACE: memory_bytes}
+        if self.is_rtx:
+            rtx = import_module("polygraphy.backend.tensorrt_rtx")
+            asked = list(self.capabilities) or None
+            return rtx.CreateConfigRTX(profiles=made, memory_pool_limits=limits, compute_capabilities=asked)
+        return backend.CreateConfig(profiles=made, memory_pool_limits=limits, load_timing_cache=str(cache))
+
+
+def _profile(backend: Any, shapes: Shapes) -> Any:
+    profile = backend.Profile()
+    for name, (least, usual, most) in shapes.items():
+        profile.add(name, least, usual, most)
+    return profile
+
+
+def find_compiler(wanted: CompilerName = "auto", capabilities: Sequence[Capability] = ()) -> Compiler:
+    """The compiler that is asked for, or the first there is.
+
+    Raises:
+        CompilerMissingError: says where it is to be had.
+    """
+    names = [wanted] if wanted != "auto" else list(_HINTS)
+    for name in names:
+        if find_spec(name) is None or find_spec("polygraphy") is None:
+            continue
+        os.environ[_POLYGRAPHY_RTX] = str(int(name == "tensorrt_rtx"))
+        _silence()
+        if name == "tensorrt" and capabilities:
+            raise EngineError("tensorrt builds for the GPU of this machine only; leave the capabilities out")
+        targets = [capability_here()] if name == "tensorrt" else capabilities
+        return Compiler(name, import_module(name), tuple(targets))
+    missing = "; ".join(f"{name}: {_HINTS[name]}" for name in names)
+    raise CompilerMissingError(f"no TensorRT with Polygraphy here. {missing}")
+
+
+def _silence() -> None:
+    logger = import_module("polygraphy.logger").G_LOGGER
+    logger.module_severity = logger.CRITICAL + 1

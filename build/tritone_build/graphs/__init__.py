@@ -1,0 +1,1 @@
+"""ONNX graphs from a codec's networks."""

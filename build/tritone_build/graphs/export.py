@@ -1,0 +1,185 @@
+"""ONNX from a codec's networks."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import onnx
+import onnx_ir as ir
+import onnxscript
+import torch
+from onnx_ir.passes import common
+from onnxscript import optimizer
+
+from tritone_build.files import written_whole
+from tritone_build.graphs.role import Role
+from tritone_runtime.manifests import data_files
+
+__all__ = ["OPSET", "graph_of", "onnx_from_module", "write_onnx"]
+
+OPSET = 20
+_FOLD_LIMIT_ELEMENTS = 1 << 30
+_REFUSED = -(1 << 40)
+_DOMAIN = "tritone"
+_Expansion: TypeAlias = Callable[[Any, ir.Value, ir.Value, str, ir.Value], None]
+_REQUIRE = onnxscript.values.Op(
+    onnxscript.values.Opset(_DOMAIN, 1),
+    "Require",
+    onnx.defs.OpSchema(
+        "Require",
+        _DOMAIN,
+        1,
+        inputs=[
+            onnx.defs.OpSchema.FormalParameter("length", "tensor(int64)"),
+            onnx.defs.OpSchema.FormalParameter("holds", "tensor(bool)"),
+        ],
+        outputs=[onnx.defs.OpSchema.FormalParameter("guarded", "tensor(int64)")],
+        attributes=[onnx.defs.OpSchema.Attribute("rule", onnx.defs.OpSchema.AttrType.STRING)],
+    ),
+)
+
+
+def onnx_from_module(role: Role) -> onnx.ModelProto:
+    """The graph of a module as one message; of 2 GB at most, see :func:`graph_of`."""
+    proto = ir.to_proto(graph_of(role))
+    onnx.checker.check_model(proto)
+    return proto
+
+
+def graph_of(role: Role) -> ir.Model:
+    """Trace a module and return its graph, constants folded and rules in place.
+
+    Every named axis stays variable.
+    """
+    dynamic: list[Any] = [
+        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(axes) if isinstance(size, str)}
+        for axes in role.inputs.values()
+    ]
+    if role.packing is not None:  # a step takes what follows its data as *others, which counts as one
+        dynamic = [dynamic[0], tuple(dynamic[1:])]
+    with _quietly(), torch.no_grad():
+        program = torch.export.export(
+            role.module.eval(), role.example, dynamic_shapes=tuple(dynamic), strict=False
+        )
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=list(role.inputs),
+            output_names=list(role.outputs),
+            opset_version=OPSET,
+            optimize=False,
+            verbose=False,
+            custom_translation_table={torch.ops.tritone.require.default: _translate_require},
+        )
+    assert exported is not None
+    model = exported.model
+    _simplify(model)
+    _expand_guards(model, _marking if role.engine else _failing)
+    _name_axes(model, role)
+    _add_defaults(model, role)
+    model.metadata_props.update(role.metadata)
+    return model
+
+
+def _simplify(model: ir.Model) -> None:
+    """Fold constants, and merge what the exporter says again and again.
+
+    The optimizer's rewriting rules are left out: they take minutes on these graphs, and ONNX Runtime
+    and TensorRT have their own.
+    """
+    optimizer.fold_constants(
+        model, input_size_limit=_FOLD_LIMIT_ELEMENTS, output_size_limit=_FOLD_LIMIT_ELEMENTS
+    )
+    common.IdentityEliminationPass()(model)
+    common.CommonSubexpressionEliminationPass()(model)
+    common.RemoveUnusedNodesPass()(model)
+
+
+def write_onnx(model: ir.Model, path: Path) -> None:
+    """Write a model so that a reader never sees half of it; no more than 2 GB of it."""
+    with written_whole(path) as partial:
+        ir.save(model, partial, format="protobuf")
+    if not data_files(path):  # the checker refuses links
+        onnx.checker.check_model(path)
+
+
+def _translate_require(length: Any, holds: Any, rule: str) -> Any:
+    return _REQUIRE(length, holds, rule=rule)
+
+
+def _expand_guards(model: ir.Model, expanded: _Expansion) -> None:
+    """Replace each Require by nodes that do something about a broken rule."""
+    for node in list(model.graph):
+        if node.domain != _DOMAIN:
+            continue
+        length, holds = node.inputs
+        assert length is not None
+        assert holds is not None
+        tape = ir.tape.Tape()
+        guarded = ir.Value(name=node.outputs[0].name)
+        expanded(tape, length, holds, node.attributes["rule"].as_string(), guarded)
+        ir.convenience.replace_nodes_and_values(
+            model.graph, node, [node], tape.nodes, node.outputs, tape.nodes[-1].outputs
+        )
+    model.graph.opset_imports.pop(_DOMAIN, None)
+    model.opset_imports.pop(_DOMAIN, None)
+
+
+def _failing(tape: Any, length: ir.Value, holds: ir.Value, rule: str, guarded: ir.Value) -> None:
+    """A lookup that fails, under the rule's name: length + [0][1 - min(holds)]."""
+    all_hold = tape.op("ReduceMin", [tape.op("Cast", [holds], {"to": ir.DataType.INT64})], {"keepdims": 0})
+    index = tape.op("Sub", [_constant(tape, 1), all_hold])
+    zero = tape.op("Gather", [_constant(tape, [0]), index], {"axis": 0}, name=rule)
+    tape.op("Add", [length, zero], output=guarded)
+
+
+def _marking(tape: Any, length: ir.Value, holds: ir.Value, rule: str, guarded: ir.Value) -> None:
+    """A negative length, whatever is done to it, for the rows that break the rule.
+
+    On a GPU a lookup outside its table would read whatever is there.
+    """
+    rows = tape.op("Cast", [holds], {"to": ir.DataType.INT32})
+    rows = tape.op("Reshape", [rows, _constant(tape, [0, -1])])
+    rows = tape.op("ReduceMin", [rows, _constant(tape, [1])], {"keepdims": 1}, name=rule)
+    tape.op(
+        "Where",
+        [tape.op("Cast", [rows], {"to": ir.DataType.BOOL}), length, _constant(tape, [_REFUSED])],
+        output=guarded,
+    )
+
+
+def _constant(tape: Any, value: int | list[int]) -> ir.Value:
+    made: ir.Value = tape.op("Constant", [], {"value": ir.tensor(value, dtype=ir.DataType.INT64)})
+    return made
+
+
+def _name_axes(model: ir.Model, role: Role) -> None:
+    for values, axes in ((model.graph.inputs, role.inputs), (model.graph.outputs, role.outputs)):
+        for value, shape in zip(values, axes.values(), strict=True):
+            value.shape = ir.Shape(shape)
+
+
+def _add_defaults(model: ir.Model, role: Role) -> None:
+    """Inputs that a caller may leave out: ONNX takes an initializer of the same name."""
+    for value in model.graph.inputs:
+        name = str(value.name)
+        if name in role.defaults:
+            value.const_value = ir.tensor(role.defaults[name], name=name)
+            model.graph.initializers[name] = value
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the exporter's remarks on packages that are not installed and axes it renames."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

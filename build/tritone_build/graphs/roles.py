@@ -1,0 +1,128 @@
+"""The models of a codec, for either target."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+import torch
+
+from tritone_build.codecs.base import Codec, Dequantizer, Encoder, Vocoder
+from tritone_build.engines.buckets import BucketedDequantizer, most_frames
+from tritone_build.graphs.precision import halved
+from tritone_build.graphs.role import BATCH, Axes, Role, choice_of_codebooks, example_tokens, token_axes
+from tritone_build.graphs.stream_roles import (
+    decode_stream,
+    decode_stream_engine,
+    encode_stream,
+    encode_stream_engine,
+)
+
+__all__ = ["Axes", "Role", "Target", "engine_role", "role_names", "roles"]
+
+Target: TypeAlias = Literal["cpu", "tensorrt"]
+
+_LENGTH: Axes = ("batch", 1)
+
+
+def roles(codec: Codec, target: Target = "cpu") -> tuple[Role, ...]:
+    """The models of a codec that hold a network or a table, in the order data passes them.
+
+    For TensorRT everything but the table is an engine, and computes in FP16.
+    """
+    if target == "tensorrt":
+        codec = halved(codec)
+    return tuple(_MADE[target][name](codec) for name in role_names(codec))
+
+
+def engine_role(codec: Codec, name: str) -> Role:
+    """One of the engines, in the precision of the codec."""
+    return _MADE["tensorrt"][name](codec)
+
+
+def role_names(codec: Codec) -> list[str]:
+    """Names of :func:`roles`, without making them."""
+    g = codec.geometry
+    streams = {"decode_stream": g.causal, "encode_stream": g.encode_causal}
+    return ["dequantize", "vocoder", "encode", *(name for name, causal in streams.items() if causal)]
+
+
+def _dequantize(codec: Codec) -> Role:
+    tokens = example_tokens(codec)
+    return Role(
+        "dequantize",
+        Dequantizer(codec),
+        (tokens, torch.full((BATCH, 1), tokens.shape[2])),
+        {"tokens": token_axes(codec), "tokens_len": _LENGTH},
+        {"latent": ("batch", codec.geometry.latent_dim, "frames"), "latent_len": _LENGTH},
+    )
+
+
+def _bucketed(codec: Codec) -> Role:
+    """Where the vocoder looks ahead nothing may follow the last frame."""
+    role = _dequantize(codec)
+    if not codec.geometry.causal:
+        return role
+    latent: Axes = ("batch", codec.geometry.latent_dim, "bucket")
+    g = codec.geometry
+    most = most_frames(g.frame_rate_hz, g.lookaround_frames, g.causal)
+    bucketed = BucketedDequantizer(role.module, most)
+    return replace(role, module=bucketed, outputs={**role.outputs, "latent": latent})
+
+
+def _vocoder(codec: Codec) -> Role:
+    frames, dim = example_tokens(codec).shape[2], codec.geometry.latent_dim
+    return Role(
+        "vocoder",
+        Vocoder(codec),
+        (torch.zeros(BATCH, dim, frames), torch.full((BATCH, 1), frames)),
+        {"latent": ("batch", dim, "frames"), "latent_len": _LENGTH},
+        {"audio": ("batch", "samples"), "audio_len": _LENGTH},
+    )
+
+
+def _vocoder_engine(codec: Codec) -> Role:
+    return replace(_vocoder(codec), engine=True)
+
+
+def _encode_engine(codec: Codec) -> Role:
+    """It always gives all codebooks, since an engine has no optional inputs."""
+    g = codec.geometry
+    samples = example_tokens(codec).shape[2] * g.samples_per_frame - 1
+    return Role(
+        "encode",
+        Encoder(codec),
+        (torch.zeros(BATCH, samples), torch.full((BATCH, 1), samples)),
+        {"audio": ("batch", "samples"), "audio_len": _LENGTH},
+        {"tokens": ("batch", g.num_codebooks, "frames"), "tokens_len": _LENGTH},
+        engine=True,
+    )
+
+
+def _encode(codec: Codec) -> Role:
+    role, choice = _encode_engine(codec), choice_of_codebooks(codec)
+    return replace(
+        role,
+        example=(*role.example, *map(torch.tensor, choice.values())),
+        inputs={**role.inputs, **dict.fromkeys(choice, (1, 1))},
+        outputs={**role.outputs, "tokens": token_axes(codec)},
+        defaults=choice,
+        engine=False,
+    )
+
+
+_MADE: Mapping[Target, Mapping[str, Callable[[Codec], Role]]] = {
+    "cpu": {
+        "dequantize": _dequantize,
+        "vocoder": _vocoder,
+        "encode": _encode,
+        "decode_stream": decode_stream,
+        "encode_stream": encode_stream,
+    },
+    "tensorrt": {
+        "dequantize": _bucketed,
+        "vocoder": _vocoder_engine,
+        "encode": _encode_engine,
+        "decode_stream": decode_stream_engine,
+        "encode_stream": encode_stream_engine,
+    },
+}

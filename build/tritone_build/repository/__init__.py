@@ -1,0 +1,1 @@
+"""Model repositories: configurations and manifests."""

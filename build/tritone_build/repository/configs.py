@@ -1,0 +1,167 @@
+"""Configs of the models that Triton serves, each a protobuf message, from what the models are."""
+
+from collections.abc import Mapping
+
+from tritonclient.grpc import model_config_pb2 as pb
+
+from tritone_build.codecs.base import Codec
+from tritone_build.graphs.role import Axes, Role
+
+__all__ = [
+    "IDLE_LIMIT_US",
+    "MAX_STREAMS",
+    "NATIVE_BACKEND",
+    "OUR_BACKEND",
+    "add_parameters",
+    "add_tensors",
+    "decode_config",
+    "model_config",
+    "model_name",
+    "parameters",
+    "stream_parameters",
+]
+
+OUR_BACKEND, NATIVE_BACKEND = "tritone", "onnxruntime"
+NONCE, LATENT_NONCE = "nonce", "latent_nonce"
+MAX_BATCH_SIZE = 64
+MAX_STEP_BATCH_SIZE = 16
+MAX_STREAMS, _MOST_STATE_BYTES = 64, 4 << 30
+"""At a time, in so much memory."""
+IDLE_LIMIT_US = 5_000_000
+_CANDIDATES = 4096
+"""Streams that Triton lets through to the backend, which refuses those above MAX_STREAMS at once.
+Triton itself would let them wait in silence."""
+
+_LENGTHS = ("tokens_len", "latent_len", "audio_len", "num_codebooks")
+_DTYPES = {"tokens": pb.TYPE_INT64, "latent": pb.TYPE_FP32, "audio": pb.TYPE_FP32} | dict.fromkeys(
+    _LENGTHS, pb.TYPE_INT64
+)
+
+
+def model_name(codec: str, role: str) -> str:
+    """What the model of that role is called."""
+    return f"{codec}_{role}"
+
+
+def parameters(codec: Codec, role: str) -> dict[str, str]:
+    """What a client must know of a model, as the strings that Triton's ``parameters`` hold."""
+    g, encodes = codec.geometry, role.startswith("encode")
+    return {
+        "sample_rate": str(g.sample_rate_hz),
+        "samples_per_frame": str(g.samples_per_frame),
+        "num_codebooks": str(g.num_codebooks),
+        "min_codebooks": str(g.min_codebooks),
+        "default_codebooks": str(g.default_codebooks),
+        "codebook_size": str(g.codebook_size),
+        "min_frames": str(g.min_frames),
+        "min_samples": str(g.min_samples),
+        "lookaround_frames": str(g.encode_lookaround_frames if encodes else g.lookaround_frames),
+        "causal": str(g.encode_causal if encodes else g.causal).lower(),
+    } | ({"checkpoint_sha256": codec.checkpoint_sha256} if codec.checkpoint_sha256 else {})
+
+
+def stream_parameters(codec: Codec, role: Role, streams: int) -> dict[str, str]:
+    """What a client must know of a model's live streams beside :func:`parameters`.
+
+    ``streams`` may live at once. After the newest ``replay_frames`` a fresh stream goes on as an old one.
+    """
+    assert role.packing is not None
+    return {
+        "max_streams": str(streams),
+        "idle_limit_ms": str(IDLE_LIMIT_US // 1000),
+        "state_bytes": str(role.packing.state_bytes),
+        "replay_frames": parameters(codec, role.name)["lookaround_frames"],
+    }
+
+
+def model_config(codec: Codec, role: Role, backend: str = OUR_BACKEND) -> pb.ModelConfig:
+    """Config of a model that ONNX Runtime runs on the CPU.
+
+    Requests to stateless models are not merged, so one cannot fail another; steps of streams are.
+
+    Args:
+        codec: whose model it is.
+        role: of the model.
+        backend: ``tritone`` (``backends/tritone``), or ``onnxruntime``, the native one of NVIDIA's container.
+    """
+    ours = backend == OUR_BACKEND
+    config = pb.ModelConfig(
+        name=model_name(codec.name, role.name),
+        backend=backend,
+        max_batch_size=MAX_BATCH_SIZE if role.packing is None else MAX_STEP_BATCH_SIZE,
+        instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)],
+    )
+    add_tensors(config, role.inputs, role.outputs)
+    add_parameters(config, parameters(codec, role.name))
+    if ours:
+        _add_nonce(config)
+    if ours and role.name == "vocoder":
+        config.input.add(name=LATENT_NONCE, data_type=pb.TYPE_INT64, dims=[1], optional=True)
+    if role.name == "dequantize":
+        # A table lookup: waking a second thread would take longer than the work.
+        add_parameters(config, {"intra_op_thread_count": "1"})
+    if role.packing is not None:
+        _add_sequences(config)
+        streams = min(MAX_STREAMS, _MOST_STATE_BYTES // role.packing.state_bytes)
+        add_parameters(config, stream_parameters(codec, role, streams))
+    return config
+
+
+def decode_config(
+    codec: Codec, dequantize: Role, vocoder: Role, max_batch_size: int = MAX_BATCH_SIZE, echoes: bool = False
+) -> pb.ModelConfig:
+    """Config of the ensemble that turns tokens into audio; no larger batches than its models take.
+
+    Where its models echo, the nonce that comes out has passed through both of them.
+    """
+    name = model_name(codec.name, "decode")
+    config = pb.ModelConfig(name=name, platform="ensemble", max_batch_size=max_batch_size)
+    add_tensors(config, dequantize.inputs, vocoder.outputs)
+    for role in (dequantize, vocoder):
+        config.ensemble_scheduling.step.add(
+            model_name=model_name(codec.name, role.name),
+            model_version=-1,
+            input_map={name: name for name in role.inputs},
+            output_map={name: name for name in role.outputs},
+        )
+    add_parameters(config, parameters(codec, "decode"))
+    if echoes:
+        _add_nonce(config)
+        first, second = config.ensemble_scheduling.step
+        first.output_map[NONCE] = second.input_map[LATENT_NONCE] = LATENT_NONCE
+        second.output_map[NONCE] = NONCE
+    return config
+
+
+def _add_nonce(config: pb.ModelConfig) -> None:
+    """An output that returns the request's parameter ``tritone_nonce``: callers know their answers by it."""
+    config.output.add(name=NONCE, data_type=pb.TYPE_INT64, dims=[1])
+    add_parameters(config, {"echoes": "true"})
+
+
+def _add_sequences(config: pb.ModelConfig) -> None:
+    """Requests of different streams run together, those of one stream in order."""
+    batching = config.sequence_batching
+    batching.max_sequence_idle_microseconds = IDLE_LIMIT_US
+    batching.oldest.max_candidate_sequences = _CANDIDATES
+
+
+def add_tensors(config: pb.ModelConfig, inputs: Mapping[str, Axes], outputs: Mapping[str, Axes]) -> None:
+    """What callers see; a step's state stays between the model and the backend."""
+    for name in [name for name in inputs if name in _DTYPES]:
+        config.input.add(
+            name=name, data_type=_DTYPES[name], dims=_dims(inputs[name]), optional=name == "num_codebooks"
+        )
+    for name in [name for name in outputs if name in _DTYPES]:
+        config.output.add(name=name, data_type=_DTYPES[name], dims=_dims(outputs[name]))
+
+
+def _dims(axes: Axes) -> list[int]:
+    """Axes after the batch."""
+    return [-1 if isinstance(axis, str) else axis for axis in axes[1:]]
+
+
+def add_parameters(config: pb.ModelConfig, values: Mapping[str, str]) -> None:
+    """Strings for clients and backends."""
+    for key, value in values.items():
+        config.parameters[key].string_value = value

@@ -1,0 +1,136 @@
+"""MOSS Audio Tokenizer with the tensors of its published ONNX files, over a server.
+
+Code written for those files keeps its arrays: codes INT32 or INT64 with the codebooks first, batches padded
+to the longest, lengths beside them::
+
+    from tritone_client.adapters.moss import MossTokenizer
+
+    with MossTokenizer("moss", url="127.0.0.1:8001") as tokenizer:
+        codes, codes_lengths = tokenizer.encode(input_values, n_quantizers=16)  # [nq, B, T], [B]
+        audio, audio_lengths = tokenizer.decode(codes, codes_lengths)  # [B, 1, S], [B]
+
+Names after onnx/export_onnx.py of OpenMOSS/MOSS-Audio-Tokenizer (56df9ee). Unlike there, lengths of codes
+count a last frame that is not full: every sample is covered.
+"""
+
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_client.codec import Codec
+from tritone_client.errors import AudioError, TokensError
+from tritone_client.inputs.arrays import ArrayLike, as_array
+
+__all__ = ["MossTokenizer"]
+
+Lengths = NDArray[np.int64]
+_AXES = 3
+
+
+class MossTokenizer:
+    """Encodes and decodes batches; a context manager.
+
+    Args:
+        codec: as the server names it.
+        url: host and gRPC port.
+        timeout_s: longest wait for one answer.
+    """
+
+    def __init__(self, codec: str = "moss", url: str = "127.0.0.1:8001", timeout_s: float = 120.0):
+        self._codec = Codec(codec, url, timeout_s)
+
+    def encode(
+        self,
+        input_values: ArrayLike,
+        input_lengths: ArrayLike | None = None,
+        n_quantizers: int | None = None,
+    ) -> tuple[NDArray[np.int64], Lengths]:
+        """Sound to codes.
+
+        Args:
+            input_values: floats [B, 1, S] or [B, S] at the codec's rate.
+            input_lengths: samples of each row; all by default.
+            n_quantizers: how many codebooks; all by default.
+
+        Returns:
+            Codes [n_quantizers, B, T], 0 after a row's length, and the lengths [B].
+
+        Raises:
+            AudioError: of another shape, too short or not finite; nothing was sent.
+            TokensError: so many codebooks there are not; nothing was sent.
+            ServerRefusedError, ServerUnavailableError: what the server did with it.
+        """
+        sound = as_array(input_values, "input_values is [B, 1, S] or [B, S], floating point", AudioError)
+        if sound.ndim == _AXES and sound.shape[1] == 1:
+            sound = sound[:, 0]
+        if sound.ndim != _AXES - 1:
+            raise AudioError(f"input_values is [B, 1, S] or [B, S], got {list(sound.shape)}")
+        lengths = _lengths(input_lengths, len(sound), sound.shape[1], AudioError)
+        rows = [row[:length] for row, length in zip(sound, lengths, strict=True)]
+        tokens = self._codec.encode(rows, self._codec.info.sample_rate_hz, n_quantizers)
+        return _padded(tokens).transpose(1, 0, 2), _sizes(tokens)
+
+    def decode(
+        self, audio_codes: ArrayLike, audio_codes_lengths: ArrayLike | None = None
+    ) -> tuple[NDArray[np.float32], Lengths]:
+        """Codes to sound.
+
+        Args:
+            audio_codes: integers [nq, B, T], or [nq, T] for one row; fewer codebooks than all sound coarser.
+            audio_codes_lengths: frames of each row; all by default.
+
+        Returns:
+            Audio [B, 1, S], silent after a row's length, and the lengths [B].
+
+        Raises:
+            TokensError: of another shape or type, or a code out of range; nothing was sent.
+            ServerRefusedError, ServerUnavailableError: what the server did with it.
+        """
+        codes = as_array(audio_codes, "audio_codes is [nq, B, T] or [nq, T], integers", TokensError)
+        if codes.ndim == _AXES - 1:
+            codes = codes[:, None]
+        if codes.ndim != _AXES:
+            raise TokensError(f"audio_codes is [nq, B, T] or [nq, T], got {list(codes.shape)}")
+        lengths = _lengths(audio_codes_lengths, codes.shape[1], codes.shape[2], TokensError)
+        audio = self._codec.decode([codes[:, row, :length] for row, length in enumerate(lengths)])
+        return _padded(audio)[:, None], _sizes(audio)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._codec.close()
+
+    def __enter__(self) -> "MossTokenizer":
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+
+def _lengths(
+    given: ArrayLike | None, rows: int, most: int, error: type[AudioError] | type[TokensError]
+) -> list[int]:
+    if not rows:
+        raise error("a batch of no rows; give one at least")
+    if given is None:
+        return [most] * rows
+    lengths = as_array(given, f"lengths are one per row, of {rows}, integers", error).ravel()
+    fit = (
+        lengths.dtype.kind in "iu"
+        and len(lengths) == rows
+        and bool(((lengths >= 0) & (lengths <= most)).all())
+    )
+    if not fit:
+        raise error(f"lengths are one per row, of {rows}, and at most {most}; got {lengths.tolist()}")
+    return [int(length) for length in lengths]
+
+
+def _padded(rows: list[NDArray[Any]]) -> NDArray[Any]:
+    """Rows [..., N] of different N as one array, zeros after their ends."""
+    longest = max(row.shape[-1] for row in rows)
+    return np.stack([np.pad(row, [(0, 0)] * (row.ndim - 1) + [(0, longest - row.shape[-1])]) for row in rows])
+
+
+def _sizes(rows: list[NDArray[Any]]) -> Lengths:
+    return np.array([row.shape[-1] for row in rows], dtype=np.int64)

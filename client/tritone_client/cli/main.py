@@ -1,0 +1,150 @@
+"""``tritone``: encode and decode files on a running server."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tritone_client.cli import files, streams
+from tritone_client.codec import Codec, served_codecs
+from tritone_client.errors import MissingExtraError, TritoneError
+from tritone_client.transport.access import Access
+from tritone_client.transport.tls import Tls
+
+__all__ = ["main"]
+
+_EXAMPLES = """\
+examples:
+  tritone codecs                                what the server serves
+  tritone encode speech.flac tokens.npy         any rate, any number of channels
+  tritone decode tokens.npy speech.wav
+  tritone encode a.wav b.wav c.wav tokens/      many files into a folder
+  tritone stream tokens.npy speech.wav          frame by frame, with the time each took
+  tritone page                                  hear the codecs in a browser
+  TRITONE_API_KEY=... tritone codecs --url speech.example:443 --tls   behind a proxy that asks for a key
+  arecord -f S16_LE -r 24000 -t raw | tritone stream - - --codec mimi | aplay -f S16_LE -r 24000 -t raw
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; 0 when all went well, 1 after an error that was told in words."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (TritoneError, OSError) as error:
+        print(f"tritone: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "tritone", description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    listing = commands.add_parser("codecs", help="list the codecs that the server serves")
+    listing.set_defaults(run=_codecs)
+    encode = commands.add_parser("encode", help="audio files to token files (.npy, INT64 [K, T])")
+    encode.set_defaults(run=_encode)
+    decode = commands.add_parser("decode", help="token files (.npy, .npz, .pt, .json, text) to audio files")
+    decode.set_defaults(run=_decode)
+    decode.add_argument(
+        "--format", default="wav", help="of files in a folder, or of standard output (%(default)s)"
+    )
+    stream = commands.add_parser("stream", help="live: tokens, or sound on standard input, as it comes")
+    streams.add_arguments(stream)
+    stream.set_defaults(run=_stream)
+    page = commands.add_parser("page", help="a local web page to hear the codecs; needs the page extra")
+    page.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    page.add_argument("--port", type=int, default=7860, help="%(default)s")
+    page.add_argument("--metrics", help="host:port of Triton's metrics (default: the server's port 8002)")
+    page.set_defaults(run=_page)
+    for command in (encode, decode):
+        files.add_arguments(command)
+    for command in (encode, decode, stream):
+        command.add_argument("--codec", help="which codec; needless where only one is served")
+    for command in (listing, encode, decode, stream, page):
+        command.add_argument(
+            "--url",
+            default=os.environ.get("TRITONE_URL", "127.0.0.1:8001"),
+            help="host:port of gRPC, or unix:/path (default: $TRITONE_URL, else 127.0.0.1:8001)",
+        )
+    for command in (listing, encode, decode, stream):
+        command.add_argument("--tls", action="store_true", help="encrypt; implied by the options below")
+        command.add_argument("--tls-ca", type=Path, help="PEM of who vouches for the server")
+        command.add_argument("--tls-certificate", type=Path, help="PEM of this client, if the server asks")
+        command.add_argument("--tls-key", type=Path, help="of that certificate")
+    return parser
+
+
+def _access(options: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of :class:`Codec`; a key on the command line would be read by everybody on the machine."""
+    pems, key = (options.tls_ca, options.tls_certificate, options.tls_key), os.environ.get("TRITONE_API_KEY")
+    try:
+        tls = Tls(*pems) if options.tls or any(pems) else None
+        Access(tls, key).checked([options.url])
+    except ValueError as error:
+        raise TritoneError(str(error)) from error
+    return {"tls": tls, "api_key": key}
+
+
+def _codecs(options: argparse.Namespace) -> None:
+    row = "{:<20} {:>9} {:>12} {:>10} {:>10} {:>12}".format
+    print(row("codec", "rate Hz", "frames per s", "codebooks", "entries", "bits per s"))
+    access = _access(options)
+    for name in served_codecs(options.url, **access):
+        with Codec(name, options.url, **access) as codec:
+            info = codec.info
+        figures = (info.num_codebooks, info.codebook_size, round(info.bitrate_bps))
+        print(row(name, info.sample_rate_hz, f"{info.frame_rate_hz:.2f}", *figures))
+
+
+def _encode(options: argparse.Namespace) -> None:
+    target = options.target
+    if len(options.source) == 1 and target.suffix.lower() not in ("", ".npy") and not target.is_dir():
+        raise TritoneError(f"tokens are written as .npy, got the target {target}")
+    plan = files.planned(options, "npy")
+    with _opened(options) as codec:
+        files.encode_files(codec, plan)
+
+
+def _decode(options: argparse.Namespace) -> None:
+    ending = options.format.removeprefix(".")
+    plan = files.planned(options, ending)
+    with _opened(options) as codec:
+        files.decode_files(codec, plan, ending)
+
+
+def _stream(options: argparse.Namespace) -> None:
+    if not options.overwrite:
+        files.refuse_existing([Path(options.target)])
+    with _opened(options) as codec:
+        if options.source == "-":
+            streams.sound_there_and_back(codec, options)
+        else:
+            streams.tokens_to_sound(codec, files.read_tokens(Path(options.source)), options)
+
+
+def _page(options: argparse.Namespace) -> None:
+    try:
+        from tritone_client.page.app import run
+    except ImportError as error:
+        raise MissingExtraError("the page", "page") from error
+    run(options)
+
+
+@contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[Codec]:
+    name, access = options.codec, _access(options)
+    if name is None:
+        served = served_codecs(options.url, **access)
+        if len(served) != 1:
+            raise TritoneError(f"the server has {', '.join(served) or 'no codec'}; choose one with --codec")
+        name = served[0]
+    with Codec(name, options.url, **access) as codec:
+        yield codec

@@ -1,0 +1,124 @@
+"""``tritone stream``: sound as it comes, and how soon it came."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_client.cli.file_kinds import kind_of
+from tritone_client.cli.pacing import Report, paced
+from tritone_client.cli.pcm import audio_of, pcm_of
+from tritone_client.codec import Codec
+from tritone_client.errors import AudioError, TokensError, TritoneError
+from tritone_client.inputs.audio import write_audio
+
+__all__ = ["add_arguments", "sound_there_and_back", "tokens_to_sound"]
+
+Player: TypeAlias = Callable[[NDArray[np.float32]], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command."""
+    parser.add_argument("source", help="tokens, or - for raw sound: mono, 16 bit, at the codec's rate")
+    parser.add_argument("target", help="an audio file, or - for raw sound")
+    parser.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
+    parser.add_argument("--frames", type=int, default=1, help="frames in one request (%(default)s)")
+    parser.add_argument("--realtime", action="store_true", help="send tokens at the pace of the sound")
+
+
+def tokens_to_sound(codec: Codec, tokens: NDArray[Any], options: argparse.Namespace) -> None:
+    """Decode tokens [K, T], some frames at a time."""
+    if tokens.ndim != 2:  # noqa: PLR2004
+        raise TokensError(f"{codec.name} takes tokens [K, T], got {list(tokens.shape)}")
+    period_s = _frames(options) / codec.info.frame_rate_hz
+    pieces = [
+        tokens[:, start : start + options.frames] for start in range(0, tokens.shape[1], options.frames)
+    ]
+    with _playing(codec, options.target) as play, codec.decode_stream() as stream:
+        report = Report(period_s)
+        for piece in paced(pieces, period_s) if options.realtime else pieces:
+            _play(report, play, codec, report.timed(lambda piece=piece: stream.push(piece)))  # type: ignore[misc]
+        _play(report, play, codec, stream.close())
+    report.show(options.realtime)
+
+
+def sound_there_and_back(codec: Codec, options: argparse.Namespace) -> None:
+    """Encode what comes on standard input, and decode it again."""
+    hop, rate_hz = _frames(options) * codec.info.samples_per_frame, codec.info.sample_rate_hz
+    with (
+        _playing(codec, options.target) as play,
+        codec.encode_stream(rate_hz) as encoder,
+        codec.decode_stream() as decoder,
+    ):
+        report = Report(hop / rate_hz)
+
+        def decoded(tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+            return decoder.push(tokens) if tokens.shape[1] else np.zeros(0, np.float32)
+
+        for chunk in _chunks(hop):
+            _play(report, play, codec, report.timed(lambda chunk=chunk: decoded(encoder.push(chunk))))  # type: ignore[misc]
+        _play(report, play, codec, decoded(encoder.close()))
+        _play(report, play, codec, decoder.close())
+    report.show(real_time=False)
+
+
+def _frames(options: argparse.Namespace) -> int:
+    if options.frames < 1:
+        raise TritoneError(f"--frames is at least 1, got {options.frames}")
+    return int(options.frames)
+
+
+def _play(report: Report, play: Player, codec: Codec, audio: NDArray[np.float32]) -> None:
+    play(audio)
+    report.heard(len(audio) / codec.info.sample_rate_hz)
+
+
+def _chunks(samples: int) -> Iterator[NDArray[np.float32]]:
+    """Standard input in pieces of so many samples; an odd byte at its end is no sample.
+
+    Raises:
+        AudioError: a file was piped in: its header would be heard as sound.
+    """
+    first = True
+    while chunk := sys.stdin.buffer.read(2 * samples):
+        if first and (kind := _file(chunk)):
+            raise AudioError(f"raw sound is expected on standard input, got {kind}; name the file instead")
+        first = False
+        yield audio_of(chunk[: len(chunk) // 2 * 2])
+
+
+def _file(beginning: bytes) -> str | None:
+    """What the first bytes of a file say it is; raw sound can begin with one or two bytes of chance."""
+    kind = kind_of(beginning)
+    return kind if kind is not None and kind_of(beginning[:2]) is None else None
+
+
+@contextmanager
+def _playing(codec: Codec, target: str) -> Iterator[Player]:
+    if target == "-":
+        with _quiet_when_nobody_listens():
+            yield _to_standard_output
+        return
+    pieces: list[NDArray[Any]] = []
+    yield pieces.append
+    write_audio(Path(target), np.concatenate(pieces), codec.info.sample_rate_hz)
+
+
+def _to_standard_output(audio: NDArray[np.float32]) -> None:
+    sys.stdout.buffer.write(pcm_of(audio).astype("<i2").tobytes())
+    sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _quiet_when_nobody_listens() -> Iterator[None]:
+    """The player was stopped: so do we, without Python's own complaint when it ends."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,158 @@
+"""What a caller can get wrong, said before anything is sent."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_client.errors import AudioError, TokensError
+from tritone_client.info import CodecInfo
+from tritone_client.inputs.arrays import as_array
+
+__all__ = [
+    "checked_audio",
+    "checked_codebooks",
+    "checked_rate",
+    "checked_samples",
+    "checked_tokens",
+    "refuse_few_frames",
+    "refuse_few_samples",
+    "tokens_array",
+]
+
+
+def checked_tokens(given: Any, info: CodecInfo, min_frames: int | None = None) -> NDArray[np.int64]:
+    """Tokens [K, T] as the server takes them; TokensError says what is wrong with them.
+
+    ``min_frames`` is the codec's unless given.
+    """
+    tokens = tokens_array(given, info)
+    size = info.codebook_size
+    if tokens.ndim != 2 or not _fits(tokens.shape[0], info):  # noqa: PLR2004
+        raise TokensError(
+            f"{info.name} takes tokens [{_books(info)}, T], got {list(tokens.shape)}{_hint(tokens, info)}"
+        )
+    if tokens.dtype.kind not in "iu":
+        raise TokensError(f"tokens are integers, got {tokens.dtype}")
+    refuse_few_frames(tokens.shape[1], info, min_frames)
+    outside = (tokens < 0) | (tokens >= size)
+    if outside.any():
+        book, frame = (int(index[0]) for index in np.nonzero(outside))
+        raise TokensError(
+            f"tokens of {info.name} are 0..{size - 1}, got {tokens[book, frame]} "
+            f"in codebook {book}, frame {frame}"
+        )
+    return tokens.astype(np.int64)
+
+
+def tokens_array(tokens: Any, info: CodecInfo) -> NDArray[Any]:
+    """As NumPy views them, of any shape; TokensError for a value that is no array."""
+    return as_array(tokens, f"{info.name} takes tokens [{_books(info)}, T], integers", TokensError)
+
+
+def _hint(tokens: NDArray[Any], info: CodecInfo) -> str:
+    """What tokens of a wrong shape probably are."""
+    if tokens.ndim == 3:  # noqa: PLR2004
+        one = "; take tokens[0] of a batch of one" if len(tokens) == 1 else ""
+        return f"{one}; pass several utterances as a list"
+    if tokens.dtype.kind == "f":
+        return f" of {tokens.dtype}; if that is audio, encode it"
+    if tokens.ndim == 2 and _fits(tokens.shape[1], info):  # noqa: PLR2004
+        return "; if they are [T, K], pass their transpose"
+    return ""
+
+
+def _fits(books: int, info: CodecInfo) -> bool:
+    return info.min_codebooks <= books <= info.num_codebooks
+
+
+def refuse_few_frames(frames: int, info: CodecInfo, least: int | None = None) -> None:
+    """TokensError where the codec needs more."""
+    least = info.min_frames if least is None else least
+    if frames < least:
+        raise TokensError(f"{info.name} needs at least {least} frame(s), got {frames}")
+
+
+def checked_codebooks(num_codebooks: int | None, info: CodecInfo) -> int:
+    """How many codebooks encoding gives; TokensError for a number that the codec does not have."""
+    if num_codebooks is None:
+        return info.default_codebooks
+    try:
+        books = operator.index(num_codebooks)
+    except TypeError:
+        books = -1
+    if not _fits(books, info):
+        raise TokensError(f"{info.name} encodes into {_books(info)} codebooks, got {num_codebooks!r}")
+    return books
+
+
+def _books(info: CodecInfo) -> str:
+    fewest, most = info.min_codebooks, info.num_codebooks
+    return f"{fewest}..{most}" if fewest < most else f"{most}"
+
+
+def checked_audio(
+    audio: Any,
+    sample_rate_hz: int,
+    info: CodecInfo,
+    resample: Callable[[NDArray[np.float32], int, int], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Audio [S] at the codec's rate; AudioError says what is wrong with it."""
+    samples, rate_hz = checked_samples(audio), checked_rate(sample_rate_hz)
+    if rate_hz != info.sample_rate_hz and len(samples):
+        samples = resample(samples, rate_hz, info.sample_rate_hz)
+    refuse_few_samples(len(samples), info)
+    return samples
+
+
+def checked_samples(given: Any) -> NDArray[np.float32]:
+    """Audio [S] of any length; AudioError says what is wrong with it."""
+    audio = as_array(given, "audio is one channel [S], floating point within -1..1", AudioError)
+    if audio.ndim != 1:
+        raise AudioError(f"audio is one channel [S], got {list(audio.shape)}; {_advice(audio)}")
+    if audio.dtype.kind != "f" and audio.dtype.name != "bfloat16":
+        raise AudioError(f"audio is floating point within -1..1, got {audio.dtype}{_scale(audio)}")
+    with np.errstate(over="ignore"):
+        samples: NDArray[np.float32] = audio.astype(np.float32)
+    broken = np.count_nonzero(~np.isfinite(samples))
+    if broken:
+        raise AudioError(f"audio must be finite, got {broken} NaN or infinite samples")
+    return samples
+
+
+def _advice(audio: NDArray[Any]) -> str:
+    """What to do with audio of a wrong shape."""
+    if audio.size and audio.size == max(audio.shape, default=0):
+        return "drop its axes of length 1"
+    if audio.dtype.kind in "iu" and audio.dtype != np.int16:
+        return f"if these {audio.dtype} are tokens, decode them"
+    return "mix channels down first"
+
+
+def _scale(audio: NDArray[Any]) -> str:
+    kind = audio.dtype.kind
+    return f"; divide {audio.dtype} by {2 ** (8 * audio.itemsize - 1)}" if kind == "i" else ""
+
+
+def checked_rate(sample_rate_hz: Any) -> int:
+    """AudioError unless it is a rate in whole Hz."""
+    try:
+        rate_hz = int(sample_rate_hz)
+        whole = rate_hz == sample_rate_hz and rate_hz > 0
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise AudioError(f"a sample rate is a positive number of Hz, got {sample_rate_hz!r} Hz")
+    return rate_hz
+
+
+def refuse_few_samples(samples: int, info: CodecInfo) -> None:
+    """AudioError where the codec needs more."""
+    if samples < info.min_samples:
+        shortest_ms = 1000 * info.min_samples / info.sample_rate_hz
+        raise AudioError(
+            f"{info.name} needs at least {info.min_samples} samples ({shortest_ms:.0f} ms) at "
+            f"{info.sample_rate_hz} Hz, got {samples}; append silence"
+        )

@@ -1,0 +1,1 @@
+"""Live streams: what is checked, cut, sent and replayed."""

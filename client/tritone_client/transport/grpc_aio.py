@@ -1,0 +1,150 @@
+"""Requests to Triton over gRPC for asyncio."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from tritone_client.errors import ServerUnavailableError
+from tritone_client.remote import Call
+from tritone_client.transport.access import PLAIN, Access
+from tritone_client.transport.grpc_transport import IN_FLIGHT, Telling
+from tritone_client.transport.protocols import explained
+from tritone_client.transport.wire import StatusError, request_of, tensor_of, typed, typed_of_known
+
+__all__ = ["AsyncConnection", "AsyncTransport"]
+
+_PARTING_S = 1.0
+
+
+class AsyncTransport:
+    """The same for asyncio, in the event loop that runs when it is made."""
+
+    def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
+        self.url, self.timeout_s, self._access = url, timeout_s, access
+        self._channel = access.channel(grpc.aio, url)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+
+    async def wait(self, seconds: float) -> None:
+        """Let others run."""
+        await asyncio.sleep(seconds)
+
+    async def explained(self, error: ServerUnavailableError) -> ServerUnavailableError:
+        """That error, or a more telling one after a look at what listens there."""
+        return await asyncio.to_thread(explained, error, self.url, self._access.tls is not None)
+
+    def connection(self, timeout_s: float | None = None) -> "AsyncConnection":
+        """Another connection to the same server, for a stream."""
+        return AsyncConnection(self.url, timeout_s or self.timeout_s, self._access)
+
+    async def ready(self, model: str) -> bool:
+        """Whether the model is loaded."""
+        return bool((await self._ask(self._stub.ModelReady, service_pb2.ModelReadyRequest(name=model))).ready)
+
+    async def ready_models(self) -> list[str]:
+        """Names of the models that are loaded."""
+        index = await self._ask(self._stub.RepositoryIndex, service_pb2.RepositoryIndexRequest())
+        return [model.name for model in index.models if model.state == "READY"]
+
+    async def parameters(self, model: str) -> dict[str, str]:
+        """The ``parameters`` of a loaded model's configuration."""
+        answer = await self._ask(self._stub.ModelConfig, service_pb2.ModelConfigRequest(name=model))
+        return {key: value.string_value for key, value in answer.config.parameters.items()}
+
+    async def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> list[NDArray[Any]]:
+        """As :meth:`tritone_client.transport.grpc_transport.Transport.results`."""
+        places = asyncio.Semaphore(IN_FLIGHT)
+
+        async def result(call: Call) -> NDArray[Any]:
+            model, arrays = call
+            request = request_of(model, arrays, output, echoes=echoes)
+            async with places:
+                return tensor_of(await self._ask(self._stub.ModelInfer, request, typed_of_known), request)
+
+        failures: Sequence[Exception] = ()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(result(call)) for call in calls]
+        except ExceptionGroup as failed:
+            failures = failed.exceptions
+        if failures:  # the first, as one thread meets it: callers expect no groups
+            raise failures[0]
+        return [task.result() for task in tasks]
+
+    async def _ask(self, method: Callable[..., Any], request: Any, telling: Telling = typed) -> Any:
+        try:
+            return await method(request, timeout=self.timeout_s, metadata=self._access.metadata())
+        except grpc.RpcError as error:
+            raise telling(StatusError.of(error), self.url, self.timeout_s) from error
+
+
+class AsyncConnection:
+    """:class:`tritone_client.transport.grpc_connection.Connection` for asyncio."""
+
+    def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
+        self.url, self.timeout_s, self._access = url, timeout_s, access
+        self._channel = access.channel(grpc.aio, url)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._call: Any = None
+        self._waiting = False
+
+    async def exchange(self, request: Any, timeout_s: float | None = None) -> Any:
+        """Send on the gRPC stream, and wait for the answer there."""
+        if self._call is None:
+            self._call = self._stub.ModelStreamInfer(metadata=self._access.metadata())
+        self._waiting = True
+        try:
+            async with asyncio.timeout(timeout_s or self.timeout_s):
+                message = await self._written_and_read(request)
+        except TimeoutError:
+            raise StatusError("DEADLINE_EXCEEDED", "no answer") from None
+        except grpc.RpcError as error:
+            raise StatusError.of(error) from error
+        if message is grpc.aio.EOF:
+            raise StatusError("UNAVAILABLE", "the server ended the stream")
+        self._waiting = False
+        if message.error_message:
+            raise StatusError(None, message.error_message)
+        return message.infer_response
+
+    async def _written_and_read(self, request: Any) -> Any:
+        try:
+            await self._call.write(request)
+        except asyncio.InvalidStateError:  # the call has ended; reading says how
+            return await self._call.read()
+        return await self._call.read()
+
+    async def ask(self, request: Any, timeout_s: float | None = None) -> Any:
+        """Send beside the gRPC stream."""
+        try:
+            return await self._stub.ModelInfer(
+                request, timeout=timeout_s or self.timeout_s, metadata=self._access.metadata()
+            )
+        except grpc.RpcError as error:
+            raise StatusError.of(error) from error
+
+    async def ready(self, model: str) -> bool:
+        """Whether the server has the model and takes requests for it."""
+        try:
+            request = service_pb2.ModelReadyRequest(name=model)
+            answer = self._stub.ModelReady(request, timeout=self.timeout_s, metadata=self._access.metadata())
+            return bool((await answer).ready)
+        except grpc.RpcError as error:
+            raise StatusError.of(error) from error
+
+    async def close(self) -> None:
+        """Hang up; where nothing is under way, by ending the gRPC stream rather than breaking it."""
+        if self._call is not None and not self._waiting:
+            with suppress(TimeoutError, grpc.RpcError, asyncio.InvalidStateError):
+                async with asyncio.timeout(_PARTING_S):
+                    await self._call.done_writing()
+                    await self._call.read()
+        await self._channel.close()

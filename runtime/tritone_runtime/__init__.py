@@ -1,0 +1,1 @@
+"""A built model repository at work, without a server: executors, slots, scheduler."""

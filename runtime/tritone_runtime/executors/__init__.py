@@ -1,0 +1,1 @@
+"""What runs a graph, and on which device."""

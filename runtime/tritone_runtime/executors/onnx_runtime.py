@@ -1,0 +1,140 @@
+"""One ONNX model on ONNX Runtime: named arrays in, named arrays out. No server package is imported."""
+
+import ctypes
+import re
+import time
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from tritone_runtime.errors import BadInputError
+from tritone_runtime.executors.device import CPU, Device
+
+__all__ = ["Runner"]
+
+_RULE = re.compile(r"Name:'(?P<rule>[^']* must [^']*)'")
+_LONG_RUN_S, _MANY_RUNS = 1.0, 64
+"""After such a run, or so many, returning memory takes no time that anybody notices."""
+
+
+class Runner:
+    """A loaded model. ``outputs`` are its output names in order, ``metadata`` what its builder wrote.
+
+    Args:
+        path: of the ONNX file.
+        intra_op_threads: 0 for one per core.
+        device: where it runs.
+        profile: prefix of a file for the time of each operator, written by :meth:`profiled`.
+    """
+
+    def __init__(
+        self, path: Path, intra_op_threads: int = 0, device: Device = CPU, profile: Path | None = None
+    ):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is missing; build it with 'make models'")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = intra_op_threads
+        options.log_severity_level = 4  # a refused request is reported to its sender, not logged as a fault
+        # Threads spin between the operators of a run, not after it: idle they would take the cores
+        # from the server that feeds them.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        # Lengths differ from request to request: planned buffers and kept ones would pile up
+        # (20 s of nanocodec: 850 MB at the peak and after it, against 460 MB and 70 MB).
+        options.enable_mem_pattern = False
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile)
+        if any(path.parent.glob("*.data")):
+            # Weights in files of their own are mapped, and are in memory once for all models that link the
+            # file (see tritone_build/weights.py). Packed for products of several rows they would be copies.
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        self._keeping, self._returning = onnxruntime.RunOptions(), onnxruntime.RunOptions()
+        self._returning.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self.device, self._runs = device, 0
+        self._session = device.session(path, options)
+        _give_back_memory()
+        self._shapes = {output.name: output.shape for output in self._session.get_outputs()}
+        self.outputs: Sequence[str] = list(self._shapes)
+        self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    def profiled(self) -> Path:
+        """The file with the time of each operator so far; profiling is over."""
+        return Path(self._session.end_profiling())
+
+    def empty(self, output: str) -> NDArray[np.generic]:
+        """One row of an output without steps: axes that vary have length 0."""
+        shape = [size if isinstance(size, int) else 0 for size in self._shapes[output][1:]]
+        return np.zeros((1, *shape), np.int64 if output == "tokens" else np.float32)
+
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[np.generic]],
+        outputs: Sequence[str] = (),
+        keep_memory: bool = False,
+    ) -> list[NDArray[np.generic]]:
+        """Run once and return the outputs of these names, or all in the model's order.
+
+        Args:
+            inputs: by name, the model's defaults for those left out.
+            outputs: wanted.
+            keep_memory: hold on to working memory, for short runs that follow each other.
+
+        Raises:
+            BadInputError: with the rule that the input breaks.
+        """
+        began_s = time.monotonic()
+        options = self._keeping if keep_memory else self._returning
+        with _rules_told():
+            results: list[NDArray[np.generic]] = self._session.run(
+                outputs or self.outputs, dict(inputs), options
+            )
+        if not keep_memory:
+            self._runs += 1
+            if self._runs % _MANY_RUNS == 0 or time.monotonic() - began_s > _LONG_RUN_S:
+                _give_back_memory()
+        return results
+
+    def run_on_device(
+        self, inputs: Mapping[str, NDArray[np.generic]], kept: Mapping[str, Any], keeps: Container[str]
+    ) -> dict[str, Any]:
+        """Run once with tensors that stay where they are.
+
+        Args:
+            inputs: from the CPU.
+            kept: inputs that lie on the device, as OrtValues.
+            keeps: names of outputs that are to stay there; the others come back as arrays.
+        """
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        for name, value in kept.items():
+            binding.bind_ortvalue_input(name, value)
+        for name in self.outputs:
+            binding.bind_output(name, self.device.memory if name in keeps else "cpu")
+        with _rules_told():
+            self._session.run_with_iobinding(binding, self._keeping)
+        values = dict(zip(self.outputs, binding.get_outputs(), strict=True))
+        return {name: value if name in keeps else value.numpy() for name, value in values.items()}
+
+
+@contextmanager
+def _rules_told() -> Iterator[None]:
+    """A rule of the model that the input broke, as a BadInputError."""
+    try:
+        yield
+    except Exception as error:
+        broken = _RULE.search(str(error))
+        if broken is None:
+            raise
+        raise BadInputError(broken["rule"]) from error
+
+
+def _give_back_memory() -> None:
+    """Return to the system what was freed: glibc keeps it, 116 MB after lfsc's vocoder was loaded."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,130 @@
+"""Whether the models of a repository are what was built, and fit the server and the GPU that are to run them.
+
+An engine belongs to one version of TensorRT and to the GPUs it was compiled for. Triton finds out while it
+loads, and says so in TensorRT's words; the manifests know before.
+"""
+
+import ctypes
+import ctypes.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tritone_runtime.errors import DamagedModelError, EngineMisfitError, NoGpuError
+from tritone_runtime.gpu import Capability, capability_here
+from tritone_runtime.manifests import ENGINE_FILE, ONNX_FILE, data_files, read_manifest, sha256_of
+
+__all__ = ["Machine", "check_fit", "check_whole", "engines_among", "machine_here"]
+
+Version: TypeAlias = tuple[int, int, int]
+
+_BACKEND = "libtriton_tensorrt.so"
+_AGAIN = "compile it again, where it is served: tritone-build engines {codec} --force"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Compute capability of the GPU and version of TensorRT, as far as there are any."""
+
+    capability: Capability | None
+    tensorrt: Version | None
+
+
+def machine_here(backends: Path) -> Machine:
+    """This machine, with a Triton whose backends are in that folder."""
+    try:
+        capability = capability_here()
+    except NoGpuError:
+        capability = None
+    has_backend = (backends / "tensorrt" / _BACKEND).exists()
+    return Machine(capability, _library_version() if has_backend else None)
+
+
+def _library_version() -> Version | None:
+    name = ctypes.util.find_library("nvinfer")
+    if name is None:
+        return None
+    number = int(ctypes.CDLL(name).getInferLibVersion())
+    return number // 10000, number // 100 % 100, number % 100
+
+
+def engines_among(repository: Path, models: Sequence[str]) -> list[str]:
+    """Models that TensorRT runs."""
+    configs = {model: repository / model / "config.pbtxt" for model in models}
+    return [model for model, path in configs.items() if path.exists() and ENGINE_FILE in path.read_text()]
+
+
+def check_fit(repository: Path, models: Sequence[str], machine: Machine) -> None:
+    """Refuse engines that this machine cannot run.
+
+    Args:
+        repository: with the engines and their manifests.
+        models: to be served; those that are no engines fit anywhere.
+        machine: that serves.
+
+    Raises:
+        EngineMisfitError: names every engine, what it is, what the machine is, and what to do.
+    """
+    engines = engines_among(repository, models)
+    if not engines:
+        return
+    if machine.tensorrt is None:
+        raise EngineMisfitError(
+            f"{', '.join(engines)} are TensorRT engines, and this server has no TensorRT backend; serve them "
+            "in NVIDIA's container (deploy/), or serve what 'make models' builds"
+        )
+    if machine.capability is None:
+        raise EngineMisfitError(
+            f"{', '.join(engines)} are TensorRT engines, and nvidia-smi finds no GPU here; give the "
+            "container one (--gpus all), or serve what 'make models' builds"
+        )
+    has = (machine.capability, machine.tensorrt)
+    misfits = [f"{model} {why}" for model in engines if (why := _misfit(repository / model / "1", *has))]
+    if misfits:
+        raise EngineMisfitError("; ".join(misfits))
+
+
+def check_whole(repository: Path, models: Sequence[str]) -> None:
+    """Refuse graphs and weights that have changed since they were built: some changes only sound wrong.
+
+    Raises:
+        DamagedModelError: names every such model.
+    """
+    damaged = []
+    for model in models:
+        version = repository / model / "1"
+        wanted, graph = read_manifest(version).get("onnx_sha256"), version / ONNX_FILE
+        if wanted is not None and graph.exists() and sha256_of(graph, *data_files(graph)) != wanted:
+            damaged.append(model)
+    if damaged:
+        raise DamagedModelError(
+            f"{', '.join(damaged)} in {repository}: the files are not those that were built, a disk or a "
+            "copy has damaged them; build them again with 'make models' after removing their folders"
+        )
+
+
+def _misfit(version: Path, capability: Capability, tensorrt: Version) -> str | None:
+    path, manifest = version / ENGINE_FILE, read_manifest(version)
+    engine: dict[str, Any] | None = manifest.get("engine")
+    again = _AGAIN.format(codec=manifest.get("codec", "..."))
+    if engine is None or not path.exists():
+        return f"has no engine; {again.replace(' again', '').replace(' --force', '')}"
+    if engine["bytes"] != path.stat().st_size:
+        return f"has {path.stat().st_size} bytes where {engine['bytes']} were written; {again}"
+    if engine["onnx_sha256"] != manifest["onnx_sha256"]:
+        return f"was compiled from another graph than lies beside it; {again}"
+    return _foreign(engine, capability, tensorrt, again)
+
+
+def _foreign(engine: dict[str, Any], capability: Capability, tensorrt: Version, again: str) -> str | None:
+    if engine["compiler"] != "tensorrt":
+        return f"was compiled by {engine['compiler']}, which Triton's TensorRT backend cannot load; {again}"
+    here = ".".join(map(str, tensorrt))
+    if engine["compiler_version"].split(".")[:3] != here.split("."):
+        return f"was compiled by TensorRT {engine['compiler_version']}, this server has {here}; {again}"
+    gpu = "{}.{}".format(*capability)
+    if gpu not in engine["compute_capabilities"]:
+        made_for = ", ".join(engine["compute_capabilities"])
+        return f"is for compute capability {made_for}, this GPU has {gpu}; {again}"
+    return None

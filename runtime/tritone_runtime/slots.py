@@ -1,0 +1,114 @@
+"""Memory of live streams: a row of each state tensor per stream, given back when the stream ends."""
+
+import mmap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_runtime.executors.onnx_runtime import Runner
+
+__all__ = ["Slots", "StateTensor"]
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class StateTensor:
+    """A state tensor of a model: a stream's shape; for a ring its axis and the output with its places."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    ring_axis: int | None = None
+    places: str | None = None
+
+
+class _Arena:
+    """Rows of one state tensor, zero until written; memory is taken when touched, returned when cleared."""
+
+    def __init__(self, tensor: StateTensor, rows: int):
+        self.tensor = tensor
+        self._row_bytes = max(1, prod(tensor.shape)) * tensor.dtype.itemsize
+        self._memory = mmap.mmap(-1, rows * self._row_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._bytes = np.frombuffer(self._memory, np.uint8)
+        self.rows: Array = self._bytes.view(tensor.dtype).reshape(rows, *tensor.shape)
+
+    def clear(self, row: int) -> None:
+        start, stop = row * self._row_bytes, (row + 1) * self._row_bytes
+        first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
+        if first >= last:
+            self._bytes[start:stop] = 0
+            return
+        self._bytes[start:first] = 0
+        self._bytes[last:stop] = 0
+        self._memory.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+    def write(self, row: int, new: Array, places: Array | None) -> None:
+        """Replace a row, or the ring's steps at ``places``."""
+        axis = self.tensor.ring_axis
+        if axis is None or places is None:
+            self.rows[row] = new
+            return
+        kept = min(len(places), self.tensor.shape[axis])
+        at = (slice(None),) * axis + (places[-kept:],)
+        self.rows[row][at] = new.take(range(new.shape[axis] - kept, new.shape[axis]), axis)
+
+
+class Slots:
+    """Room for the state of ``count`` streams.
+
+    Args:
+        tensors: of the model's state.
+        count: streams that fit.
+    """
+
+    def __init__(self, tensors: Sequence[StateTensor], count: int):
+        self.count = count
+        self._free = list(range(count - 1, -1, -1))
+        self._arenas = {tensor.name: _Arena(tensor, count) for tensor in tensors}
+
+    @property
+    def pasts(self) -> dict[str, Array]:
+        """The model's inputs that hold the past of all streams."""
+        return {f"past_{name}": arena.rows for name, arena in self._arenas.items()}
+
+    def take(self) -> int | None:
+        """A row of zeros, or None when all are taken."""
+        return self._free.pop() if self._free else None
+
+    def clear(self, slot: int) -> None:
+        """Make a stream fresh."""
+        for arena in self._arenas.values():
+            arena.clear(slot)
+
+    def give_back(self, slot: int) -> None:
+        """Free a row and its memory."""
+        self.clear(slot)
+        self._free.append(slot)
+
+    def run(self, runner: Runner, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
+        """One step of the model on what is ``given`` and the past; its outputs by name."""
+        results = runner.run({**given, **self.pasts}, runner.outputs, keep_memory)
+        return dict(zip(runner.outputs, results, strict=True))
+
+    def keep(self, slots: Sequence[int], outputs: Mapping[str, Any]) -> None:
+        """What a step left, for the rows that are ``valid``."""
+        for row, slot in enumerate(slots):
+            if outputs["valid"][row]:
+                self.write(slot, row, outputs)
+
+    def write(self, slot: int, row: int, outputs: Mapping[str, Array]) -> None:
+        """Keep what a step left for one stream: ``next_<name>`` and, for rings, their places.
+
+        Args:
+            slot: of the stream.
+            row: of the batch that was run.
+            outputs: of the model.
+        """
+        for name, arena in self._arenas.items():
+            places = None if arena.tensor.places is None else outputs[arena.tensor.places][row]
+            arena.write(slot, outputs[f"next_{name}"][row], places)

@@ -1,0 +1,124 @@
+"""Steps of live streams, one frame each, beside peers that keep streams."""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scripts.bench.pairs import alternating, ratio_row
+from scripts.bench.sessions import Array, BareStreams
+from scripts.common.prepare import default_checkpoint
+from scripts.common.report import Row
+from scripts.peers.live import Opening, StepPeer, live_peers
+from tritone_build.checkpoints.checkpoint import open_checkpoint
+from tritone_client import CodecInfo
+
+__all__ = ["Sound", "our_step", "step_ms", "step_rows"]
+
+_WARM, _QUICK_WARM = 130, 25
+"""Frames after which attention looks back as far as it may, and frames for a quick look."""
+_ROUNDS, _QUICK_ROUNDS, _QUICK_ROLES = 40, 15, ("decode",)
+_ALONE_WARM, _ALONE_ROUNDS = 5, 25
+_TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
+    ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5, "openmoss": 1.0},
+    ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2, "openmoss": 1.0},
+    ("decode", 8): {"moshi": 1 / 2, "openmoss": 1.0},
+}
+"""Most that one of our steps may take, in steps of the peer, by direction and streams."""
+_STREAM_FRAME_MS = {("mimi", "decode", 8): 3.0}
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What goes in: audio [S] at the codec's rate and its tokens [K, T]."""
+
+    info: CodecInfo
+    audio: NDArray[np.float32]
+    tokens: NDArray[np.int64]
+
+    def frames(self, role: str, batch: int) -> Iterator[Array]:
+        """Rows [batch, K, 1] or [batch, hop], over and over; streams differ."""
+        hop, count = self.info.samples_per_frame, self.tokens.shape[1] - 1
+        frame = 0
+        while True:
+            at = [(frame + 7 * row) % count for row in range(batch)]
+            if role == "decode":
+                yield np.stack([self.tokens[:, n : n + 1] for n in at])
+            else:
+                yield np.stack([self.audio[n * hop : (n + 1) * hop] for n in at])
+            frame += 1
+
+
+def step_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> list[Row]:
+    """Beside every peer that keeps streams; most codecs have none."""
+    peers = live_peers(open_checkpoint(default_checkpoint(codec)), len(sound.tokens))
+    warm, rounds = (_QUICK_WARM, _QUICK_ROUNDS) if quick else (_WARM, _ROUNDS)
+    return [
+        row
+        for role, batch in (_TARGETS if peers else ())
+        if role in _QUICK_ROLES or not quick
+        for row in _peer_rows(codec, role, batch, threads, sound, peers, warm, rounds)
+    ]
+
+
+def _peer_rows(
+    codec: str,
+    role: str,
+    batch: int,
+    threads: int,
+    sound: Sound,
+    peers: Mapping[str, Opening],
+    warm: int,
+    rounds: int,
+) -> list[Row]:
+    targets = {name: limit for name, limit in _TARGETS[role, batch].items() if name in peers}
+    with ExitStack() as opened:
+        sides = [our_step(codec, role, batch, threads, sound)]
+        for name in targets:
+            sides.append(_theirs(opened.enter_context(peers[name](batch)), role, batch, sound))
+        for side in sides:
+            for _ in range(warm):
+                side()
+        ours, *others = alternating(sides, rounds)
+    each, mine = f"streams: {batch}, codebooks: {len(sound.tokens)}", statistics.median(ours) / batch
+    rows = [_stream_frame_row(codec, role, batch, mine, each)]
+    for (name, limit), theirs in zip(targets.items(), others, strict=True):
+        how = f"{each}; {mine:.2f} against {statistics.median(theirs) / batch:.2f} ms per stream and frame"
+        rows.append(ratio_row(codec, f"{_step(role, batch)}_vs_{name}", ours, theirs, limit, how))
+    return rows
+
+
+def _stream_frame_row(codec: str, role: str, batch: int, value: float, how: str) -> Row:
+    limit = _STREAM_FRAME_MS.get((codec, role, batch))
+    target = "none" if limit is None else f"<= {limit:.1f}"
+    ok = limit is None or value <= limit
+    return Row(codec, _step(role, batch), value, "ms", target, ok, f"{how}; per stream and frame")
+
+
+def _step(role: str, batch: int) -> str:
+    return f"{role}_step" if batch == 1 else f"{role}_step_batch{batch}"
+
+
+def our_step(codec: str, role: str, batch: int, threads: int, sound: Sound) -> Callable[[], object]:
+    """One step of so many streams, each time with the frames that follow."""
+    streams, frames = BareStreams(codec, f"{role}_stream", threads), sound.frames(role, batch)
+    return lambda: streams.step(next(frames))
+
+
+def step_ms(codec: str, role: str, threads: int, sound: Sound) -> list[float]:
+    """Milliseconds of some steps of one stream, after some that warm up."""
+    step = our_step(codec, role, 1, threads, sound)
+    for _ in range(_ALONE_WARM):
+        step()
+    return alternating([step], _ALONE_ROUNDS)[0]
+
+
+def _theirs(peer: StepPeer, role: str, batch: int, sound: Sound) -> Callable[[], object]:
+    frames = sound.frames(role, batch)
+    if role == "decode":
+        return lambda: peer.decode_step(torch.from_numpy(next(frames)))
+    return lambda: peer.encode_step(torch.from_numpy(next(frames))[:, None])

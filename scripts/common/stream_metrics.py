@@ -1,0 +1,69 @@
+"""What a server publishes for Prometheus about live streams."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+
+from tritone_server.direct import opened
+
+__all__ = [
+    "live_streams",
+    "mean_batch",
+    "page",
+    "parse_seconds",
+    "parse_steps",
+    "published",
+    "steps_by_batch",
+]
+
+_PUBLISHED_S = 0.7
+_TIMEOUT_S = 60
+
+
+def page(url: str) -> str:
+    """The metrics as they stand there."""
+    with opened(url, _TIMEOUT_S) as answer:
+        return str(answer.read().decode())
+
+
+def published(url: str) -> str:
+    """The page with all that has happened until now: the server publishes twice a second."""
+    time.sleep(_PUBLISHED_S)
+    return page(url)
+
+
+def steps_by_batch(url: str, model: str) -> dict[int, float]:
+    """Steps that a model has run so far, by the streams in them; empty where nobody counts them."""
+    return parse_steps(published(url), model)
+
+
+def parse_steps(text: str, model: str) -> dict[int, float]:
+    """As :func:`steps_by_batch`, from the text of the metrics page."""
+    return {
+        int(labels["batch"]): value
+        for labels, value in _series(text, "tritone_stream_steps_total")
+        if labels.get("model") == model and "batch" in labels
+    }
+
+
+def parse_seconds(text: str, model: str) -> float:
+    """Time that a model has spent in steps so far."""
+    series = _series(text, "tritone_stream_step_seconds_total")
+    return sum(value for labels, value in series if labels.get("model") == model)
+
+
+def live_streams(text: str) -> float:
+    """Of all models."""
+    return sum(value for _, value in _series(text, "tritone_streams_live"))
+
+
+def _series(text: str, name: str) -> Iterator[tuple[dict[str, str], float]]:
+    for labels, value in re.findall(rf"^{name}\{{([^}}]*)\}} (\S+)$", text, re.MULTILINE):
+        yield dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)
+
+
+def mean_batch(before: Mapping[int, float], after: Mapping[int, float]) -> float | None:
+    """Streams per step between two readings; None where no step was counted."""
+    ran = {size: steps - before.get(size, 0.0) for size, steps in after.items()}
+    total = sum(ran.values())
+    return sum(size * steps for size, steps in ran.items()) / total if total else None

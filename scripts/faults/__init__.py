@@ -1,0 +1,1 @@
+"""Servers killed, paused and attacked under live streams."""

@@ -1,0 +1,1 @@
+"""What strangers try on one server."""

@@ -1,0 +1,1 @@
+"""How close our sound and tokens are to the reference, and streams to the whole."""

@@ -1,0 +1,109 @@
+"""Whole inputs: against the authors' networks, in batches, and cut by the client."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scripts.common.prepare import default_checkpoint
+from scripts.common.report import Row
+from scripts.fidelity.case import Case, Direction, decibels
+from scripts.peers import Reference, references_of
+from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from tritone_build.codecs import load_codec
+from tritone_build.state import whole
+from tritone_runtime.fidelity import differing_share, snr_db
+
+__all__ = ["offline_rows", "reference_rows"]
+
+_TIE = 1e-4
+_BATCH_FRAMES = 40
+
+
+def reference_rows(case: Case) -> list[Row]:
+    """Both directions against every implementation, and all of them against exact arithmetic."""
+    info, seconds = case.codec.info, case.durations.reference
+    checkpoint = open_checkpoint(default_checkpoint(case.name))
+    references = references_of(checkpoint)
+    audio = case.audio(seconds)[: -info.samples_per_frame // 3]
+    rows = []
+    for books in sorted({info.default_codebooks, info.num_codebooks}):
+        tokens = case.codec.encode(audio, info.sample_rate_hz, books)
+        decoded = case.codec.decode(tokens)
+        for name, reference in references.items():
+            rows.append(_encode_row(case, name, reference, audio, tokens))
+            value = snr_db(reference.decode(torch.tensor(tokens)[None])[0].numpy(), decoded)
+            how = f"{name}, {books} codebooks, {tokens.shape[1]} frames, {len(decoded)} samples each"
+            rows.append(decibels(case, "decode_vs_reference", value, how))
+    return rows + _exact_rows(case, checkpoint, references)
+
+
+def _encode_row(
+    case: Case, name: str, reference: Reference, audio: NDArray[np.float32], tokens: NDArray[np.int64]
+) -> Row:
+    samples, info = torch.tensor(audio)[None], case.codec.info
+    books = len(tokens) if info.min_codebooks < info.num_codebooks else None
+    theirs = reference.encode(samples, books)[0].numpy()
+    differs, share = theirs != tokens, differing_share(theirs, tokens)
+    how = f"{name}, {len(tokens)} codebooks, {len(audio) / info.sample_rate_hz:.1f} s of speech, "
+    how += f"{tokens.shape[1]} frames, last one partial"
+    if books is not None:  # codebooks refine each other: after one that differs, the frame's rest does too
+        differs &= np.cumsum(differs, axis=0) == 1
+    widest = 0.0
+    if share:
+        widest = float(reference.rounding_margin(samples, books)[0].numpy()[differs].max())
+        how += f"; {differs.sum()} decided by less than {widest:.1e} " + (
+            "of a level" if books is None else "of the distance"
+        )
+    return Row(case.name, "encode_vs_reference", share, "share", "0, or ties", widest < _TIE, how)
+
+
+def _exact_rows(case: Case, checkpoint: Checkpoint, references: Mapping[str, Reference]) -> list[Row]:
+    """How far everybody is from the same network in double precision, for information."""
+    tokens = Direction(case, "decode").piece(0, case.frames(case.durations.exact))
+    batch, ours = torch.tensor(tokens)[None], load_codec(checkpoint, case.name)
+    with torch.no_grad():
+        exact = whole(ours.decoder.double(), ours.quantizer.dequantize(batch).double())[0].numpy()
+    sounds = {"ours": case.codec.decode(tokens)}
+    sounds |= {name: reference.decode(batch)[0].numpy() for name, reference in references.items()}
+    how = f"{tokens.shape[1]} frames against our decoder in double precision"
+    return [
+        Row(case.name, "decode_vs_exact", snr_db(exact, sound), "dB", "none", True, f"{name}, {how}")
+        for name, sound in sounds.items()
+    ]
+
+
+def offline_rows(case: Case) -> list[Row]:
+    """What must not matter to the result: company in a batch, and cutting by the client."""
+    return [_batch_row(case), *_long_rows(case)]
+
+
+def _batch_row(case: Case) -> Row:
+    """A batch through Triton against each of its rows alone, the samples after a row's end included."""
+    info, tokens, frames = case.codec.info, case.tokens, _BATCH_FRAMES
+    lengths = [frames, 23, info.min_frames] if info.causal else [frames] * 3
+    batch = np.stack([tokens[:, start : start + frames] for start in (0, 40, 80)])
+    sent = {"tokens": batch, "tokens_len": np.array(lengths, dtype=np.int64)[:, None]}
+    (together,) = case.raw.results([(f"{case.name}_decode", sent)], "audio")
+    worst = float("inf")
+    for row, length, audio in zip(batch, lengths, together, strict=True):
+        alone = np.zeros_like(audio)
+        alone[: length * info.samples_per_frame] = case.codec.decode(row[:, :length])
+        worst = min(worst, snr_db(alone, audio))
+    how = f"rows of {', '.join(map(str, lengths))} frames in one batch, the worst row"
+    return decibels(case, "batch_vs_single", worst, how)
+
+
+def _long_rows(case: Case) -> list[Row]:
+    """Long input, which the client sends in pieces, against one request with all of it."""
+    info, seconds = case.codec.info, case.durations.pieces
+    audio = case.audio(seconds)
+    tokens = Direction(case, "encode").whole(audio)
+    share = differing_share(tokens, case.codec.encode(audio, info.sample_rate_hz))
+    value = snr_db(Direction(case, "decode").whole(tokens), case.codec.decode(tokens))
+    how = f"{seconds:g} s in pieces against one request"
+    return [
+        Row(case.name, "encode_long_vs_whole", share, "share", "0", share == 0, how),
+        decibels(case, "decode_long_vs_whole", value, how),
+    ]

@@ -1,0 +1,115 @@
+"""How speech sounds after a codec with trained weights, in sentences and voices that it knows or not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.common.prepare import ENGINES, MEASURED
+from scripts.common.quality import WordErrors, mel_db, pesq_wb, stoi
+from scripts.common.report import Row
+from scripts.fidelity.case import Case
+from scripts.fidelity.fp16 import HalfCodec
+from scripts.train.sentences import HELD_OUT_SEED, TRAINING_SEED, sentences
+from scripts.train.speech import KEPT_OUT, RATE_HZ, SPEECH, VOICES, Speaker, Voice
+from tritone_build.engines.buckets import most_frames
+from tritone_client.inputs.audio import resampled
+
+__all__ = ["quality_rows"]
+
+Audio = NDArray[np.float32]
+
+_MORE_WORD_ERRORS = 0.10
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Sentences in some voices; least STOI and PESQ asked of them, 0 where nothing is."""
+
+    name: str
+    seed: int
+    voices: tuple[Voice, ...]
+    stoi: float = 0
+    pesq: float = 0
+
+    def spoken(self, count: int) -> list[tuple[str, Audio]]:
+        """Text and sound at ``RATE_HZ``."""
+        texts = sentences(count, self.seed)
+        return [(text, Speaker(voice, SPEECH)(text)) for voice in self.voices for text in texts]
+
+
+_GROUPS = (
+    _Group("seen_sentences", TRAINING_SEED, VOICES),
+    _Group("unseen_sentences", HELD_OUT_SEED, VOICES, stoi=0.93, pesq=1.6),
+    _Group("unseen_voice", HELD_OUT_SEED, (KEPT_OUT,), stoi=0.80),
+)
+
+
+def quality_rows(case: Case) -> list[Row]:
+    """STOI, PESQ, mel distance and word error rate; nothing for a codec with random weights.
+
+    Raises:
+        SynthesizerError: a speech synthesizer is missing.
+    """
+    if not MEASURED[case.name].comes_along:
+        return []
+    spoken = {group: group.spoken(case.durations.sentences) for group in _GROUPS}
+    rows = [row for group in _GROUPS for row in _group_rows(case, group, spoken[group], _whole)]
+    for decode, suffix in ((_streamed, "_streamed"), (_half, "_fp16")):
+        rows += _group_rows(case, _GROUPS[1], spoken[_GROUPS[1]], decode, suffix)
+    return rows
+
+
+def _whole(case: Case, tokens: NDArray[np.int64]) -> Audio:
+    return case.codec.decode(tokens)
+
+
+def _streamed(case: Case, tokens: NDArray[np.int64]) -> Audio:
+    with case.codec.decode_stream() as stream:
+        return np.concatenate([stream.push(frame) for frame in tokens.T])
+
+
+def _half(case: Case, tokens: NDArray[np.int64]) -> Audio:
+    """As TensorRT would, by the graph that it compiles."""
+    info = case.codec.info
+    most = most_frames(info.frame_rate_hz, info.lookaround_frames, info.causal)
+    return HalfCodec(case.name, ENGINES).decode(tokens, most)
+
+
+def _group_rows(
+    case: Case,
+    group: _Group,
+    spoken: list[tuple[str, Audio]],
+    decode: Callable[[Case, NDArray[np.int64]], Audio],
+    suffix: str = "",
+) -> list[Row]:
+    rate_hz, before, after = case.codec.info.sample_rate_hz, WordErrors(), WordErrors()
+    heard = []
+    for text, said in spoken:
+        audio = resampled(said, RATE_HZ, rate_hz)
+        decoded = decode(case, case.codec.encode(audio, rate_hz))[: len(audio)]
+        heard.append((audio, decoded))
+        before.add(text, audio, rate_hz)
+        after.add(text, decoded, rate_hz)
+    how = f"{len(spoken)} sentences, voices: {', '.join(voice.name for voice in group.voices)}"
+    most = before.rate + _MORE_WORD_ERRORS
+
+    def row(measure: str, value: float, unit: str, target: str, ok: bool, more: str = "") -> Row:
+        return Row(case.name, f"{measure}_{group.name}{suffix}", value, unit, target, ok, how + more)
+
+    known = np.mean([stoi(*pair, rate_hz) for pair in heard])
+    opinions = [opinion for pair in heard if (opinion := pesq_wb(*pair, rate_hz)) is not None]
+    rows = [row("stoi", float(known), "of 1", _least(group.stoi), bool(known >= group.stoi))]
+    if opinions:
+        opinion = float(np.mean(opinions))
+        rows.append(row("pesq", opinion, "MOS", _least(group.pesq), opinion >= group.pesq))
+    rows.append(row("mel", float(np.mean([mel_db(*pair, rate_hz) for pair in heard])), "dB", "none", True))
+    errors = f"; PocketSphinx, {before.rate:.3f} before the codec"
+    asked = bool(group.stoi and group.pesq)
+    target = f"<= {most:.3f}" if asked else "none"
+    return [*rows, row("wer", after.rate, "share", target, not asked or after.rate <= most, errors)]
+
+
+def _least(value: float) -> str:
+    return f">= {value:g}" if value else "none"

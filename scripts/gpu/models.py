@@ -1,0 +1,31 @@
+"""Graphs and engines for the measurements on a GPU, made once and kept; no hub is asked."""
+
+import shutil
+from pathlib import Path
+
+from scripts.common.prepare import ENGINES, build_engines
+from tritone_build.codecs.base import Codec
+from tritone_build.repository.writing import is_current, model_names, write_repository
+
+__all__ = ["engines_of", "graphs_of"]
+
+
+def graphs_of(codec: Codec) -> Path:
+    """A repository with the graphs that engines of a codec are compiled from."""
+    if not is_current(ENGINES, codec, "tensorrt"):
+        write_repository(codec, ENGINES, lambda name: print(f"exporting {name} ...", flush=True), "tensorrt")
+    return ENGINES
+
+
+def engines_of(codec: Codec, checkpoint: str, library: str) -> Path:
+    """A repository with the engines of one compiler, which may not be loaded beside another.
+
+    Raises:
+        PrepareError: it is not there, or built none; it has said why.
+    """
+    repository = Path("artifacts") / f"{library}_engines"
+    if not is_current(repository, codec, "tensorrt"):
+        for model in model_names(codec).values():
+            shutil.copytree(ENGINES / model, repository / model, dirs_exist_ok=True)
+    build_engines([(codec.name, checkpoint)], repository, library)
+    return repository

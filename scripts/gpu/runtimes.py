@@ -1,0 +1,131 @@
+"""One model on whatever can run it: PyTorch, ONNX Runtime, TensorRT, TensorRT-RTX.
+
+Tensors stay on the device. Each runtime says with :class:`MissingRuntimeError` what it lacks here.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import onnxruntime
+import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from tritone_build.graphs.role import Role
+from tritone_runtime.manifests import ENGINE_FILE, ONNX_FILE
+
+__all__ = ["MissingRuntimeError", "OnnxRuntime", "Runtime", "TensorRt", "Torch"]
+
+Tensors: TypeAlias = Mapping[str, Tensor]
+
+_PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+
+
+class MissingRuntimeError(RuntimeError):
+    """Something is not installed, or there is no GPU for it."""
+
+
+class Runtime(Protocol):
+    """A loaded model."""
+
+    def __call__(self, given: Tensors) -> Tensors:
+        """Outputs by name; they may be valid until the next call only."""
+
+
+class Torch:
+    """The network itself, in the precision of its role's codec."""
+
+    def __init__(self, role: Role, device: str):
+        self._module, self._outputs = role.module.to(device), list(role.outputs)
+
+    @torch.no_grad()
+    def __call__(self, given: Tensors) -> Tensors:
+        """See :class:`Runtime`."""
+        return dict(zip(self._outputs, self._module(*given.values()), strict=True))
+
+
+class OnnxRuntime:
+    """The graph that engines are compiled from, with the provider of a device."""
+
+    def __init__(self, version: Path, device: str):
+        if _PROVIDERS[device] not in onnxruntime.get_available_providers():
+            raise MissingRuntimeError("ONNX Runtime has no CUDA provider here; pip install onnxruntime-gpu")
+        if device == "cuda":
+            onnxruntime.preload_dlls()
+        options = onnxruntime.SessionOptions()
+        options.enable_mem_pattern = False
+        providers = [_PROVIDERS[device], _PROVIDERS["cpu"]]
+        self._session = onnxruntime.InferenceSession(version / ONNX_FILE, options, providers=providers)
+        if self._session.get_providers()[0] != _PROVIDERS[device]:
+            raise MissingRuntimeError("ONNX Runtime's CUDA provider does not load here; its log says why")
+        self._device = device
+
+    def __call__(self, given: Tensors) -> Tensors:
+        """See :class:`Runtime`."""
+        binding = self._session.io_binding()
+        for name, tensor in given.items():
+            value = onnxruntime.OrtValue.from_dlpack(tensor.contiguous().__dlpack__())
+            binding.bind_ortvalue_input(name, value)
+        names = [output.name for output in self._session.get_outputs()]
+        for name in names:
+            binding.bind_output(name, self._device)
+        self._session.run_with_iobinding(binding)
+        values = binding.get_outputs()
+        return {name: from_dlpack(value) for name, value in zip(names, values, strict=True)}
+
+
+class TensorRt:
+    """An engine; ``library`` is ``tensorrt`` or ``tensorrt_rtx``."""
+
+    def __init__(self, version: Path, library: str):
+        try:
+            self._trt = import_module(library)
+        except ImportError as error:
+            raise MissingRuntimeError(f"{library} is not installed") from error
+        if not torch.cuda.is_available():
+            raise MissingRuntimeError(f"{library} runs engines on a GPU only")
+        self._runtime = self._trt.Runtime(self._trt.Logger(self._trt.Logger.ERROR))
+        self._engine = self._runtime.deserialize_cuda_engine((version / ENGINE_FILE).read_bytes())
+        if self._engine is None:
+            raise MissingRuntimeError(f"{library} does not load {version / ENGINE_FILE} on this GPU")
+        self._context = self._engine.create_execution_context()
+        names = [self._engine.get_tensor_name(number) for number in range(self._engine.num_io_tensors)]
+        output = self._trt.TensorIOMode.OUTPUT
+        self._outputs = [name for name in names if self._engine.get_tensor_mode(name) == output]
+        self._types = {
+            self._trt.DataType.HALF: torch.float16,
+            self._trt.DataType.FLOAT: torch.float32,
+            self._trt.DataType.INT64: torch.int64,
+        }
+
+    def __call__(self, given: Tensors) -> Tensors:
+        """See :class:`Runtime`."""
+        stream = torch.cuda.current_stream().cuda_stream
+        held = {name: tensor.contiguous() for name, tensor in given.items()}
+        self._context.set_optimization_profile_async(self._profile(held), stream)
+        for name, tensor in held.items():
+            self._context.set_input_shape(name, tuple(tensor.shape))
+            self._context.set_tensor_address(name, tensor.data_ptr())
+        made = {name: self._room(name) for name in self._outputs}
+        for name, tensor in made.items():
+            self._context.set_tensor_address(name, tensor.data_ptr())
+        if not self._context.execute_async_v3(stream):
+            raise RuntimeError("TensorRT could not run the engine; its log says why")
+        return made
+
+    def _room(self, name: str) -> Tensor:
+        shape = tuple(self._context.get_tensor_shape(name))
+        return torch.empty(shape, dtype=self._types[self._engine.get_tensor_dtype(name)], device="cuda")
+
+    def _profile(self, given: Tensors) -> int:
+        for number in range(self._engine.num_optimization_profiles):
+            if all(self._holds(number, name, tensor) for name, tensor in given.items()):
+                return number
+        shapes = {name: list(tensor.shape) for name, tensor in given.items()}
+        raise ValueError(f"no profile of the engine holds {shapes}")
+
+    def _holds(self, number: int, name: str, tensor: Tensor) -> bool:
+        least, _, most = self._engine.get_tensor_profile_shape(name, number)
+        return all(a <= size <= b for a, size, b in zip(least, tensor.shape, most, strict=True))

@@ -1,0 +1,1 @@
+"""Real-time load on a server."""

@@ -1,0 +1,1 @@
+"""The real Triton server around the runtime: launcher, backend, smoke test."""

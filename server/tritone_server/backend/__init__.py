@@ -1,0 +1,1 @@
+"""The backend ``tritone``: between Triton's Python backend and the runtime."""

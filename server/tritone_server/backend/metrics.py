@@ -1,0 +1,91 @@
+"""Prometheus metrics of live streams, and the clock by which idle ones end."""
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from tritone_runtime.scheduler import Streams
+
+__all__ = ["Meter"]
+
+_INTERVAL_S = 0.5
+
+
+class Meter:
+    """Ends idle streams, publishes what has happened and writes the log, twice a second.
+
+    Requests pay nothing for it: telling the server one figure takes about as long as answering one.
+
+    Args:
+        triton: Triton's module for Python backends.
+        model: label of the figures.
+        streams: measured.
+    """
+
+    def __init__(self, triton: Any, model: str, streams: Streams):
+        self._model, self._streams = model, streams
+        gauge, counter = triton.MetricFamily.GAUGE, triton.MetricFamily.COUNTER
+        self._families = {
+            name: triton.MetricFamily(name=f"tritone_{name}", description=description, kind=kind)
+            for name, kind, description in (
+                ("streams_live", gauge, "Live streams"),
+                ("streams_places", gauge, "Streams that may live at once"),
+                ("stream_frame_seconds", gauge, "Sound in a frame, within which a step must be done"),
+                ("streams_refused_total", counter, "Streams refused because the server was full"),
+                ("streams_expired_total", counter, "Streams ended because nobody used them"),
+                ("streams_resumed_total", counter, "Streams that go on here and began elsewhere, or before"),
+                ("stream_late_total", counter, "Answers whose step took longer than the sound in it"),
+                ("stream_steps_total", counter, "Steps run, by the number of streams in them"),
+                ("stream_step_seconds_total", counter, "Time in steps, by the number of streams in them"),
+            )
+        }
+        self._metrics: dict[tuple[str, str], Any] = {}
+        self._told: dict[tuple[str, str], float] = {}
+        self._metric("streams_places").set(streams.limits.streams)
+        self._metric("stream_frame_seconds").set(streams.limits.frame_s)
+        self._publish()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop."""
+        self._done.set()
+        self._thread.join()
+        self._streams.journal.write()
+
+    def _watch(self) -> None:
+        server = os.getppid()
+        while not self._done.wait(_INTERVAL_S):
+            if os.getppid() != server:
+                return  # it crashed: telling it anything would wait for ever, and keep this process alive
+            self._streams.expire()
+            self._publish()
+            self._streams.journal.write()
+
+    def _publish(self) -> None:
+        counts = self._streams.counts
+        self._metric("streams_live").set(self._streams.live)
+        self._raise_to("streams_refused_total", counts.refused)
+        self._raise_to("streams_expired_total", counts.expired)
+        self._raise_to("streams_resumed_total", counts.resumed)
+        self._raise_to("stream_late_total", counts.late)
+        for size, (steps, seconds) in list(counts.batches.items()):
+            labels = {"batch": str(size)}
+            self._raise_to("stream_steps_total", steps, labels)
+            self._raise_to("stream_step_seconds_total", seconds, labels)
+
+    def _metric(self, family: str, labels: Mapping[str, str] | None = None) -> Any:
+        labels = {"model": self._model, **(labels or {})}
+        key = family, str(labels)
+        if key not in self._metrics:
+            self._metrics[key] = self._families[family].Metric(labels=labels)
+        return self._metrics[key]
+
+    def _raise_to(self, family: str, total: float, labels: Mapping[str, str] | None = None) -> None:
+        key = family, str(labels)
+        before = self._told.get(key, 0.0)
+        if total > before or key not in self._told:
+            self._metric(family, labels).increment(total - before)
+            self._told[key] = total

@@ -1,0 +1,145 @@
+"""Requests and answers of Triton's Python backend as NumPy arrays.
+
+Arrays cross by DLPack, both ways. Triton 24.10's own NumPy conversions were compiled for NumPy 1: with
+NumPy 2 they take every element size for zero, so inputs repeat their first element and outputs are empty.
+
+An answer may carry a nonce: an output of that name, which returns the request's parameter ``tritone_nonce``.
+By it a caller notices when Triton hands it the answer to another request (see ``process_guard.py``).
+"""
+
+import ctypes
+import json
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
+
+from tritone_runtime.errors import BadInputError
+from tritone_server.backend.shapes import is_possible
+
+__all__ = ["NONCE", "Inputs", "answer_of", "failure", "nonce_of", "parameters_of"]
+
+NONCE, _LATENT_NONCE, _PARAMETER = "nonce", "latent_nonce", "tritone_nonce"
+_CPU = 1  # DLPack's kDLCPU
+_TAKEN = b"used_dltensor"
+_rename = ctypes.pythonapi.PyCapsule_SetName
+_rename.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+
+def parameters_of(request: Any) -> dict[str, Any]:
+    """Parameters of a request that are not Triton's own."""
+    found: dict[str, Any] = json.loads(request.parameters() or "{}")
+    return found
+
+
+def nonce_of(request: Any) -> NDArray[np.int64]:
+    """The nonce [B, 1] to return: that of the latent, else that of the request; 0 where there is none."""
+    passed_on = pb_utils.get_input_tensor_by_name(request, _LATENT_NONCE)
+    if passed_on is not None:
+        return _array(_LATENT_NONCE, passed_on).astype(np.int64)  # a copy: Triton's own is not to be exported
+    given = parameters_of(request).get(_PARAMETER)
+    return np.array([[given if type(given) is int else 0]], np.int64)
+
+
+def answer_of(request: Any, arrays: Mapping[str, NDArray[np.generic]]) -> Any:
+    """The answer with these outputs by name, and the nonce where it was asked for."""
+    arrays = dict(arrays)
+    if NONCE in request.requested_output_names():
+        nonce, rows = nonce_of(request), max((len(array) for array in arrays.values()), default=1)
+        arrays[NONCE] = nonce if len(nonce) == rows else np.repeat(nonce[:1], rows, axis=0)
+    tensors = [_tensor(name, array) for name, array in arrays.items()]
+    return pb_utils.InferenceResponse(output_tensors=tensors)
+
+
+def failure(message: str, code: str) -> Any:
+    """The answer that a request failed; ``code`` is the name of one of Triton's error codes."""
+    error = pb_utils.TritonError(message, getattr(pb_utils.TritonError, code))
+    return pb_utils.InferenceResponse(error=error)
+
+
+def _tensor(name: str, array: Any) -> Any:
+    # A capsule, not the array: handed the array, the server takes 0.3 ms to ask for its capsule.
+    capsule = _exported(array)
+    tensor = pb_utils.Tensor.from_dlpack(name, capsule)
+    # The server marks it as taken by another name than NumPy knows, which would log each of them.
+    _rename(capsule, _TAKEN)
+    return tensor
+
+
+def _exported(array: Any) -> Any:
+    if array.size == 0:
+        # NumPy has strides of its own for empty arrays, which the server takes for not contiguous.
+        strides = [array.itemsize * prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
+        array = np.lib.stride_tricks.as_strided(np.zeros(1, array.dtype), array.shape, strides)
+    return array.__dlpack__()
+
+
+class _Capsule:
+    """A tensor of the server as NumPy wants to be given it; the server's own knows too few arguments."""
+
+    def __init__(self, tensor: Any):
+        self._capsule = tensor.to_dlpack()
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return self._capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return _CPU, 0
+
+
+class Inputs:
+    """What requests bring.
+
+    Args:
+        names: of the model's inputs.
+        parameters: of the model, which say its rates and codebooks where it has any.
+        longest_s: most sound in a request, in seconds.
+    """
+
+    _books = range(0)
+
+    def __init__(self, names: list[str], parameters: Mapping[str, str], longest_s: float):
+        self._names, self._longest_s = [name for name in names if name != _LATENT_NONCE], longest_s
+        self._rate_hz = int(parameters.get("sample_rate", "0"))
+        self._frame = int(parameters.get("samples_per_frame", "1"))
+        if "num_codebooks" in parameters:
+            most = int(parameters["num_codebooks"])
+            self._books = range(int(parameters.get("min_codebooks", most)), most + 1)
+
+    def of(self, request: Any, begins: bool = True) -> dict[str, NDArray[np.generic]]:
+        """The inputs that the request has, optional ones may be missing; BadInputError if too much.
+
+        What does not begin is held against what its stream began with, by the streams.
+        """
+        tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._names}
+        given = {name: _array(name, tensor) for name, tensor in tensors.items() if tensor is not None}
+        for name, array in given.items():
+            self._refuse_long(name, array)
+        if begins and "tokens" in given:
+            self._refuse_books(given["tokens"].shape[1])
+        return given
+
+    def _refuse_books(self, books: int) -> None:
+        if self._books and books not in self._books:
+            raise BadInputError(
+                f"tokens must have {self._books[0]} to {self._books[-1]} codebooks, got {books}"
+            )
+
+    def _refuse_long(self, name: str, array: NDArray[np.generic]) -> None:
+        samples = array.shape[0] * array.shape[-1] * (1 if name == "audio" else self._frame)
+        if samples > self._longest_s * self._rate_hz > 0:
+            raise BadInputError(
+                f"{name} may have at most {self._longest_s:g} s of sound in a request, all rows together, "
+                f"got {samples / self._rate_hz:g} s"
+            )
+
+
+def _array(name: str, tensor: Any) -> NDArray[np.generic]:
+    shape = tensor.shape()
+    if not is_possible(shape):
+        raise BadInputError(f"no array has the shape {list(shape)}, which {name} claims")
+    array: NDArray[np.generic] = np.from_dlpack(_Capsule(tensor))
+    return array

@@ -1,0 +1,154 @@
+"""Finding the real Triton server: that of NVIDIA's container, else the one from PyPI."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import tritone_runtime
+from tritone_server.cache import CACHE
+from tritone_server.shared_python import LIBRARY, SharedPythonError, shared_python
+from tritone_server.wheels import Wheel
+
+__all__ = ["ServerError", "find_server", "shell_path"]
+
+_PYTRITON = Wheel(
+    "nvidia-pytriton==0.7.0",
+    "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
+    ("pytriton/tritonserver/", "nvidia_pytriton.libs/"),
+)
+_CONTAINER = Path("/opt/tritonserver")
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - what is made in them is private
+_PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+_OURS, _ENTRY = "tritone", Path(__file__).parent / "backend" / "entry.py"
+
+
+class ServerError(RuntimeError):
+    """The server cannot start, did not start, or died; the message says why."""
+
+
+def find_server() -> tuple[Path, Path, dict[str, str]]:
+    """The server's binary, its folder of backends, and the environment it needs.
+
+    Raises:
+        ServerError: none runs with this Python on this machine.
+        WheelError: it cannot be fetched.
+    """
+    return _container() or _from_pypi()
+
+
+def _container() -> tuple[Path, Path, dict[str, str]] | None:
+    """The server of NVIDIA's container, if we are inside one that has ONNX Runtime."""
+    executable = shutil.which("tritonserver") or str(_CONTAINER / "bin" / "tritonserver")
+    backends = _CONTAINER / "backends"
+    if Path(executable).exists() and (backends / "onnxruntime").is_dir():
+        with suppress(PermissionError):  # engines are served without it
+            _copy_our_backend(backends)
+        return Path(executable), backends, {}
+    return None
+
+
+def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
+    """The server out of the nvidia-pytriton wheel, with our backend beside its Python one."""
+    files = _PYTRITON.unpacked()
+    root, libraries = files / "pytriton" / "tritonserver", files / "nvidia_pytriton.libs"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.exists():
+        known = ", ".join(sorted(path.name for path in (root / "python_backend_stubs").iterdir()))
+        raise ServerError(f"this is Python {version}, but the server's Python backend exists for {known}")
+    environment = {
+        "LD_LIBRARY_PATH": ":".join(filter(None, [str(libraries), sysconfig.get_config_var("LIBDIR")])),
+        # Weights in huge pages: one frame streams all of them, and missed translations cost 0.5 ms.
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        # The stub embeds an isolated interpreter, deaf to PYTHONPATH; it finds our packages by its PATH.
+        "PATH": f"{Path(sys.prefix, 'bin')}:{os.environ.get('PATH', '')}",
+    }
+    if LIBRARY in _missing_libraries(stub, environment):
+        environment["LD_LIBRARY_PATH"] += f":{_shared_python()}"
+    _refuse_missing_libraries(stub, environment)
+    backends = CACHE / "backends"
+    _copy([*(root / "backends" / "python").iterdir(), stub], backends / "python")
+    _copy_our_backend(backends)
+    return root / "bin" / "tritonserver", shell_path(backends), environment
+
+
+def shell_path(folder: Path) -> Path:
+    """The folder itself where a shell would read its path as one word, else a link to it that is such.
+
+    The server starts the process of each model by a line of shell with paths in it, which it does not quote.
+    The link is in a folder that nobody else can write to, and is removed when this program ends.
+
+    Raises:
+        ServerError: there is nowhere to make it.
+    """
+    if _PLAIN.fullmatch(str(folder)):
+        return folder
+    link = Path(_private_folder().name, re.sub(r"\W", "_", folder.name, flags=re.ASCII))
+    if not link.is_symlink():
+        link.symlink_to(folder)
+    return link
+
+
+@cache
+def _private_folder() -> "tempfile.TemporaryDirectory[str]":
+    for parent in (tempfile.gettempdir(), *_TEMPORARY):
+        if _PLAIN.fullmatch(parent):
+            with suppress(OSError):
+                return tempfile.TemporaryDirectory(prefix="tritone-", dir=parent)
+    raise ServerError(
+        f"the path {CACHE} has characters that a shell takes for its own, such as a space, and there is no "
+        "temporary folder for a link to it; set TMPDIR or TRITONE_CACHE to a folder with a plain name"
+    )
+
+
+def _shared_python() -> Path:
+    try:
+        return shared_python()
+    except SharedPythonError as error:
+        raise ServerError(str(error)) from error
+
+
+def _missing_libraries(executable: Path, environment: dict[str, str]) -> list[str]:
+    listing = subprocess.run(
+        ["ldd", executable], check=False, env=os.environ | environment, capture_output=True, text=True
+    )
+    return re.findall(r"(\S+) => not found", listing.stdout)
+
+
+def _refuse_missing_libraries(executable: Path, environment: dict[str, str]) -> None:
+    missing = _missing_libraries(executable, environment)
+    if missing:
+        raise ServerError(
+            f"the server's {executable.name} needs {', '.join(missing)}, which this machine lacks; "
+            "install the packages of your distribution that hold them"
+        )
+
+
+def _copy_our_backend(backends: Path) -> None:
+    """The backend ``tritone`` with the packages it runs on, so that Triton needs none installed."""
+    folder = backends / _OURS
+    for source in (Path(tritone_runtime.__file__).parent, Path(__file__).parent):
+        for path in source.rglob("*.py"):
+            within = path.relative_to(source)
+            if source != _ENTRY.parents[1] or within.parts[0] in ("__init__.py", "backend"):
+                _copy([path], folder / source.name / within.parent)
+    _copy([_ENTRY], folder)
+    (folder / _ENTRY.name).rename(folder / "model.py")
+
+
+def _copy(files: Iterator[Path] | Sequence[Path], folder: Path) -> None:
+    """Copy, since Triton refuses backends that are links; replace whole files only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        partial = folder / f".{file.name}.{os.getpid()}.{threading.get_ident()}"
+        shutil.copy2(file, partial)
+        partial.rename(folder / file.name)

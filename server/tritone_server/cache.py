@@ -1,0 +1,20 @@
+"""Where downloaded and unpacked files are kept from run to run."""
+
+import os
+from pathlib import Path
+
+__all__ = ["CACHE", "VARIABLE"]
+
+VARIABLE = "TRITONE_CACHE"
+
+
+def _folder() -> Path:
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "tritone")
+
+
+CACHE = _folder()
+"""``$TRITONE_CACHE``, else ``tritone`` in the user's folder of caches."""

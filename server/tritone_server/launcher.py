@@ -1,0 +1,289 @@
+"""Running the real Triton server."""
+
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
+from types import TracebackType
+
+from tritone_runtime.errors import DamagedModelError, EngineMisfitError
+from tritone_runtime.fit import check_fit, check_whole, engines_among, machine_here
+from tritone_server.binaries import ServerError, find_server, shell_path
+from tritone_server.cache import CACHE
+from tritone_server.direct import opened
+from tritone_server.interrupts import stopped_by_signals
+from tritone_server.listening import Listening
+from tritone_server.options import Ports, ServerTls, Traces
+from tritone_server.restricted_endpoints import allow_many_connections, closed_doors, only_models
+from tritone_server.stale import end_orphans, remove_leftovers
+
+__all__ = ["Ports", "ServerError", "ServerTls", "Traces", "TritonServer", "serving"]
+
+_PARTS, _WHOLE, _STREAMS = ("dequantize", "vocoder"), ("decode", "encode"), ("decode_stream", "encode_stream")
+_ROLES = (*_PARTS, *_WHOLE, *_STREAMS)
+_HARMLESS = "CudaDriverHelper has not been initialized"
+_SERVING = CACHE / "serving"
+_START_TIMEOUT_S = 120
+_MOST_LOADING = 4
+_STARVED = re.compile("lock_exception|is not healthy|Failed to obtain the health mutex")
+"""What Triton says of a model's process that has shown no sign of life for a second while it loads."""
+_GRACE_S, _STOPPING_S = 10, 2
+"""How long the server waits for live streams to end, and how much longer we wait for the server."""
+
+_log = logging.getLogger("tritone")
+
+
+class _StarvedError(ServerError):
+    """The start failed for want of processor time, and may do better another time."""
+
+
+@dataclass
+class TritonServer:
+    """A Triton process serving some codecs of a repository; a context manager.
+
+    Args:
+        repository: folder of models.
+        codecs: their names; each with its decoder and its encoder.
+        host: address to listen on.
+        ports: where.
+        device: that our backend runs them on: cpu, cuda, rtx or auto.
+        max_streams: live at once per model, where that is fewer than the model's own limit.
+        tls: certificates of the gRPC port; HTTP and metrics are for this machine's own checks.
+        log_streams: a line in the log for every stream that begins and ends; without, for what goes wrong.
+        traces: where traces of some requests are sent, by OpenTelemetry's protocol (OTLP) over HTTP.
+        grace_s: how long live streams may go on when it is told to stop; new ones are refused at once.
+    """
+
+    repository: Path
+    codecs: Sequence[str]
+    host: str = "127.0.0.1"
+    ports: Ports = field(default_factory=Ports)
+    device: str = "cpu"
+    max_streams: int | None = None
+    grace_s: int = _GRACE_S
+    tls: ServerTls | None = None
+    log_streams: bool = False
+    traces: Traces | None = None
+
+    def __post_init__(self) -> None:
+        self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.listening = Listening.at(self.host)
+        # Of this one alone: who asks for a port that is taken must not change what is served there.
+        self._folder = _SERVING / f"{self.ports.grpc}-{secrets.token_hex(4)}"
+
+    @property
+    def url(self) -> str:
+        """Address for gRPC clients on this machine."""
+        return self.listening.here(self.ports.grpc)
+
+    @property
+    def metrics_url(self) -> str:
+        """Address of its page for Prometheus."""
+        return f"http://{self.listening.here(self.ports.metrics)}/metrics"
+
+    @property
+    def pid(self) -> int:
+        """Of the running server."""
+        assert self._process is not None, "started"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """How it ended: the negative number of a signal, or its own status; None while it runs."""
+        assert self._process is not None, "started"
+        return self._process.poll()
+
+    @property
+    def previous_log(self) -> Path:
+        """The log of the start before this one."""
+        return self.log.with_suffix(".previous.log")
+
+    def models(self) -> list[str]:
+        """Models to load; ServerError names those whose files are missing."""
+        return [name for codec in self.codecs for name in self._models_of(codec)]
+
+    def _models_of(self, codec: str) -> list[str]:
+        streams = [role for role in _STREAMS if (self.repository / f"{codec}_{role}").exists()]
+        names = [f"{codec}_{role}" for role in (*_WHOLE, *streams)]
+        engines = engines_among(self.repository, names)
+        for name in (*(f"{codec}_{role}" for role in _PARTS), *names):
+            folder = self.repository / name
+            needed = [folder / "config.pbtxt"]
+            needed += [] if name == f"{codec}_decode" or engines else [folder / "1" / "model.onnx"]
+            for path in needed:
+                if not path.exists():
+                    raise ServerError(f"{path} is missing; build it with 'make models CODEC={codec}'")
+        return names
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """The command line and the environment it needs."""
+        executable, backends, environment = find_server()
+        self._refuse_foreign_engines(backends)
+        options = {
+            "model-repository": self._served_alone(),
+            "backend-directory": backends,
+            "model-control-mode": "none",
+            "http-port": self.ports.http,
+            "grpc-port": self.ports.grpc,
+            "metrics-port": self.ports.metrics,
+            "log-verbose": 0,
+            "grpc-infer-allocation-pool-size": 0,  # kept for reuse, requests of gigabytes stay in memory
+            # More at once would load no sooner, and keep each other from the cores: see start().
+            "model-load-thread-count": min(_MOST_LOADING, os.cpu_count() or 1),
+            "exit-timeout-secs": self.grace_s,
+        }
+        options |= (
+            self.listening.options() | closed_doors() | ({} if self.tls is None else self.tls.options())
+        )
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        # Configurations are complete, and asking each model to complete its own loads it in a process twice.
+        flags.append("--disable-auto-complete-config")
+        flags += [] if self.traces is None else self.traces.flags()
+        environment = environment | {"TRITONE_DEVICE": self.device}
+        environment |= {} if self.traces is None else self.traces.environment()
+        if self.max_streams is not None:
+            environment["TRITONE_MAX_STREAMS"] = str(self.max_streams)
+        if self.log_streams:
+            environment["TRITONE_LOG_STREAMS"] = "1"
+        return [str(executable), *flags], environment
+
+    def _served_alone(self) -> Path:
+        models = [*self.models(), *(f"{codec}_{role}" for codec in self.codecs for role in _PARTS)]
+        return shell_path(only_models(self.repository, models, self._folder))
+
+    def _possible_models(self) -> list[str]:
+        return [f"{codec}_{role}" for codec in self.codecs for role in _ROLES]
+
+    def _refuse_foreign_engines(self, backends: Path) -> None:
+        try:
+            check_fit(self.repository, self._possible_models(), machine_here(backends))
+        except EngineMisfitError as error:
+            raise ServerError(str(error)) from error
+
+    def _refuse_damaged_models(self) -> None:
+        try:
+            check_whole(self.repository, self._possible_models())
+        except DamagedModelError as error:
+            raise ServerError(str(error)) from error
+
+    def start(self) -> "TritonServer":
+        """Start and wait until every model is ready; ServerError with the server's own reason.
+
+        On a machine that is busy with other things Triton may give up on a model whose process was not
+        given a core for a second while it loads, or wait for it for ever: then it is started anew, until
+        a start has had the time that it may take, and once at least.
+        """
+        latest, again = time.monotonic() + _START_TIMEOUT_S, False
+        while True:
+            try:
+                return self._started(again)
+            except _StarvedError as error:
+                if again and time.monotonic() > latest:
+                    raise
+                _log.warning("%s; starting it anew", error)
+                again = True
+
+    def _started(self, again: bool) -> "TritonServer":
+        command, environment = self.command()
+        if not again:  # it reads every weight
+            self._refuse_damaged_models()
+        self.ports.refuse_taken(self.listening)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        allow_many_connections()
+        end_orphans()
+        remove_leftovers()
+        for left in set(_SERVING.glob(f"{self.ports.grpc}-*")) - {self._folder}:
+            shutil.rmtree(left, ignore_errors=True)  # of one that was killed: nobody else has the port
+        with suppress(FileNotFoundError):
+            self.log.replace(self.previous_log)
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            self._wait_until_ready(self._process)
+        except BaseException:  # an interrupt too: in its own session, the server does not get it
+            self.stop()
+            raise
+        return self
+
+    def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self.ready:
+            if process.poll() is not None:
+                starved = _STARVED.search(self.log.read_text(errors="replace"))
+                kind = _StarvedError if starved else ServerError
+                raise kind(f"the server ended while starting: {self._reason()} (log: {self.log})")
+            if time.monotonic() > deadline:
+                raise _StarvedError(f"the server was not ready within {_START_TIMEOUT_S} s (log: {self.log})")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Let requests in flight end, then stop; killed if that takes too long, or at an interrupt."""
+        if self._process is None:
+            return
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            self._process.terminate()
+            self._process.wait(self.grace_s + _STOPPING_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the server and the processes of its models at once."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):  # the processes of models live on without a server that was killed
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> "TritonServer":
+        return self.start()
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes requests, by its own word."""
+        try:
+            url = f"http://{self.listening.here(self.ports.http)}/v2/health/ready"
+            with opened(url, timeout_s=1) as answer:
+                return bool(answer.status == HTTPStatus.OK)
+        except (HTTPException, OSError):
+            return False
+
+    def _reason(self) -> str:
+        text = self.log.read_text(errors="replace")
+        failed = re.findall(r"failed to load '(\S+)' version \d+: (.+)", text)
+        if failed:
+            return "; ".join(f"{model}: {why}" for model, why in failed)
+        errors = [line for line in text.splitlines() if line.startswith("E") and _HARMLESS not in line]
+        return (errors or text.strip().splitlines() or ["no output"])[-1]
+
+
+@contextmanager
+def serving(
+    repository: Path, codecs: Sequence[str], max_streams: int | None = None
+) -> Iterator[TritonServer]:
+    """A server on free ports of loopback, for tests and measurements."""
+    with (
+        stopped_by_signals(),
+        TritonServer(repository, codecs, ports=Ports.free(), max_streams=max_streams) as server,
+    ):
+        yield server

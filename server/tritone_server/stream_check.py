@@ -1,0 +1,163 @@
+"""A stream against its whole: whether they are equal to rounding, and if not, whose sound came instead."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_client import Resumption
+from tritone_runtime.fidelity import snr_db
+
+__all__ = ["Comparison", "Limit", "compared", "frames_db"]
+
+_RECOGNISED_DB = 60.0
+"""A frame is another stream's when it is so near: unrelated frames of speech are at 0 dB or less."""
+_SILENT = 1e-12
+
+Samples = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The least SNR in dB of a right stream against its whole: of all samples, and of each frame.
+
+    A frame's noise is held against the mean power of the whole, so that quiet frames count no more than
+    loud ones. :mod:`rounding` measures the limits of a codec.
+    """
+
+    whole_db: float
+    frame_db: float = -inf
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A stream against its whole.
+
+    Attributes:
+        expected: samples of the whole.
+        delivered: samples heard.
+        db: SNR of all samples; -inf where their number differs.
+        frames_db: SNR of each frame that both have; see :class:`Limit`.
+        limit: what was asked.
+        wrong_frame: the first one that is wrong or missing; None for a right stream.
+        source: whose sound the wrong frame is.
+        failovers: of this stream.
+    """
+
+    expected: int
+    delivered: int
+    db: float
+    frames_db: NDArray[np.float64]
+    limit: Limit
+    wrong_frame: int | None = None
+    source: str = ""
+    failovers: Sequence[Resumption] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is the whole but for rounding."""
+        return self.wrong_frame is None
+
+    def __str__(self) -> str:
+        """One line: the first wrong frame, its decibels, whose sound it is, and the failovers."""
+        if self.wrong_frame is None:
+            found = f"equals the whole to {self.db:.1f} dB, {self.limit.whole_db:.1f} wanted"
+        else:
+            found = f"frame {self.wrong_frame} is the first wrong one: {self._how_wrong(self.wrong_frame)}"
+            found += f"; {self.delivered} of {self.expected} samples, {self.db:.1f} dB in all, "
+            found += f"{self.limit.whole_db:.1f} wanted"
+        return f"{found}; {_failovers_text(self.failovers)}"
+
+    def _how_wrong(self, frame: int) -> str:
+        if frame >= len(self.frames_db):
+            return self.source
+        return f"{self.frames_db[frame]:.1f} dB, {self.limit.frame_db:.1f} wanted, it is {self.source}"
+
+
+def compared(
+    whole: Samples,
+    heard: Samples,
+    samples_per_frame: int,
+    limit: Limit,
+    others: Mapping[str, Samples] | None = None,
+    failovers: Sequence[Resumption] = (),
+) -> Comparison:
+    """A stream against its whole.
+
+    Args:
+        whole: [S].
+        heard: [S], or fewer or more samples where the stream is wrong.
+        samples_per_frame: of both.
+        limit: least SNR of a right stream.
+        others: wholes [S] of other streams, by a name for each, to recognise their frames.
+        failovers: of this stream.
+    """
+    db = snr_db(whole, heard) if whole.shape == heard.shape else -inf
+    each = frames_db(whole, heard, samples_per_frame)
+    wrong = _first_wrong(db, each, limit, same_length=whole.shape == heard.shape)
+    source = ""
+    if wrong is not None:
+        source = _source(wrong, {"its own whole": whole, **(others or {})}, heard, samples_per_frame)
+    return Comparison(len(whole), len(heard), db, each, limit, wrong, source, tuple(failovers))
+
+
+def frames_db(whole: Samples, heard: Samples, samples_per_frame: int) -> NDArray[np.float64]:
+    """SNR in dB of each whole frame that both signals [S] have, against the mean power of the first."""
+    frames = min(len(whole), len(heard)) // samples_per_frame
+    theirs, ours = (_framed(each, samples_per_frame)[:frames] for each in (whole, heard))
+    noise = np.square(theirs - ours).mean(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = 10 * np.log10(np.square(whole, dtype=np.float64).mean() / noise)
+    found[noise == 0] = inf
+    return np.where(np.isnan(found), -inf, found)
+
+
+def _framed(samples: Samples, size: int) -> NDArray[np.float64]:
+    return samples[: len(samples) // size * size].reshape(-1, size).astype(np.float64)
+
+
+def _first_wrong(db: float, each: NDArray[np.float64], limit: Limit, same_length: bool) -> int | None:
+    below = np.flatnonzero(each < limit.frame_db)
+    if len(below):
+        return int(below[0])
+    if not same_length:
+        return len(each)
+    if db >= limit.whole_db:
+        return None
+    return int(each.argmin()) if len(each) else 0
+
+
+def _source(frame: int, known: Mapping[str, Samples], heard: Samples, size: int) -> str:
+    """Whose sound a frame is, in words."""
+    piece = _framed(heard, size)[frame : frame + 1]
+    if not len(piece):
+        return "missing" if len(heard) <= frame * size else "a part of a frame"
+    if not np.isfinite(piece).all():
+        return "not finite"
+    if np.square(piece).mean() < _SILENT:
+        return "silence"
+    nearest = max(_nearest(name, piece, _framed(whole, size)) for name, whole in known.items())
+    return nearest[1] if nearest[0] >= _RECOGNISED_DB else "the sound of no known stream"
+
+
+def _nearest(name: str, piece: NDArray[np.float64], frames: NDArray[np.float64]) -> tuple[float, str]:
+    """SNR in dB of the frame of a signal that is nearest, and its name."""
+    if not len(frames):
+        return -inf, ""
+    noise = np.square(frames - piece).mean(1)
+    best = int(noise.argmin())
+    near_db = 10 * np.log10(np.square(piece).mean() / noise[best]) if noise[best] else inf
+    return near_db, f"frame {best} of {name} ({near_db:.0f} dB)"
+
+
+def _failovers_text(failovers: Sequence[Resumption]) -> str:
+    if not failovers:
+        return "no failover"
+    told = [
+        f"{each.left} -> {each.taken} ({each.reason}; {each.replayed_frames} frames replayed)"
+        for each in failovers
+    ]
+    return f"{len(failovers)} failover{'s' if len(failovers) > 1 else ''}: {', '.join(told)}"

@@ -1,0 +1,161 @@
+"""Streaming equals offline: the same network, whatever way a signal is cut."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from conftest import CAUSAL
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from scripts.common.rounding import measured_limit
+from scripts.peers import Reference
+from tritone_build.codecs.base import Codec
+from tritone_build.graphs.steps import DecodeStep, packing_of
+from tritone_build.layers.conv import Causal, Conv1d, UpsampleConv1d
+from tritone_build.state import TURN, State, whole
+from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.scheduler import state_of
+from tritone_runtime.slots import Slots
+from tritone_server.stream_check import compared
+
+
+def in_chunks(network: nn.Module, x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """A network over a signal cut along its last axis, states handed on."""
+    past: dict[str, Tensor] | None = None
+    pieces = []
+    for chunk in torch.split(x, list(sizes), dim=-1):
+        state = State(network, past)
+        pieces.append(network(chunk, state))
+        past = state.next
+    return torch.cat(pieces, -1)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv1d(3, 4, 7, Causal.of(7)),
+        Conv1d(3, 4, 3, Causal.of(3, 5), dilation=5),
+        Conv1d(3, 4, 1, Causal.of(1)),
+        Conv1d(3, 4, 3, Causal.of(3, 5), dilation=5, few_steps=True),
+        UpsampleConv1d(4, 2, 3),
+    ],
+    ids=["wide", "dilated", "pointwise", "as a product", "upsampling"],
+)
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8))
+@settings(max_examples=20)
+def test_a_layer_gives_the_same_for_any_cutting(layer: nn.Module, sizes: list[int]) -> None:
+    torch.manual_seed(0)
+    layer = layer.requires_grad_(False).double()
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, layer.get_parameter("weight").shape[1 if isinstance(layer, Conv1d) else 0], sum(sizes))
+    torch.testing.assert_close(
+        in_chunks(layer, x.double(), sizes), whole(layer, x.double()), rtol=0, atol=1e-12
+    )
+
+
+def test_a_past_of_zeros_is_a_fresh_stream() -> None:
+    layer = Conv1d(1, 1, 5, Causal.of(5)).requires_grad_(False)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    x, fresh = torch.randn(2, 1, 9), State(layer)
+    expected = layer(x, fresh)
+    zeros = {entry.name: torch.zeros(2, *entry.shape, dtype=entry.dtype) for entry in fresh.entries}
+    assert torch.equal(layer(x, State(layer, zeros)), expected)
+
+
+def test_a_layer_may_ask_once_per_call() -> None:
+    layer = Conv1d(1, 1, 5, Causal.of(5)).requires_grad_(False)
+    state = State(layer)
+    layer(torch.zeros(1, 1, 4), state)
+    with pytest.raises(ValueError, match="may ask once per call"):
+        layer(torch.zeros(1, 1, 4), state)
+
+
+def test_a_count_turns_over_without_ever_being_small_again() -> None:
+    counter = nn.Identity()
+    like, count = torch.zeros(1, 1), torch.full((1, 1), TURN + (1 << 24) - 3)
+    state = State(counter, {".count": count})
+    assert torch.equal(state.count(counter, 2, like).before, count)
+    assert state.next[".count"].item() == TURN + (1 << 24) - 1
+    state = State(counter, state.next)
+    state.count(counter, 5, like)
+    assert state.next[".count"].item() == (1 << 24) + 4
+
+
+def test_state_names_sort_alike_going_in_and_out(repository: Path) -> None:
+    """Triton pairs the states of native backends by their order of names."""
+    for path in repository.glob("*_stream/1/model.onnx"):
+        session = onnxruntime.InferenceSession(path)
+        past = sorted(i.name for i in session.get_inputs() if i.name.startswith("past_"))
+        nexts = sorted(o.name for o in session.get_outputs() if o.name.startswith("next_"))
+        assert [name.removeprefix("past_") for name in past] == [name.removeprefix("next_") for name in nexts]
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_every_tail_of_a_decoder_lies_in_one_tensor(name: str, codecs: dict[str, Codec]) -> None:
+    step = DecodeStep(codecs[name])
+    tails = [part for part in step.packing.parts if part.name == "tails"]
+    assert len(tails) == (name != "small_moss")  # which has no convolutions
+    assert step.packing.state_bytes >= max(1, sum(4 * part.shape[0] for part in tails))
+    assert packing_of([]).state_bytes == 0
+
+
+class Stepper:
+    """The exported step of a codec, with the memory of three streams."""
+
+    def __init__(self, repository: Path, codec: Codec):
+        path = repository / f"{codec.name}_decode_stream" / "1" / "model.onnx"
+        self.runner = Runner(path)
+        self.slots = Slots(state_of(self.runner), 3)
+
+    def __call__(self, tokens: Any, slots: Sequence[int]) -> Any:
+        given = {"tokens": tokens, "slot": np.array(slots), **self.slots.pasts}
+        found = dict(zip(self.runner.outputs, self.runner.run(given), strict=True))
+        for row, slot in enumerate(slots):
+            self.slots.write(slot, row, found)
+        return found
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_steps_of_streams_of_different_age_equal_each_stream_alone(
+    name: str, repository: Path, codecs: dict[str, Codec], references: dict[str, Reference]
+) -> None:
+    codec = codecs[name]
+    g = codec.geometry
+    tokens = np.random.default_rng(0).integers(0, g.codebook_size, (2, g.default_codebooks, 60))
+    expected = whole(codec.decoder, codec.quantizer.dequantize(torch.tensor(tokens))).numpy()
+    step = Stepper(repository, codec)
+    first = [step(tokens[:1, :, :7], [2])["audio"][0]]
+    second = []
+    for at in range(0, 48, 3):
+        rows = np.stack([tokens[0, :, at + 7 : at + 10], tokens[1, :, at : at + 3]])
+        audio = step(rows, [2, 0])["audio"]
+        first.append(audio[0])
+        second.append(audio[1])
+    hop = g.samples_per_frame
+    for row, frames, pieces in ((0, 55, first), (1, 48, second)):
+        limit = measured_limit(references[name], codec, tokens[row, :, :frames])
+        found = compared(expected[row, : frames * hop], np.concatenate(pieces), hop, limit)
+        assert found.ok, found
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_a_token_out_of_range_makes_its_own_row_nan_and_no_other(
+    name: str, repository: Path, codecs: dict[str, Codec]
+) -> None:
+    g = codecs[name].geometry
+    tokens = np.zeros((2, g.default_codebooks, 3), np.int64)
+    good = Stepper(repository, codecs[name])(tokens, [0, 1])
+    for bad in (-1, g.codebook_size, 2**40):
+        tokens[0, -1, 1] = bad
+        found = Stepper(repository, codecs[name])(tokens, [0, 1])
+        assert found["valid"].tolist() == [False, True]
+        assert np.isnan(found["audio"][0]).all()
+        assert np.array_equal(found["audio"][1], good["audio"][1])

@@ -1,0 +1,214 @@
+"""ONNX: the same numbers as PyTorch, named and shaped as the contract says, with its rules inside."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from conftest import CAUSAL, SMALL
+from numpy.typing import NDArray
+
+from tritone_build.codecs.base import Codec, Dequantizer, Encoder, Vocoder
+from tritone_runtime.fidelity import snr_db
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Models:
+    """The ONNX models of one codec."""
+
+    def __init__(self, repository: Path, name: str):
+        self.paths = {
+            role: repository / f"{name}_{role}" / "1" / "model.onnx"
+            for role in ("dequantize", "vocoder", "encode")
+        }
+
+    def run(self, role: str, **inputs: NDArray[Any]) -> Arrays:
+        session = onnxruntime.InferenceSession(self.paths[role])
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(None, inputs), strict=True))
+
+
+@pytest.fixture(params=list(SMALL))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def models(repository: Path, name: str) -> Models:
+    return Models(repository, name)
+
+
+def tokens_of(codec: Codec, batch: int, frames: int) -> NDArray[np.int64]:
+    g = codec.geometry
+    return np.random.default_rng(frames).integers(0, g.codebook_size, (batch, g.default_codebooks, frames))
+
+
+def lengths(batch: int, value: int) -> NDArray[np.int64]:
+    return np.full((batch, 1), value)
+
+
+def test_graphs_have_the_contracts_names_and_axes(
+    models: Models, name: str, codecs: dict[str, Codec]
+) -> None:
+    g = codecs[name].geometry
+    books = "codebooks" if g.min_codebooks < g.num_codebooks else g.num_codebooks
+    choice = {"num_codebooks": (1, 1)} if g.min_codebooks < g.num_codebooks else {}
+    expected = {
+        "dequantize": (
+            {"tokens": ("batch", books, "frames"), "tokens_len": ("batch", 1)},
+            {"latent": ("batch", g.latent_dim, "frames"), "latent_len": ("batch", 1)},
+        ),
+        "vocoder": (
+            {"latent": ("batch", g.latent_dim, "frames"), "latent_len": ("batch", 1)},
+            {"audio": ("batch", "samples"), "audio_len": ("batch", 1)},
+        ),
+        "encode": (
+            {"audio": ("batch", "samples"), "audio_len": ("batch", 1), **choice},
+            {"tokens": ("batch", books, "frames"), "tokens_len": ("batch", 1)},
+        ),
+    }
+    for role, path in models.paths.items():
+        graph = onnx.load(path).graph
+        onnx.checker.check_model(path)
+        found = tuple(
+            {v.name: tuple(d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
+            for values in (graph.input, graph.output)
+        )
+        assert found == expected[role]
+        assert {node.domain for node in graph.node} == {""}, "only standard operators"
+        assert "ConvTranspose" not in {node.op_type for node in graph.node}
+
+
+@pytest.mark.parametrize(("batch", "frames"), [(1, 4), (1, 17), (3, 9)])
+def test_onnx_equals_pytorch(
+    batch: int, frames: int, models: Models, name: str, codecs: dict[str, Codec]
+) -> None:
+    codec = codecs[name]
+    tokens, length = tokens_of(codec, batch, frames), lengths(batch, frames)
+    latent = models.run("dequantize", tokens=tokens, tokens_len=length)["latent"]
+    expected = Dequantizer(codec)(torch.tensor(tokens), torch.tensor(length))[0]
+    assert snr_db(expected.numpy(), latent) > 125
+    spoken = models.run("vocoder", latent=latent, latent_len=length)
+    assert snr_db(Vocoder(codec)(expected, torch.tensor(length))[0].numpy(), spoken["audio"]) > 125
+    assert spoken["audio_len"].tolist() == [[frames * codec.geometry.samples_per_frame]] * batch
+    samples = frames * codec.geometry.samples_per_frame - 3
+    audio = 0.3 * np.random.default_rng(0).standard_normal((batch, samples)).astype(np.float32)
+    encoded = models.run("encode", audio=audio, audio_len=lengths(batch, samples))
+    ours = Encoder(codec)(torch.tensor(audio), torch.tensor(lengths(batch, samples)))
+    assert np.array_equal(encoded["tokens"], ours[0][:, : codec.geometry.default_codebooks].numpy())
+    assert encoded["tokens_len"].tolist() == [[frames]] * batch
+
+
+def refusal(models: Models, role: str, **inputs: NDArray[Any]) -> str:
+    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument) as caught:
+        models.run(role, **inputs)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [-1, "size", 2**40])
+def test_a_token_out_of_range_is_refused_by_the_graph(
+    bad: int | str, models: Models, name: str, codecs: dict[str, Codec]
+) -> None:
+    size = codecs[name].geometry.codebook_size
+    tokens = tokens_of(codecs[name], 2, 5)
+    tokens[1, -1, -1] = size if bad == "size" else bad
+    assert f"tokens must be in 0..{size - 1}" in refusal(
+        models, "dequantize", tokens=tokens, tokens_len=lengths(2, 5)
+    )
+
+
+def test_lengths_are_held_to_what_was_sent(models: Models, name: str, codecs: dict[str, Codec]) -> None:
+    codec, g = codecs[name], codecs[name].geometry
+    tokens = tokens_of(codec, 1, 6)
+    assert "tokens_len must be" in refusal(models, "dequantize", tokens=tokens, tokens_len=lengths(1, 7))
+    for frames in (0, -3):
+        assert " must " in refusal(models, "dequantize", tokens=tokens, tokens_len=lengths(1, frames))
+    samples = 6 * g.samples_per_frame
+    audio = np.zeros((1, samples), np.float32)
+    assert "at most S" in refusal(models, "encode", audio=audio, audio_len=lengths(1, samples + 1))
+    few = lengths(1, g.min_samples - 1)
+    assert "must be at least" in refusal(models, "encode", audio=audio[:, : few[0, 0]], audio_len=few)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_audio_that_is_not_finite_is_refused(
+    value: float, models: Models, name: str, codecs: dict[str, Codec]
+) -> None:
+    samples = 6 * codecs[name].geometry.samples_per_frame
+    audio = np.zeros((2, samples), np.float32)
+    audio[1, 5] = value
+    assert "must be finite" in refusal(models, "encode", audio=audio, audio_len=lengths(2, samples))
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_a_padded_row_gives_what_it_gives_alone(
+    name: str, repository: Path, codecs: dict[str, Codec]
+) -> None:
+    models, codec = Models(repository, name), codecs[name]
+    tokens, length = tokens_of(codec, 3, 12), np.array([[12], [7], [1]])
+    for row, frames in enumerate(length[:, 0]):
+        tokens[row, :, frames:] = -1  # whatever the padding holds
+    latent = models.run("dequantize", tokens=tokens, tokens_len=length)
+    audio = models.run("vocoder", **latent)["audio"]
+    for row, frames in enumerate(length[:, 0]):
+        alone = models.run(
+            "dequantize", tokens=tokens[row : row + 1, :, :frames], tokens_len=lengths(1, frames)
+        )
+        spoken = models.run("vocoder", **alone)["audio"][0]
+        assert snr_db(spoken, audio[row, : len(spoken)]) > 120
+        assert not audio[row, len(spoken) :].any()
+
+
+def test_a_codec_that_looks_ahead_takes_whole_rows_only(repository: Path, codecs: dict[str, Codec]) -> None:
+    models, codec = Models(repository, "small_lfsc"), codecs["small_lfsc"]
+    tokens = tokens_of(codec, 2, 9)
+    assert "equal length" in refusal(models, "dequantize", tokens=tokens, tokens_len=np.array([[9], [8]]))
+    few = tokens_of(codec, 1, 3)
+    assert "at least 4" in refusal(models, "dequantize", tokens=few, tokens_len=lengths(1, 3))
+
+
+def test_rows_of_an_encoded_batch_may_differ_within_the_last_frame(
+    models: Models, name: str, codecs: dict[str, Codec]
+) -> None:
+    hop = codecs[name].geometry.samples_per_frame
+    audio = 0.3 * np.random.default_rng(1).standard_normal((2, 8 * hop)).astype(np.float32)
+    length = np.array([[8 * hop], [7 * hop + 5]])
+    together = models.run("encode", audio=audio, audio_len=length)["tokens"]
+    alone = models.run("encode", audio=audio[1:, : 7 * hop + 5], audio_len=length[1:])["tokens"]
+    assert np.array_equal(together[1:], alone)
+    if codecs[name].geometry.encode_causal:
+        return
+    length[1] = 7 * hop
+    assert "same number of frames" in refusal(models, "encode", audio=audio, audio_len=length)
+
+
+def test_rows_of_a_causal_encoder_may_differ_in_length(repository: Path, codecs: dict[str, Codec]) -> None:
+    models, hop = Models(repository, "small_mimi"), codecs["small_mimi"].geometry.samples_per_frame
+    audio = 0.3 * np.random.default_rng(1).standard_normal((2, 8 * hop)).astype(np.float32)
+    length = np.array([[8 * hop], [3 * hop + 5]])
+    together = models.run("encode", audio=audio, audio_len=length)
+    alone = models.run("encode", audio=audio[1:, : 3 * hop + 5], audio_len=length[1:])["tokens"]
+    assert together["tokens_len"].tolist() == [[8], [4]]
+    assert np.array_equal(together["tokens"][1:, :, :4], alone)
+    assert not together["tokens"][1, :, 4:].any()
+
+
+def test_the_number_of_codebooks_may_be_left_out_and_is_held_to_its_range(
+    repository: Path, codecs: dict[str, Codec]
+) -> None:
+    models, hop = Models(repository, "small_mimi"), codecs["small_mimi"].geometry.samples_per_frame
+    audio, length = np.ones((1, 4 * hop), np.float32), lengths(1, 4 * hop)
+    given: Any = {"audio": audio, "audio_len": length}
+    default = models.run("encode", **given)["tokens"]
+    assert default.shape == (1, 8, 4)
+    for count in (1, 5, 32):
+        chosen = models.run("encode", **given, num_codebooks=np.array([[count]]))["tokens"]
+        assert chosen.shape == (1, count, 4)
+        assert np.array_equal(chosen[:, :8], default[:, :count])
+    for count in (0, 33, -1):
+        refused = refusal(models, "encode", **given, num_codebooks=np.array([[count]]))
+        assert "num_codebooks must be in 1..32" in refused

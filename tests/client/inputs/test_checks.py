@@ -1,0 +1,120 @@
+"""What is wrong with an input is said before anything is sent."""
+
+import sys
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tritone_client import (
+    AudioError,
+    CodecInfo,
+    MissingExtraError,
+    ServerRefusedError,
+    StreamInfo,
+    TokensError,
+)
+from tritone_client.inputs.audio import resampled
+from tritone_client.inputs.checks import checked_audio, checked_codebooks, checked_tokens
+
+INFO = CodecInfo(
+    name="toy",
+    sample_rate_hz=22050,
+    samples_per_frame=1764,
+    num_codebooks=4,
+    codebook_size=4032,
+    min_frames=1,
+    min_samples=1764,
+    lookaround_frames=28,
+    causal=True,
+    checkpoint_sha256="0" * 64,
+    min_codebooks=4,
+    default_codebooks=4,
+)
+
+
+CHOICE = replace(INFO, num_codebooks=32, min_codebooks=1, default_codebooks=8)
+
+
+def test_what_a_server_says_is_read() -> None:
+    said = {name: str(value).lower() for name, value in asdict(INFO).items()}
+    said["sample_rate"] = said.pop("sample_rate_hz")
+    assert CodecInfo.from_parameters("toy", "toy_decode", said) == INFO
+    limits = {"max_streams": "64", "state_bytes": "10880", "idle_limit_ms": "5000"}
+    assert StreamInfo.from_parameters("toy_decode_stream", limits) == StreamInfo(64, 10880, 5000)
+    assert StreamInfo.from_parameters("toy", limits | {"replay_frames": "28"}).replay_frames == 28
+    with pytest.raises(ServerRefusedError, match="toy_decode_stream has no parameter 'max_streams'"):
+        StreamInfo.from_parameters("toy_decode_stream", said)
+
+
+def test_some_codecs_leave_a_choice_of_codebooks() -> None:
+    assert [checked_codebooks(number, CHOICE) for number in (None, 1, 32)] == [8, 1, 32]
+    with pytest.raises(TokensError, match=r"encodes into 1\.\.32 codebooks, got 33"):
+        checked_codebooks(33, CHOICE)
+    assert checked_tokens(np.zeros((8, 2), int), CHOICE).shape == (8, 2)
+    with pytest.raises(TokensError, match=r"takes tokens \[1\.\.32, T\], got \[33, 2\]"):
+        checked_tokens(np.zeros((33, 2), int), CHOICE)
+
+
+def test_derived_facts() -> None:
+    assert (INFO.frame_rate_hz, round(INFO.bitrate_bps, 1)) == (12.5, 598.9)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (np.zeros(4, int), r"takes tokens \[4, T\], got \[4\]"),
+        (np.zeros((5, 3), int), r"got \[5, 3\]"),
+        (np.zeros((1, 4, 3), int), "pass several utterances as a list"),
+        (np.zeros((4, 3)), "integers, got float64"),
+        (np.zeros((4, 0), int), "at least 1 frame"),
+        (np.full((4, 3), -1), "got -1 in codebook 0, frame 0"),
+        (np.full((4, 3), 4032), r"0..4031, got 4032"),
+        (np.array([[0, 0], [0, 0], [0, 2**40], [0, 0]]), "codebook 2, frame 1"),
+    ],
+)
+def test_bad_tokens(tokens: NDArray[Any], said: str) -> None:
+    with pytest.raises(TokensError, match=said):
+        checked_tokens(tokens, INFO)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int32, np.int64])
+def test_tokens_of_any_integer_type_are_taken(dtype: type[np.integer[Any]]) -> None:
+    checked = checked_tokens(np.full((4, 2), 7, dtype), INFO)
+    assert checked.dtype == np.int64
+    assert checked.tolist() == [[7, 7]] * 4
+
+
+@pytest.mark.parametrize(
+    ("audio", "said"),
+    [
+        (np.zeros((2, 5000)), "mix channels down"),
+        (np.zeros(5000, np.int16), "divide int16 by 32768"),
+        (np.zeros(0), "got 0; append silence"),
+        (np.zeros(1763), r"at least 1764 samples \(80 ms\)"),
+        (np.array([0.0, np.nan, np.inf] * 2000), "4000 NaN or infinite"),
+    ],
+)
+def test_bad_audio(audio: NDArray[Any], said: str) -> None:
+    with pytest.raises(AudioError, match=said):
+        checked_audio(audio, 22050, INFO, resampled)
+
+
+def test_a_sample_rate_is_positive() -> None:
+    with pytest.raises(AudioError, match="0 Hz"):
+        checked_audio(np.zeros(5000), 0, INFO, resampled)
+
+
+def test_another_rate_is_converted_in_length_and_pitch() -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(48000) / 48000)
+    converted = checked_audio(tone, 48000, INFO, resampled)
+    spectrum = np.abs(np.fft.rfft(converted * np.hanning(len(converted))))
+    assert (len(converted), int(spectrum.argmax())) == (22050, 440)
+
+
+def test_another_rate_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "soxr", None)
+    with pytest.raises(MissingExtraError, match=r"tritone-client\[audio\]"):
+        checked_audio(np.zeros(48000), 48000, INFO, resampled)

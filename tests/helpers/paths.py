@@ -1,0 +1,7 @@
+"""Where the clone is."""
+
+from pathlib import Path
+
+__all__ = ["ROOT"]
+
+ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,127 @@
+"""Tests that need a program which is missing are left out and told, or fail where all are required."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.paths import ROOT
+from helpers.programs import PROGRAMS, REQUIRED, needs
+
+FRESH = "python3 -m scripts.ci.minimal_debian --demo-only"
+TESTS = """
+import pytest
+from helpers.programs import needs
+
+@pytest.fixture
+def browser():
+    return needs("chromium")
+
+def test_a_page(browser):
+    pass
+
+@pytest.mark.needs("prometheus", "promtool")
+def test_alerts():
+    pass
+
+def test_without():
+    pass
+"""
+
+
+def run(folder: Path, **environment: str) -> str:
+    """What pytest says last of tests on a machine without any of these programs."""
+    (folder / "test_some.py").write_text(TESTS)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "helpers.programs",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        str(folder),
+    ]
+    settings = {"PATH": str(folder), "PYTHONPATH": str(ROOT / "tests")} | environment
+    done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def test_what_is_left_out_is_told_last_with_its_package(tmp_path: Path) -> None:
+    assert run(tmp_path).splitlines()[-3:-1] == [
+        "1 left out: chromium is missing: install the package chromium",
+        "1 left out: prometheus is missing: install the package prometheus",
+    ]
+
+
+def test_where_programs_are_required_a_missing_one_fails(tmp_path: Path) -> None:
+    said = run(tmp_path, **{REQUIRED: "1"})
+    assert "left out" not in said
+    assert f"chromium is missing: install the package chromium, or unset {REQUIRED}" in said
+    assert "1 passed" in said
+    assert "2 errors" in said
+
+
+def test_a_program_is_found_under_any_of_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "google-chrome").touch(mode=0o755)
+    assert needs("chromium") == str(tmp_path / "google-chrome")
+
+
+def test_continuous_integration_installs_all_of_them() -> None:
+    packages = (ROOT / ".ci" / "packages").read_text().split()
+    assert packages == sorted({program.package for program in PROGRAMS.values()})
+
+
+@pytest.fixture
+def ran(tmp_path: Path) -> Callable[..., tuple[str, list[str]]]:
+    """What .ci/run asks make, python3 and apt-get for, with which requirement; others stand in for them."""
+
+    def run(user: int, apt: str | None) -> tuple[str, list[str]]:
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        tools = {"id": f"echo {user}", "make": f'echo "${{{REQUIRED}:-0}} make $*" >> {calls}'}
+        tools["python3"] = f'echo "python3 $*" >> {calls}'
+        if apt is not None:
+            tools["apt-get"] = f'echo "$*" >> {calls}; {apt}'
+        for name, script in tools.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+            (tmp_path / name).chmod(0o755)
+        for name in ("bash", "dirname", "env", "sh", "xargs"):
+            (tmp_path / name).symlink_to(Path("/usr/bin", name))
+        environment = {name: value for name, value in os.environ.items() if name != REQUIRED}
+        done = subprocess.run(
+            [ROOT / ".ci" / "run"],
+            env=environment | {"PATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stderr, calls.read_text().splitlines()
+
+    return run
+
+
+def test_as_root_programs_are_installed_and_then_required(ran: Callable[..., tuple[str, list[str]]]) -> None:
+    said, (update, install, *rest) = ran(0, "exit 0")
+    assert (said, rest) == ("", ["1 make lint test engines-check", FRESH])
+    assert update.startswith("update")
+    assert "chromium debootstrap espeak-ng flite haproxy prometheus" in install
+
+
+@pytest.mark.parametrize(("user", "apt"), [(1000, "exit 0"), (0, None)], ids=["not root", "no apt"])
+def test_elsewhere_nothing_is_installed_or_required(
+    user: int, apt: str | None, ran: Callable[..., tuple[str, list[str]]]
+) -> None:
+    assert ran(user, apt) == ("", ["0 make lint test engines-check", FRESH])
+
+
+def test_where_apt_fails_it_is_said_and_nothing_is_required(
+    ran: Callable[..., tuple[str, list[str]]],
+) -> None:
+    said, calls = ran(0, "exit 100")
+    assert "apt could not install all of .ci/packages" in said
+    assert calls[-2:] == ["0 make lint test engines-check", FRESH]

@@ -1,0 +1,111 @@
+"""Engines that do not fit the machine are refused in words, before the server is asked to load them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tritone_build.cli import main
+from tritone_build.engines import cli as engines_cli
+from tritone_build.repository.manifests import write_manifest
+from tritone_runtime.errors import EngineMisfitError
+from tritone_runtime.fit import Machine, check_fit, engines_among, machine_here
+from tritone_runtime.manifests import ENGINE_FILE
+from tritone_server.binaries import find_server
+
+ADA = Machine((8, 9), (11, 1, 0))
+ENGINE = {
+    "compiler": "tensorrt",
+    "compiler_version": "11.1.0.106",
+    "compute_capabilities": ["8.9"],
+    "onnx_sha256": "abc",
+    "bytes": 4,
+}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """One engine that fits, and one model that is none."""
+    for name, file in (("small_vocoder", ENGINE_FILE), ("small_dequantize", "model.onnx")):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "config.pbtxt").write_text(f'default_model_filename: "{file}"')
+    (tmp_path / "small_vocoder" / "1" / ENGINE_FILE).write_bytes(b"plan")
+    described(tmp_path)
+    return tmp_path
+
+
+def described(repository: Path, **changes: Any) -> None:
+    manifest = {"codec": "small", "onnx_sha256": "abc", "engine": ENGINE | changes}
+    write_manifest(repository / "small_vocoder" / "1", manifest)
+
+
+MODELS = ["small_vocoder", "small_dequantize", "small_encode_stream"]
+
+
+def refusal(repository: Path, machine: Machine = ADA) -> str:
+    with pytest.raises(EngineMisfitError) as caught:
+        check_fit(repository, MODELS, machine)
+    return str(caught.value)
+
+
+def test_engines_that_fit_are_served(repository: Path) -> None:
+    assert engines_among(repository, MODELS) == ["small_vocoder"]
+    check_fit(repository, MODELS, ADA)
+
+
+def test_models_that_are_no_engines_fit_anywhere(repository: Path) -> None:
+    check_fit(repository, ["small_dequantize"], Machine(None, None))
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        (Machine(None, None), "small_vocoder are TensorRT engines, and this server has no TensorRT backend"),
+        (Machine(None, (11, 1, 0)), "nvidia-smi finds no GPU here"),
+        (Machine((9, 0), (11, 1, 0)), r"is for compute capability 8\.9, this GPU has 9\.0"),
+        (Machine((8, 9), (10, 14, 1)), r"by TensorRT 11\.1\.0\.106, this server has 10\.14\.1"),
+    ],
+)
+def test_another_machine_is_told_apart(repository: Path, machine: Machine, words: str) -> None:
+    assert re.search(words, refusal(repository, machine))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"compiler": "tensorrt_rtx"}, "by tensorrt_rtx, which Triton's TensorRT backend cannot load"),
+        ({"onnx_sha256": "abd"}, "was compiled from another graph than lies beside it"),
+        ({"bytes": 5}, "has 4 bytes where 5 were written"),
+    ],
+)
+def test_another_engine_than_the_manifest_tells_of_is_refused(
+    repository: Path, changes: dict[str, Any], words: str
+) -> None:
+    described(repository, **changes)
+    told = refusal(repository)
+    assert words in told
+    assert "tritone-build engines small --force" in told
+
+
+def test_a_missing_engine_says_how_it_is_made(repository: Path) -> None:
+    (repository / "small_vocoder" / "1" / ENGINE_FILE).unlink()
+    assert "small_vocoder has no engine; compile it, where it is served" in refusal(repository)
+
+
+def test_the_server_of_the_tests_has_neither_tensorrt_nor_a_gpu() -> None:
+    _, backends, _ = find_server()
+    assert machine_here(backends).tensorrt is None
+
+
+def test_the_command_line_says_what_fits_and_what_does_not(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ["--repository", str(repository)]
+    assert main(["check", *where]) == 1
+    assert "this server has no TensorRT backend" in capsys.readouterr().err
+    assert main(["check", "another", *where]) == 1
+    assert "no engines in" in capsys.readouterr().err
+    monkeypatch.setattr(engines_cli, "machine_here", lambda _: ADA)
+    assert main(["check", *where]) == 0
+    assert "1 engines fit this machine: small_vocoder" in capsys.readouterr().out

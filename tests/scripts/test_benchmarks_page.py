@@ -1,0 +1,147 @@
+"""The page of numbers says what the reports say."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from scripts.common import report
+from scripts.common.report import Row, read_report, write_report
+from scripts.numbers.__main__ import filled
+from scripts.numbers.scaling_picture import draw_scaling
+
+ROWS = [
+    Row("mimi", "decode_step_vs_moshi", 0.25, "ratio", "<= 0.286", True, "8 codebooks", 0.2, 0.3),
+    Row("mimi", "decode_step", 10.5, "ms", "none", True, "alone"),
+    Row("lfsc", "decode_vs_nemo", 1.1, "ratio", "<= 1", False, "50 frames", 1.0, 1.2),
+    *(
+        Row("mimi", "frame_ms_by_frames", 9 / at, "ms", "none", True, f"frames: {at}", 1, 2, at)
+        for at in (1, 2)
+    ),
+    Row("lfsc", "frame_ms_by_frames", 4.0, "ms", "none", True, "frames: 2", 1, 2, 2),
+]
+
+
+@pytest.fixture(autouse=True)
+def _reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_report("bench", ROWS, Console(quiet=True))
+
+
+def test_reports_come_back_as_they_were_and_say_how_they_were_made() -> None:
+    (made,), rows = read_report("bench")
+    assert rows == ROWS
+    assert made["date"]
+    assert made["took"].endswith(" min")
+    assert "onnxruntime" in made["versions"]
+    with pytest.raises(FileNotFoundError, match="'make load' writes it"):
+        read_report("load")
+
+
+def written(*rows: Row) -> list[Row]:
+    """What the report has when these have been measured too."""
+    write_report("bench", list(rows), Console(quiet=True), merge=True)
+    return read_report("bench")[1]
+
+
+def test_a_part_of_a_codec_replaces_all_it_had_before_and_nothing_else() -> None:
+    def row(codec: str, part: str, check: str, value: float) -> Row:
+        return Row(codec, check, value, "ms", "none", True, "", part=part)
+
+    old = [row(*key, 1.0) for key in (("mimi", "steps", "a"), ("mimi", "steps", "gone"))]
+    others = [row(*key, 1.0) for key in (("mimi", "limits", "a"), ("lfsc", "steps", "a"))]
+    assert written(*old, *others) == [*ROWS, *old, *others]
+    new = row("mimi", "steps", "a", 2.0)
+    assert written(new) == [*ROWS, *others, new]
+
+
+def test_a_row_older_than_parts_is_replaced_by_one_of_its_name() -> None:
+    path = Path("reports/bench.json")
+    (run,) = json.loads(path.read_text())["runs"]
+    rows = [{key: value for key, value in row.items() if key != "part"} for row in run["rows"]]
+    path.write_text(json.dumps({"made": run["made"], "rows": rows}))
+    again = Row("mimi", "decode_step", 9.0, "ms", "none", True, "again", part="steps")
+    assert written(again) == [*(row for row in ROWS if row.check != "decode_step"), again]
+
+
+def test_the_page_says_how_every_run_was_made_that_rows_are_left_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    written(
+        Row("mimi", "decode_step", 9.0, "ms", "none", True, "by the same run, which writes as it goes on")
+    )
+    assert filled("{{made bench}}").count("onnxruntime") == 1
+    monkeypatch.setattr(report, "_BEGUN", report._BEGUN + timedelta(hours=1))
+    written(Row("mimi", "decode_step", 9.0, "ms", "none", True, "again"))
+    assert filled("{{made bench}}").count("onnxruntime") == 2
+    write_report("bench", ROWS, Console(quiet=True))
+    assert filled("{{made bench}}").count("onnxruntime") == 1
+
+
+def test_a_quick_look_leaves_the_report_alone() -> None:
+    write_report("bench-quick", ROWS[:1], Console(quiet=True), merge=True)
+    assert read_report("bench")[1] == ROWS
+    assert read_report("bench-quick")[1] == ROWS[:1]
+
+
+def test_rows_are_chosen_by_their_checks() -> None:
+    page = filled("before\n{{rows bench decode_step_* decode_vs_*}}\nafter\n")
+    assert page.splitlines() == [
+        "before",
+        "| codec | check | value | target | met | on |",
+        "|---|---|---|---|---|---|",
+        "| `mimi` | `decode_step_vs_moshi` | 0.25 (0.2 to 0.3) | ≤ 0.286 | yes | 8 codebooks |",
+        "| `lfsc` | `decode_vs_nemo` | 1.1 (1 to 1.2) | ≤ 1 | **no** | 50 frames |",
+        "after",
+    ]
+
+
+def test_a_curve_has_a_column_per_codec() -> None:
+    page = filled("{{curve bench frame_ms_by_frames}}")
+    assert page.splitlines() == [
+        "| frames | `mimi` | `lfsc` |",
+        "|---|---|---|",
+        "| 1 | 9 (1 to 2) |  |",
+        "| 2 | 4.5 (1 to 2) | 4 (1 to 2) |",
+    ]
+
+
+def test_shares_are_of_each_codecs_whole() -> None:
+    def row(codec: str, check: str, value: float, how: str) -> Row:
+        return Row(codec, check, value, "ms", "none", True, how)
+
+    written(
+        row("mimi", "whole", 8.0, "a step"),
+        row("mimi", "part: MatMul", 6.0, "3 in a step"),
+        row("mimi", "part: Add", 2.0, "1 in a step"),
+        row("lfsc", "whole", 4.0, "another"),
+        row("lfsc", "part: Conv", 1.0, "2 in a step"),
+    )
+    assert filled("{{shares bench whole part}}").splitlines() == [
+        "`mimi`, 8.0 ms: a step.",
+        "",
+        "| part | share | ms per step | on |",
+        "|---|---|---|---|",
+        "| MatMul | 75% | 6.00 | 3 in a step |",
+        "| Add | 25% | 2.00 | 1 in a step |",
+        "",
+        "`lfsc`, 4.0 ms: another.",
+        "",
+        "| part | share | ms per step | on |",
+        "|---|---|---|---|",
+        "| Conv | 25% | 1.00 | 2 in a step |",
+    ]
+
+
+def test_a_table_without_rows_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no row of bench fits nothing"):
+        filled("{{rows bench nothing}}")
+
+
+def test_the_picture_of_scaling_is_the_same_each_time(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.svg" for number in (1, 2)]
+    for path in paths:
+        draw_scaling(path, ROWS)
+    first, second = (path.read_text() for path in paths)
+    assert first == second
+    assert "frames in a request" in first

@@ -1,0 +1,97 @@
+"""Codecs through the real server: the client gives what NeMo gives."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, against_whole
+
+from scripts.common.rounding import limit_of
+from scripts.peers import Reference
+from tritone_build.codecs import base as codecs_module
+from tritone_client import Codec, TokensError, served_codecs
+from tritone_client.remote import Role
+from tritone_runtime.fidelity import snr_db
+from tritone_server.launcher import TritonServer
+
+
+def speech(codec: Codec, frames: float, seed: int = 0) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+    samples = round(frames * codec.info.samples_per_frame)
+    return (0.3 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def test_encoding_and_decoding_equal_the_reference(codec: Codec, references: dict[str, Reference]) -> None:
+    reference, audio = references[codec.name], speech(codec, 150.5)
+    tokens = codec.encode(audio, codec.info.sample_rate_hz)
+    expected = reference.encode(torch.tensor(audio)[None])[0].numpy()
+    assert tokens.dtype == np.int64
+    assert np.array_equal(tokens, expected)
+    assert len(np.unique(tokens)) > 30, "varied tokens, or this compares little"
+    decoded = codec.decode(tokens)
+    assert decoded.dtype == np.float32
+    assert snr_db(reference.decode(torch.tensor(tokens)[None])[0].numpy(), decoded) > 115
+
+
+def test_other_tokens_give_other_sound(codec: Codec) -> None:
+    """Guards the comparisons above against a server that ignores its input."""
+    first, second = (codec.encode(speech(codec, 40, seed), codec.info.sample_rate_hz) for seed in (1, 2))
+    assert snr_db(codec.decode(first), codec.decode(second)) < 20
+
+
+def test_lists_of_different_lengths_come_back_in_order(codec: Codec) -> None:
+    pieces = [speech(codec, frames, frames) for frames in (9, 4, 30, 5, 4, 17)]
+    tokens = codec.encode(pieces, codec.info.sample_rate_hz)
+    assert [each.shape[1] for each in tokens] == [9, 4, 30, 5, 4, 17]
+    for piece, each in zip(pieces, tokens, strict=True):
+        assert np.array_equal(each, codec.encode(piece, codec.info.sample_rate_hz))
+    least = limit_of(codec, tokens[2]).whole_db
+    for each, audio in zip(tokens, codec.decode(tokens), strict=True):
+        assert snr_db(codec.decode(each), audio) >= least
+    assert codec.decode([]) == []
+
+
+def test_long_inputs_go_in_pieces_that_join_to_the_whole(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audio = speech(codec, 400.3)
+    tokens = codec.encode(audio, codec.info.sample_rate_hz)
+    decoded = codec.decode(tokens)
+    monkeypatch.setattr(Role, "longest_frames", lambda role, info: 37)
+    assert np.array_equal(codec.encode(audio, codec.info.sample_rate_hz), tokens)
+    found = against_whole(codec, tokens, codec.decode(tokens), decoded)
+    assert found.ok, found
+
+
+def test_results_belong_to_the_caller(codec: Codec) -> None:
+    tokens = codec.encode(speech(codec, 5), codec.info.sample_rate_hz)
+    tokens += 0
+    audio = codec.decode(tokens)
+    audio *= 0.5
+
+
+def test_the_client_learns_everything_from_the_server(
+    codec: Codec, codecs: dict[str, codecs_module.Codec]
+) -> None:
+    geometry = codecs[codec.name].geometry
+    for fact in ("sample_rate_hz", "samples_per_frame", "num_codebooks", "min_codebooks", "codebook_size"):
+        assert getattr(codec.info, fact) == getattr(geometry, fact)
+
+
+@pytest.mark.parametrize("books", [1, 8, 32])
+def test_the_caller_chooses_the_number_of_codebooks(
+    books: int, server: TritonServer, references: dict[str, Reference]
+) -> None:
+    with Codec("small_mimi", server.url) as codec:
+        audio = speech(codec, 40.5)
+        tokens = codec.encode(audio, codec.info.sample_rate_hz, books)
+        expected = references[codec.name].encode(torch.tensor(audio)[None], books)[0].numpy()
+        assert np.array_equal(tokens, expected)
+        assert (
+            snr_db(references[codec.name].decode(torch.tensor(tokens)[None])[0].numpy(), codec.decode(tokens))
+            > 110
+        )
+        with pytest.raises(TokensError):
+            codec.decode(np.zeros((33, 4), np.int64))
+
+
+def test_the_server_lists_its_codecs(server: TritonServer) -> None:
+    assert served_codecs(server.url) == sorted(SMALL)
