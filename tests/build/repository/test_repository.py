@@ -10,6 +10,7 @@ from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs.base import Codec
 from tritone_build.graphs.roles import roles
 from tritone_build.repository.configs import decode_config, model_config
+from tritone_build.repository.manifests import _code_of
 from tritone_build.repository.writing import is_current, model_names
 
 NAME = "small_nanocodec"
@@ -79,3 +80,9 @@ def test_models_are_current_until_the_checkpoint_changes_or_a_file_goes(
         assert not is_current(repository, codec)
     finally:
         aside.rename(model)
+
+
+def test_words_build_nothing_again_and_code_does() -> None:
+    said = 'def f():\n    """One."""\n    return 1  # a number\n'
+    assert _code_of(said) == _code_of("def f():\n    '''Other.'''\n\n    return 1\n")
+    assert _code_of(said) != _code_of(said.replace("return 1", "return 2"))
