@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.codec_base import CodecBase
+from tritone_client.codec_base import CodecBase, local_module
 from tritone_client.info import StreamInfo
 from tritone_client.inputs.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
 from tritone_client.remote import DECODE
 from tritone_client.sansio import Steps, awaited
 from tritone_client.streams.calls import OneAtATime, Session
-from tritone_client.transport.grpc_aio import AsyncTransport
 
 __all__ = ["AsyncCodec", "AsyncStream"]
 
@@ -59,7 +59,7 @@ class AsyncCodec(CodecBase):
             self._open_served()
             return self
         try:
-            await awaited(self._opening(AsyncTransport))
+            await awaited(self._opening())
             self._stream_info = await awaited(self._open_served().stream_info(DECODE))
         except BaseException:
             await self.close()
@@ -68,6 +68,13 @@ class AsyncCodec(CodecBase):
 
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         await self.close()
+
+    def _transport(self, url: str | Path) -> Any:
+        if isinstance(url, Path):
+            return local_module().AsyncLocalTransport(url)
+        from tritone_client.transport.grpc_aio import AsyncTransport
+
+        return AsyncTransport(url, self._timeout_s, self._access)
 
     async def close(self) -> None:
         """Close the connection; streams that are open go on."""

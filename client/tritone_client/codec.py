@@ -1,22 +1,22 @@
 """A codec on a Triton server: tokens to sound and sound to tokens."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
+from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.codec_base import CodecBase
+from tritone_client.codec_base import CodecBase, local_module
 from tritone_client.errors import ServerUnavailableError
 from tritone_client.info import StreamInfo
 from tritone_client.inputs.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
-from tritone_client.remote import DECODE, codecs_among, endpoints
+from tritone_client.remote import DECODE, Endpoints, codecs_among, endpoints
 from tritone_client.sansio import run
 from tritone_client.streams.failover import Resume
 from tritone_client.streams.stream import Pieces, Stream
 from tritone_client.transport.access import Access
-from tritone_client.transport.grpc_transport import Transport
 from tritone_client.transport.tls import Tls
 
 __all__ = ["Codec", "served_codecs"]
@@ -26,16 +26,18 @@ Tokens: TypeAlias = NDArray[np.int64]
 
 
 class Codec(CodecBase):
-    """A codec that a server at ``url`` (host:port of its gRPC) serves; also a context manager.
+    """A codec on a server, or in this process; also a context manager.
 
-    Everything about the codec is read from the server. The methods may be called from several
-    threads. Of several servers, each of which must serve the same, the first that answers decodes whole
-    inputs; live streams begin at them in turn, and go on at another one where theirs fails.
+    Everything about the codec is read from the server, or from the repository. The methods may be called from
+    several threads. Of several servers, each of which must serve the same, the first that answers decodes
+    whole inputs; live streams begin at them in turn, and go on at another one where theirs fails. In this
+    process the streams of all threads and tasks share batches, as they do on a server.
 
     Args:
         name: of the codec, as in :func:`served_codecs`.
-        url: host and gRPC port, or several.
-        timeout_s: longest wait for one answer.
+        url: host and gRPC port, or several; or a ``Path``, the folder of a model repository whose models
+            are to run in this process.
+        timeout_s: longest wait for one answer of a server.
         resume: how streams go on; one server is tried again too. Default: only with several servers.
         tls: certificates; connections are encrypted only if they are given.
         api_key: for servers behind a proxy that asks for one; not in the clear, except on this machine.
@@ -47,12 +49,14 @@ class Codec(CodecBase):
         ServerUnavailableError: nobody answers there.
         WrongProtocolError: what answers there speaks HTTP, or expects encryption, or does not.
         UnknownCodecError: the server does not have the codec; the message lists those it has.
+        RepositoryError: the folder's models cannot be used; the message says why and what to do.
+        MissingExtraError: a folder was given, and the local extra is not installed.
     """
 
     def __init__(
         self,
         name: str,
-        url: str | Sequence[str] = "127.0.0.1:8001",
+        url: Endpoints = "127.0.0.1:8001",
         timeout_s: float = 120.0,
         resume: Resume | None = None,
         tls: Tls | None = None,
@@ -60,10 +64,13 @@ class Codec(CodecBase):
     ):
         super().__init__(name, url, timeout_s, resume, tls, api_key)
         try:
-            run(self._opening(Transport))
+            run(self._opening())
         except BaseException:
             self.close()
             raise
+
+    def _transport(self, url: str | Path) -> Any:
+        return transport_to(url, self._timeout_s, self._access)
 
     @property
     def stream_info(self) -> StreamInfo | None:
@@ -170,15 +177,29 @@ class Codec(CodecBase):
                 yield rest
 
 
+def transport_to(url: str | Path, timeout_s: float, access: Access) -> Any:
+    """The transport to a server, or to the models of a repository; neither imports what the other needs."""
+    if isinstance(url, Path):
+        return local_module().LocalTransport(url)
+    from tritone_client.transport.grpc_transport import Transport
+
+    return Transport(url, timeout_s, access)
+
+
 def served_codecs(
-    url: str = "127.0.0.1:8001",
+    url: str | Path = "127.0.0.1:8001",
     timeout_s: float = 10.0,
     tls: Tls | None = None,
     api_key: str | None = None,
 ) -> list[str]:
-    """Names of the codecs that the server decodes; ServerUnavailableError when nobody answers."""
+    """Names of the codecs of a server, or of a model repository.
+
+    Raises:
+        ServerUnavailableError: nobody answers.
+        RepositoryError: the folder has no models.
+    """
     (address,) = endpoints(url)
-    transport = Transport(address, timeout_s, Access(tls, api_key).checked([address]))
+    transport = transport_to(address, timeout_s, Access(tls, api_key).checked([address]))
     try:
         return codecs_among(transport.ready_models())
     except ServerUnavailableError as error:

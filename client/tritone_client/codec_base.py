@@ -1,14 +1,16 @@
 """What codecs for threads and for asyncio have in common: everything but the waiting."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from tritone_client.errors import AudioError, CodecNotOpenError, TokensError
+from tritone_client.errors import AudioError, CodecNotOpenError, MissingExtraError, TokensError
 from tritone_client.info import CodecInfo
 from tritone_client.offline import decoded, encoded
-from tritone_client.remote import DECODE, Served, endpoints
+from tritone_client.remote import DECODE, Endpoints, Served, endpoints
 from tritone_client.sansio import Steps
 from tritone_client.streams.calls import Session
 from tritone_client.streams.failover import Resume
@@ -16,7 +18,19 @@ from tritone_client.streams.live import Live
 from tritone_client.transport.access import Access
 from tritone_client.transport.tls import Tls
 
-__all__ = ["CodecBase"]
+__all__ = ["CodecBase", "local_module"]
+
+
+def local_module() -> Any:
+    """The module that runs models in this process; it imports ONNX Runtime, which other codecs need not.
+
+    Raises:
+        MissingExtraError: the runtime is not installed.
+    """
+    try:
+        return import_module("tritone_client.transport.local")
+    except ImportError as error:
+        raise MissingExtraError("a codec in this process", "local") from error
 
 
 class CodecBase:
@@ -25,7 +39,7 @@ class CodecBase:
     def __init__(
         self,
         name: str,
-        url: str | Sequence[str] = "127.0.0.1:8001",
+        url: Endpoints = "127.0.0.1:8001",
         timeout_s: float = 120.0,
         resume: Resume | None = None,
         tls: Tls | None = None,
@@ -45,8 +59,12 @@ class CodecBase:
             raise self._not_open()
         return self._info
 
-    def _opening(self, transport: Callable[[str, float, Access], Any]) -> Steps[None]:
-        self._transports = [transport(url, self._timeout_s, self._access) for url in self._urls]
+    def _transport(self, url: str | Path) -> Any:
+        """To one server, or to the models of a repository."""
+        raise NotImplementedError
+
+    def _opening(self) -> Steps[None]:
+        self._transports = [self._transport(url) for url in self._urls]
         self._served, self._place = Served(self.name, self._transports, self._resume), self._here()
         self._info = yield from self._served.info(DECODE)
 

@@ -9,6 +9,7 @@ __all__ = [
     "CodecNotOpenError",
     "MissingExtraError",
     "NoServerLeftError",
+    "RepositoryError",
     "ServerFullError",
     "ServerLostError",
     "ServerRefusedError",
@@ -44,12 +45,16 @@ class AddressError(TritoneError, ValueError):
     """A server's address is not of a form that gRPC understands; nothing was sent."""
 
 
+class RepositoryError(TritoneError, ValueError):
+    """A repository cannot be used: it is missing, half built, damaged, or of another version."""
+
+
 class UnknownCodecError(TritoneError, LookupError):
     """The server does not serve that codec."""
 
-    def __init__(self, name: str, url: str, served: Sequence[str]):
+    def __init__(self, name: str, server: str, served: Sequence[str]):
         listed = ", ".join(served) or "none"
-        super().__init__(f"the server at {url} does not serve codec {name!r}; it serves: {listed}")
+        super().__init__(f"{server} does not serve codec {name!r}; it serves: {listed}")
 
 
 class ServerRefusedError(TritoneError, RuntimeError):

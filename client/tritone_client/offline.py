@@ -16,7 +16,7 @@ from tritone_client.remote import DECODE, ENCODE, Role, Served, choice, whole
 from tritone_client.sansio import Steps
 from tritone_client.streams.live import Live
 from tritone_client.streams.windows import Window, windows
-from tritone_client.transport.wire import Arrays
+from tritone_client.transport.interface import Arrays
 
 __all__ = ["decoded", "encoded"]
 

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +19,26 @@ from tritone_client.sansio import Steps
 from tritone_client.streams.chunking import Cutter, FrameCutter, WindowCutter
 from tritone_client.streams.failover import Past, Resume, Resuming
 from tritone_client.streams.live import AudioIntake, Intake, Live, TokenIntake
-from tritone_client.streams.stream_sessions import Carrier, Link, Sequenced, Single
+from tritone_client.streams.stream_sessions import Carrier, Sequenced, Single
 from tritone_client.transport.addresses import Address
-from tritone_client.transport.wire import Arrays
+from tritone_client.transport.interface import Arrays, Call, Connection, Transport
 
 __all__ = [
     "DECODE",
     "ENCODE",
-    "Call",
+    "Endpoints",
     "Role",
     "Served",
-    "Transport",
     "choice",
     "codecs_among",
     "endpoints",
     "whole",
 ]
 
-Call: TypeAlias = tuple[str, Arrays]
-"""A model and its inputs, batch axis first."""
-Opened: TypeAlias = Callable[[Link, bool], Carrier]
+Opened: TypeAlias = Callable[[Connection, bool], Carrier]
 """What makes a carrier on a connection; whether it goes on with what was elsewhere before."""
+Endpoints: TypeAlias = str | Path | Sequence[str]
+"""Addresses of servers, or the folder of a repository whose models run in this process."""
 
 
 _LONGEST_STEP_S = 2.0
@@ -74,34 +74,6 @@ class Role:
 # context: 16 s of tokens in two pieces of 8 s are 14 % more to decode.
 DECODE = Role("decode", "tokens", "audio", longest_s=16.0)
 ENCODE = Role("encode", "audio", "tokens", longest_s=8.0)
-
-
-class Transport(Protocol):
-    """Questions to a server; its methods give answers, or awaitables of them."""
-
-    url: str
-    timeout_s: float
-
-    def parameters(self, model: str) -> Any:
-        """Of a loaded model's configuration."""
-
-    def ready(self, model: str) -> Any:
-        """Whether the model is loaded."""
-
-    def ready_models(self) -> Any:
-        """Those that are."""
-
-    def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> Any:
-        """One output of each call, in order; models that ``echoes`` return the request's nonce."""
-
-    def connection(self, timeout_s: float | None = None) -> Link:
-        """Another connection to the same server, with a longest wait of its own."""
-
-    def explained(self, error: ServerUnavailableError) -> Any:
-        """That error, or a more telling one after a look at what listens there."""
-
-    def wait(self, seconds: float) -> Any:
-        """Sleep."""
 
 
 class Served:
@@ -163,7 +135,7 @@ class Served:
                 raise (yield partial(self._transports[0].explained, error)) from error.__cause__
             except ServerRefusedError as error:
                 served = codecs_among((yield from self.asked(lambda transport: transport.ready_models())))
-                raise UnknownCodecError(self.name, self._transports[0].url, served) from error
+                raise UnknownCodecError(self.name, self._transports[0].name, served) from error
             self._infos[role.name] = CodecInfo.from_parameters(self.name, model, parameters)
         return self._infos[role.name]
 
@@ -226,13 +198,19 @@ class Served:
         )
 
     def _carried(
-        self, link: Link, resumed: bool, role: Role, stream: StreamInfo | None, steps: int, more: Arrays
+        self,
+        connection: Connection,
+        resumed: bool,
+        role: Role,
+        stream: StreamInfo | None,
+        steps: int,
+        more: Arrays,
     ) -> Carrier:
         model, echoes = f"{self.name}_{role.name}", self._infos[role.name].echoes
         if stream is None:
-            return Single(link, model, role.output, lambda data: whole(role, data, more), echoes)
+            return Single(connection, model, role.output, lambda data: whole(role, data, more), echoes)
         return Sequenced(
-            link,
+            connection,
             f"{model}_stream",
             role.output,
             lambda data: {role.input: data[None], **more},
@@ -267,13 +245,15 @@ def _frames_in(seconds: float, info: CodecInfo) -> int:
     return max(1, int(seconds * info.frame_rate_hz))
 
 
-def endpoints(url: str | Sequence[str]) -> list[str]:
+def endpoints(url: Endpoints) -> list[str | Path]:
     """One or several, as a list.
 
     Raises:
         ValueError: there is none.
         AddressError: one is of no form that gRPC understands.
     """
+    if isinstance(url, Path):
+        return [url]
     urls = [url] if isinstance(url, str) else list(url)
     if not urls:
         raise ValueError("no server: give host and gRPC port of one at least")

@@ -2,12 +2,47 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DATA_SUFFIX", "ENGINE_FILE", "MANIFEST", "ONNX_FILE", "data_files", "read_manifest", "sha256_of"]
+__all__ = [
+    "DATA_SUFFIX",
+    "ENGINE_FILE",
+    "FORMAT",
+    "MANIFEST",
+    "ONNX_FILE",
+    "ModelDescription",
+    "data_files",
+    "read_manifest",
+    "sha256_of",
+]
 
 MANIFEST, ENGINE_FILE, ONNX_FILE, DATA_SUFFIX = "manifest.json", "model.plan", "model.onnx", ".data"
+FORMAT = 2
+"""Of the files of a built model; builder and runtime must agree on it."""
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What the manifest says, under ``model``, about calling a model; Triton reads it from its config.
+
+    Attributes:
+        inputs: names of the tensors that callers give.
+        outputs: names of the tensors that callers get.
+        parameters: of the model's config, for clients.
+        most_rows: in one batch.
+        idle_limit_s: after which a silent stream ends; None for a stateless model.
+        pipeline: models that an ensemble runs in turn; tensors keep their names from one to the next.
+    """
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    parameters: Mapping[str, str]
+    most_rows: int
+    idle_limit_s: float | None = None
+    pipeline: Sequence[str] = ()
 
 
 def data_files(graph: Path) -> list[Path]:
@@ -27,7 +62,9 @@ def sha256_of(*paths: Path) -> str:
 
 
 def read_manifest(version: Path) -> dict[str, Any]:
-    """Of a model's version folder; empty where there is none."""
-    path = version / MANIFEST
-    read: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return read
+    """Of a model's version folder; empty where there is none, or it is damaged."""
+    try:
+        read = json.loads((version / MANIFEST).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return read if isinstance(read, dict) else {}

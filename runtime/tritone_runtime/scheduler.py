@@ -16,7 +16,7 @@ from tritone_runtime.events import Counts, Journal
 from tritone_runtime.executors.onnx_runtime import Runner
 from tritone_runtime.slots import Slots, StateTensor
 
-__all__ = ["Limits", "Step", "Streams", "state_of"]
+__all__ = ["Limits", "Step", "StreamScheduler", "state_of"]
 
 Array = NDArray[np.generic]
 _GRACE_S = 0.5
@@ -60,7 +60,7 @@ class _Live:
     used_s: float
 
 
-class Streams:
+class StreamScheduler:
     """Steps of live streams on one stateful model.
 
     A request that fails leaves its stream as it was, except that a stream whose first request fails
@@ -219,6 +219,10 @@ class Streams:
             for step in steps:
                 self.journal.note("failed", step.stream, reason=str(error))
             return [StepError(f"the model failed: {error}")] * len(steps)
+        except BaseException:  # an interrupt: some of the state may be written, and some not
+            for step in steps:
+                self._end(step.stream, "interrupted")
+            raise
         answers: list[Array | Exception] = [
             outputs[self._output][row : row + 1] if valid else BadInputError(self._rule)
             for row, valid in enumerate(outputs["valid"])

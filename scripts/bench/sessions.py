@@ -13,7 +13,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from scripts.common.prepare import REPOSITORY
 from tritone_runtime.events import Journal
 from tritone_runtime.executors.onnx_runtime import Runner
-from tritone_runtime.scheduler import Limits, Step, Streams
+from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 
 __all__ = ["NEAR_COPIES", "BareSession", "BareStreams", "has_streams", "read_bytes"]
 
@@ -86,7 +86,7 @@ class BareStreams:
         self._input = config.input[0].name
         count = int(config.parameters["max_streams"].string_value)
         self.runner = runner = Runner(folder / "1" / "model.onnx", threads, profile=profile)
-        self._streams = Streams(
+        self._streams = StreamScheduler(
             runner, self._input, config.output[0].name, Limits(count, _FOR_GOOD_S), Journal("")
         )
         self._started = False

@@ -16,8 +16,9 @@ from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 
-from tritone_runtime.errors import DamagedModelError, EngineMisfitError
-from tritone_runtime.fit import check_fit, check_whole, engines_among, machine_here
+from tritone_runtime.errors import DamagedModelError, EngineMisfitError, RepositoryError
+from tritone_runtime.fit import check_fit, check_whole, machine_here
+from tritone_runtime.repository import ROLES, models_of, pipeline_of
 from tritone_server.binaries import ServerError, find_server, shell_path
 from tritone_server.cache import CACHE
 from tritone_server.direct import opened
@@ -29,8 +30,6 @@ from tritone_server.stale import end_orphans, remove_leftovers
 
 __all__ = ["Ports", "ServerError", "ServerTls", "Traces", "TritonServer", "serving"]
 
-_PARTS, _WHOLE, _STREAMS = ("dequantize", "vocoder"), ("decode", "encode"), ("decode_stream", "encode_stream")
-_ROLES = (*_PARTS, *_WHOLE, *_STREAMS)
 _HARMLESS = "CudaDriverHelper has not been initialized"
 _SERVING = CACHE / "serving"
 _START_TIMEOUT_S = 120
@@ -119,17 +118,10 @@ class TritonServer:
         return [name for codec in self.codecs for name in self._models_of(codec)]
 
     def _models_of(self, codec: str) -> list[str]:
-        streams = [role for role in _STREAMS if (self.repository / f"{codec}_{role}").exists()]
-        names = [f"{codec}_{role}" for role in (*_WHOLE, *streams)]
-        engines = engines_among(self.repository, names)
-        for name in (*(f"{codec}_{role}" for role in _PARTS), *names):
-            folder = self.repository / name
-            needed = [folder / "config.pbtxt"]
-            needed += [] if name == f"{codec}_decode" or engines else [folder / "1" / "model.onnx"]
-            for path in needed:
-                if not path.exists():
-                    raise ServerError(f"{path} is missing; build it with 'make models CODEC={codec}'")
-        return names
+        try:
+            return models_of(self.repository, codec)
+        except RepositoryError as error:
+            raise ServerError(str(error)) from error
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """The command line and the environment it needs."""
@@ -164,11 +156,11 @@ class TritonServer:
         return [str(executable), *flags], environment
 
     def _served_alone(self) -> Path:
-        models = [*self.models(), *(f"{codec}_{role}" for codec in self.codecs for role in _PARTS)]
+        models = [*self.models(), *(part for codec in self.codecs for part in pipeline_of(codec))]
         return shell_path(only_models(self.repository, models, self._folder))
 
     def _possible_models(self) -> list[str]:
-        return [f"{codec}_{role}" for codec in self.codecs for role in _ROLES]
+        return [f"{codec}_{role}" for codec in self.codecs for role in ROLES]
 
     def _refuse_foreign_engines(self, backends: Path) -> None:
         try:

@@ -15,7 +15,7 @@ import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tritone_client.transport.wire import Arrays
+from tritone_client.transport.interface import Arrays
 from tritone_server.direct import NO_PROXY, opened
 from tritone_server.launcher import TritonServer
 

@@ -10,22 +10,22 @@ from tritone_runtime.errors import BadInputError
 from tritone_runtime.events import Journal
 from tritone_runtime.executors.onnx_runtime import Runner
 from tritone_runtime.fidelity import snr_db
-from tritone_runtime.scheduler import Limits, Step, Streams
+from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 
 MODELS = ["small_nanocodec_decode_stream", "small_mimi_decode_stream"]
 FRAMES, BOOKS = 12, 4
 
 
-def streams_of(repository: Path, model: str) -> Streams:
+def streams_of(repository: Path, model: str) -> StreamScheduler:
     runner = Runner(repository / model / "1" / "model.onnx")
-    return Streams(runner, "tokens", "audio", Limits(streams=3, idle_s=3600), Journal(""))
+    return StreamScheduler(runner, "tokens", "audio", Limits(streams=3, idle_s=3600), Journal(""))
 
 
 def step(stream: int, tokens: NDArray[np.int64], number: int) -> Step:
     return Step(stream, {"tokens": tokens[None, :, number : number + 1]}, start=number == 0, end=False)
 
 
-def audio_of(streams: Streams, one: Step) -> NDArray[np.float32]:
+def audio_of(streams: StreamScheduler, one: Step) -> NDArray[np.float32]:
     (answer,) = streams.run([one])
     assert not isinstance(answer, Exception)
     audio: NDArray[np.float32] = answer[0]

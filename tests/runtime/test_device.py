@@ -14,7 +14,7 @@ from tritone_runtime.errors import BadInputError
 from tritone_runtime.events import Journal
 from tritone_runtime.executors.device import CPU, VARIABLE, Device, chosen_device
 from tritone_runtime.executors.onnx_runtime import Runner
-from tritone_runtime.scheduler import Limits, Step, Streams
+from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 from tritone_runtime.slots import Slots
 
 ELSEWHERE = replace(CPU, name="elsewhere")
@@ -24,19 +24,19 @@ KINDS = ["small_nanocodec_decode_stream", "small_mimi_decode_stream", "small_mim
 @pytest.fixture(params=KINDS)
 def pair(
     request: pytest.FixtureRequest, repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Streams, Streams]:
+) -> tuple[StreamScheduler, StreamScheduler]:
     """The same model with its streams' past in memory, and on a device."""
     path = repository / str(request.param) / "1" / "model.onnx"
     names = ("audio", "tokens") if "encode" in path.parts[-3] else ("tokens", "audio")
-    here = Streams(Runner(path), *names, Limits(3, 5), Journal(""))
+    here = StreamScheduler(Runner(path), *names, Limits(3, 5), Journal(""))
     monkeypatch.setattr(Device, "is_cpu", False)
-    there = Streams(Runner(path, device=ELSEWHERE), *names, Limits(3, 5), Journal(""))
+    there = StreamScheduler(Runner(path, device=ELSEWHERE), *names, Limits(3, 5), Journal(""))
     assert type(here._slots) is Slots
     assert isinstance(there._slots, DeviceSlots)
     return here, there
 
 
-def steps_of(streams: Streams) -> list[list[Step]]:
+def steps_of(streams: StreamScheduler) -> list[list[Step]]:
     """Streams that begin and end at different times, with steps short and long, good and bad."""
     draw, unit = np.random.default_rng(0), streams._multiple
 
@@ -60,7 +60,7 @@ def steps_of(streams: Streams) -> list[list[Step]]:
     ]
 
 
-def test_a_past_on_a_device_is_the_same_past(pair: tuple[Streams, Streams]) -> None:
+def test_a_past_on_a_device_is_the_same_past(pair: tuple[StreamScheduler, StreamScheduler]) -> None:
     here, there = pair
     failures = 0
     for steps in steps_of(here):

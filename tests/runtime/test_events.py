@@ -11,7 +11,7 @@ import pytest
 from helpers.summing import Clock, step, summing
 
 from tritone_runtime.events import Journal, tag_of
-from tritone_runtime.scheduler import Limits, Step, Streams
+from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def told(lines: list[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in "".join(lines).splitlines()]
 
 
-def streams_of(tmp_path: Path, journal: Journal, clock: Any, frame_s: float = 1.0) -> Streams:
-    return Streams(summing(tmp_path), "tokens", "audio", Limits(1, 5, frame_s), journal, clock)
+def streams_of(tmp_path: Path, journal: Journal, clock: Any, frame_s: float = 1.0) -> StreamScheduler:
+    return StreamScheduler(summing(tmp_path), "tokens", "audio", Limits(1, 5, frame_s), journal, clock)
 
 
 def test_a_stream_is_in_the_log_by_a_name_that_lets_nobody_into_it(tmp_path: Path, lines: list[str]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tritone_runtime.errors import BadInputError, FullError
 from tritone_runtime.events import Journal
 from tritone_runtime.executors.onnx_runtime import Runner
-from tritone_runtime.scheduler import Limits, Step, Streams
+from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 from tritone_runtime.slots import Slots, StateTensor
 
 
@@ -26,15 +26,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def streams(runner: Runner, clock: Clock) -> Streams:
-    return Streams(runner, "tokens", "audio", Limits(streams=2, idle_s=5), Journal("small"), clock)
+def streams(runner: Runner, clock: Clock) -> StreamScheduler:
+    return StreamScheduler(runner, "tokens", "audio", Limits(streams=2, idle_s=5), Journal("small"), clock)
 
 
 def sums(answers: list[Any]) -> list[Any]:
     return [str(a) if isinstance(a, Exception) else a[0].tolist() for a in answers]
 
 
-def test_streams_in_one_batch_keep_their_own_past(streams: Streams) -> None:
+def test_streams_in_one_batch_keep_their_own_past(streams: StreamScheduler) -> None:
     assert sums(streams.run([step(1, [1, 2], start=True)])) == [[1, 3]]
     assert sums(streams.run([step(2, [5, 5], start=True), step(1, [1, 1])])) == [[5, 10], [4, 5]]
     assert sums(streams.run([step(1, [7]), step(2, [1])])) == [[12], [11]]
@@ -42,12 +42,12 @@ def test_streams_in_one_batch_keep_their_own_past(streams: Streams) -> None:
     assert streams.live == 2
 
 
-def test_requests_of_different_length_are_answered_in_order(streams: Streams) -> None:
+def test_requests_of_different_length_are_answered_in_order(streams: StreamScheduler) -> None:
     answers = streams.run([step(1, [1, 2, 3], start=True), step(2, [4], start=True)])
     assert sums(answers) == [[1, 3, 6], [4]]
 
 
-def test_a_stream_ends_with_end_and_its_room_is_zero_again(streams: Streams) -> None:
+def test_a_stream_ends_with_end_and_its_room_is_zero_again(streams: StreamScheduler) -> None:
     streams.run([step(1, [9], start=True), step(2, [9], start=True)])
     assert sums(streams.run([step(1, [1], end=True)])) == [[10]]
     assert streams.live == 1
@@ -56,7 +56,9 @@ def test_a_stream_ends_with_end_and_its_room_is_zero_again(streams: Streams) -> 
     assert streams.live == 1
 
 
-def test_a_request_that_could_not_be_read_ends_its_stream_where_it_is_the_last(streams: Streams) -> None:
+def test_a_request_that_could_not_be_read_ends_its_stream_where_it_is_the_last(
+    streams: StreamScheduler,
+) -> None:
     streams.run([step(1, [9], start=True)])
     bad = BadInputError("too much")
     (still,) = streams.run([Step(1, {}, start=False, end=False, problem=bad)])
@@ -69,13 +71,13 @@ def test_a_request_that_could_not_be_read_ends_its_stream_where_it_is_the_last(s
     assert streams.live == 0
 
 
-def test_a_start_on_a_live_stream_begins_afresh(streams: Streams) -> None:
+def test_a_start_on_a_live_stream_begins_afresh(streams: StreamScheduler) -> None:
     streams.run([step(1, [9], start=True)])
     assert sums(streams.run([step(1, [1], start=True)])) == [[1]]
     assert streams.live == 1
 
 
-def test_a_full_server_refuses_at_once_and_counts_it(streams: Streams) -> None:
+def test_a_full_server_refuses_at_once_and_counts_it(streams: StreamScheduler) -> None:
     streams.run([step(1, [1], start=True), step(2, [1], start=True)])
     refused, good = streams.run([step(3, [1], start=True), step(1, [1])])
     assert isinstance(refused, FullError)
@@ -86,7 +88,7 @@ def test_a_full_server_refuses_at_once_and_counts_it(streams: Streams) -> None:
     assert isinstance(unknown, BadInputError)
 
 
-def test_who_is_refused_is_told_before_the_others_run(streams: Streams) -> None:
+def test_who_is_refused_is_told_before_the_others_run(streams: StreamScheduler) -> None:
     streams.run([step(1, [9], start=True), step(2, [9], start=True)])
     told: list[tuple[int, str, int]] = []
 
@@ -101,7 +103,7 @@ def test_who_is_refused_is_told_before_the_others_run(streams: Streams) -> None:
     assert sums(answers)[1::2] == [[10], [10]]
 
 
-def test_idle_streams_expire_and_leave_room(streams: Streams, clock: Clock) -> None:
+def test_idle_streams_expire_and_leave_room(streams: StreamScheduler, clock: Clock) -> None:
     streams.run([step(1, [1], start=True), step(2, [1], start=True)])
     clock.now = 4
     streams.run([step(2, [1])])
@@ -113,7 +115,7 @@ def test_idle_streams_expire_and_leave_room(streams: Streams, clock: Clock) -> N
     assert sums(streams.run([step(3, [1], start=True), step(2, [1])])) == [[1], [3]]
 
 
-def test_a_bad_step_leaves_its_stream_as_it_was_and_says_so(streams: Streams) -> None:
+def test_a_bad_step_leaves_its_stream_as_it_was_and_says_so(streams: StreamScheduler) -> None:
     streams.run([step(1, [4], start=True), step(2, [4], start=True)])
     bad, good = streams.run([step(1, [-1]), step(2, [1])])
     assert str(bad) == "tokens must not be negative; the stream is as it was before"
@@ -131,7 +133,7 @@ def test_a_bad_step_leaves_its_stream_as_it_was_and_says_so(streams: Streams) ->
     assert streams.live == 1
 
 
-def test_the_form_of_a_stream_is_fixed_by_its_first_request(streams: Streams) -> None:
+def test_the_form_of_a_stream_is_fixed_by_its_first_request(streams: StreamScheduler) -> None:
     streams.run([step(1, [1], start=True)])
     two_books = Step(1, {"tokens": np.zeros((1, 2, 1), np.int64)}, start=False, end=False)
     (refused,) = streams.run([two_books])
@@ -139,7 +141,7 @@ def test_the_form_of_a_stream_is_fixed_by_its_first_request(streams: Streams) ->
     assert sums(streams.run([step(1, [1])])) == [[2]]
 
 
-def test_a_model_that_fails_says_what_became_of_the_stream(streams: Streams) -> None:
+def test_a_model_that_fails_says_what_became_of_the_stream(streams: StreamScheduler) -> None:
     streams.run([step(1, [1], start=True)])
     wrong = Step(1, {"tokens": np.zeros((1, 1, 1), np.float32)}, start=False, end=False)
     (failed,) = streams.run([wrong])
@@ -192,7 +194,7 @@ def test_slots_run_out_and_come_back() -> None:
 
 
 def test_only_small_steps_hold_on_to_their_working_memory(
-    streams: Streams, monkeypatch: pytest.MonkeyPatch
+    streams: StreamScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[bool] = []
     run = Slots.run

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2_grpc
 
 from tritone_client import Codec, CodecInfo, Stream
-from tritone_client.transport.wire import Place, request_of
+from tritone_client.transport.interface import Place, Request
+from tritone_client.transport.wire import message_of
 from tritone_server.direct import channel_to
 from tritone_server.launcher import TritonServer
 
@@ -143,7 +144,7 @@ def one_of_many(server: TritonServer, model: str, data: NDArray[Any], age: int, 
     stream, requests = new_id(), queue.SimpleQueue[Any]()
 
     def request(start: bool = False, end: bool = False) -> Any:
-        return request_of(model, {names[0]: data[None]}, names[1], Place(stream, start, end))
+        return message_of(Request(model, {names[0]: data[None]}, names[1], Place(stream, start, end)))
 
     options = [("grpc.use_local_subchannel_pool", 1)]
     with channel_to(server.url, options) as channel:

@@ -10,7 +10,8 @@ from helpers.raw import HANGS_S
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client import Codec
-from tritone_client.transport.wire import Place, request_of
+from tritone_client.transport.interface import Place, Request
+from tritone_client.transport.wire import message_of
 from tritone_server.direct import channel_to, opened
 from tritone_server.launcher import TritonServer
 
@@ -35,7 +36,9 @@ def test_a_shape_whose_size_overflows_to_the_bytes_sent_is_refused(
 ) -> None:
     for model, place in ((f"{NAME}_decode", None), (f"{NAME}_decode_stream", Place(7, True, True))):
         length = {} if place else {"tokens_len": np.array([[1]])}
-        request = request_of(model, {"tokens": np.zeros((1, 4, 1), np.int64), **length}, "audio", place)
+        request = message_of(
+            Request(model, {"tokens": np.zeros((1, 4, 1), np.int64), **length}, "audio", place)
+        )
         request.inputs[0].shape[:] = [1, 4, frames]
         request.raw_input_contents[0] = bytes(32 * frames % 2**64)
         status, said = refusal(stub.ModelInfer, request)
@@ -55,7 +58,9 @@ def test_a_request_may_have_so_much_sound_and_no_more(stub: Any, server: TritonS
     ):
         frames = int(most_s * rate_hz) + 1
         length = {} if place else {"tokens_len": np.array([[frames]])}
-        request = request_of(model, {"tokens": np.zeros((1, 4, frames), np.int64), **length}, "audio", place)
+        request = message_of(
+            Request(model, {"tokens": np.zeros((1, 4, frames), np.int64), **length}, "audio", place)
+        )
         status, said = refusal(stub.ModelInfer, request)
         assert status == "INVALID_ARGUMENT"
         assert f"tokens may have at most {most_s} s of sound in a request" in said
@@ -92,6 +97,8 @@ def test_a_codec_that_takes_a_choice_of_codebooks_says_which(books: int, stub: A
     tokens = {"tokens": np.zeros((1, books, 3), np.int64)}
     for model, place in (("small_mimi_decode", None), ("small_mimi_decode_stream", Place(9, True, True))):
         length = {} if place else {"tokens_len": np.array([[3]])}
-        status, said = refusal(stub.ModelInfer, request_of(model, {**tokens, **length}, "audio", place))
+        status, said = refusal(
+            stub.ModelInfer, message_of(Request(model, {**tokens, **length}, "audio", place))
+        )
         assert status == "INVALID_ARGUMENT"
         assert f"tokens must have 1 to 32 codebooks, got {books}" in said

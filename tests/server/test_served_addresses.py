@@ -209,7 +209,7 @@ def failure(url: str, tls: Tls | None = None) -> str:
         asyncio.run(opened())
     told = str(caught.value)
     assert told == str(listed.value) == str(awaited.value)
-    assert isinstance(caught.value, WrongProtocolError) == ("no Triton server answers" not in told)
+    assert isinstance(caught.value, WrongProtocolError) == ("does not answer" not in told)
     return told
 
 
@@ -238,7 +238,7 @@ def test_a_port_in_the_clear_is_told_to_who_asks_with_tls(server: TritonServer, 
 def test_a_server_that_refuses_a_client_without_certificate_says_nothing_of_protocols(
     encrypted: TritonServer, certificates: Path
 ) -> None:
-    assert "no Triton server answers" in failure(encrypted.url, Tls(certificates / "ca.pem"))
+    assert "does not answer" in failure(encrypted.url, Tls(certificates / "ca.pem"))
 
 
 def test_the_usual_port_of_grpc_is_named_beside_the_usual_ports_of_http() -> None:

@@ -6,6 +6,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec
 from tritone_build.graphs.role import Axes, Role
+from tritone_runtime.manifests import ModelDescription
 
 __all__ = [
     "IDLE_LIMIT_US",
@@ -15,6 +16,7 @@ __all__ = [
     "add_parameters",
     "add_tensors",
     "decode_config",
+    "description_of",
     "model_config",
     "model_name",
     "parameters",
@@ -131,6 +133,19 @@ def decode_config(
         first.output_map[NONCE] = second.input_map[LATENT_NONCE] = LATENT_NONCE
         second.output_map[NONCE] = NONCE
     return config
+
+
+def description_of(config: pb.ModelConfig) -> ModelDescription:
+    """What a caller must know of a config, without protobuf: for use in process."""
+    stateful = config.HasField("sequence_batching")
+    return ModelDescription(
+        [tensor.name for tensor in config.input if tensor.name != LATENT_NONCE],
+        [tensor.name for tensor in config.output if tensor.name != NONCE],
+        {key: value.string_value for key, value in sorted(config.parameters.items())},
+        config.max_batch_size,
+        config.sequence_batching.max_sequence_idle_microseconds / 1e6 if stateful else None,
+        [step.model_name for step in config.ensemble_scheduling.step],
+    )
 
 
 def _add_nonce(config: pb.ModelConfig) -> None:

@@ -26,10 +26,10 @@ from tritone_build.graphs.quantization import in_int8
 from tritone_build.graphs.role import Role
 from tritone_build.graphs.roles import Target, role_names, roles
 from tritone_build.graphs.weights import SharedWeights
-from tritone_build.repository.configs import decode_config, model_config, model_name
+from tritone_build.repository.configs import decode_config, description_of, model_config, model_name
 from tritone_build.repository.engine_configs import engine_configs
 from tritone_build.repository.manifests import fingerprint, write_manifest
-from tritone_runtime.manifests import ONNX_FILE, data_files, read_manifest, sha256_of
+from tritone_runtime.manifests import FORMAT, ONNX_FILE, data_files, read_manifest, sha256_of
 
 __all__ = [
     "Weights",
@@ -50,7 +50,7 @@ def model_names(codec: Codec) -> dict[str, str]:
 
 def is_current(repository: Path, codec: Codec, target: Target = "cpu", weights: Weights = "fp32") -> bool:
     """Whether every model of the codec is there, built from this checkpoint by this code."""
-    wanted = {"target": target, "weights": weights, **fingerprint(codec.checkpoint_sha256)}
+    wanted = {"format": FORMAT, "target": target, "weights": weights, **fingerprint(codec.checkpoint_sha256)}
     for role, name in model_names(codec).items():
         version = repository / name / "1"
         if not wanted.items() <= read_manifest(version).items():
@@ -110,7 +110,8 @@ def write_repository(
     write_configs(configs, repository)
     for role_name, config in configs.items():
         version = repository / config.name / "1"
-        write_manifest(version, _manifest(codec, role_name, target, weights, version / ONNX_FILE))
+        manifest = _manifest(codec, role_name, target, weights, version / ONNX_FILE)
+        write_manifest(version, manifest | {"model": asdict(description_of(config))})
     return parts
 
 
@@ -119,6 +120,7 @@ def _manifest(codec: Codec, role: str, target: Target, weights: Weights, graph: 
     engine = target == "tensorrt" and role not in ("dequantize", "decode")
     zeros = {"zero_in_fp16": _zeros(codec, role)} if engine else {}
     return {
+        "format": FORMAT,
         "codec": codec.name,
         "role": role,
         "target": target,

@@ -23,6 +23,7 @@ from tritone_client.codec import Codec
 from tritone_client.errors import TokensError
 from tritone_client.inputs.arrays import ArrayLike, as_array
 from tritone_client.inputs.frames import frames_of
+from tritone_client.remote import Endpoints
 from tritone_client.streams.stream import Stream
 
 __all__ = ["KaniTTSDecoder", "codes_of"]
@@ -36,11 +37,11 @@ class KaniTTSDecoder:
 
     Args:
         codec: as the server names its NanoCodec (0.6 kbit/s, 12.5 frames per second).
-        url: host and gRPC port.
+        url: host and gRPC port, or the ``Path`` of a model repository to run in this process.
         timeout_s: longest wait for one answer.
     """
 
-    def __init__(self, codec: str = "nanocodec", url: str = "127.0.0.1:8001", timeout_s: float = 120.0):
+    def __init__(self, codec: str = "nanocodec", url: Endpoints = "127.0.0.1:8001", timeout_s: float = 120.0):
         self._codec = Codec(codec, url, timeout_s)
         self._stream: Stream[np.float32] | None = None
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tritone_client.codec import Codec
 from tritone_client.errors import AudioError, TokensError
 from tritone_client.inputs.arrays import ArrayLike, as_array
+from tritone_client.remote import Endpoints
 
 __all__ = ["MossTokenizer"]
 
@@ -34,11 +35,11 @@ class MossTokenizer:
 
     Args:
         codec: as the server names it.
-        url: host and gRPC port.
+        url: host and gRPC port, or the ``Path`` of a model repository to run in this process.
         timeout_s: longest wait for one answer.
     """
 
-    def __init__(self, codec: str = "moss", url: str = "127.0.0.1:8001", timeout_s: float = 120.0):
+    def __init__(self, codec: str = "moss", url: Endpoints = "127.0.0.1:8001", timeout_s: float = 120.0):
         self._codec = Codec(codec, url, timeout_s)
 
     def encode(

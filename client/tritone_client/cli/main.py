@@ -1,4 +1,4 @@
-"""``tritone``: encode and decode files on a running server."""
+"""``tritone``: encode and decode files, on a running server or in this process."""
 
 import argparse
 import os
@@ -23,6 +23,7 @@ examples:
   tritone decode tokens.npy speech.wav
   tritone encode a.wav b.wav c.wav tokens/      many files into a folder
   tritone stream tokens.npy speech.wav          frame by frame, with the time each took
+  tritone decode --local artifacts/model_repository tokens.npy speech.wav       without a server
   tritone page                                  hear the codecs in a browser
   TRITONE_API_KEY=... tritone codecs --url speech.example:443 --tls   behind a proxy that asks for a key
   arecord -f S16_LE -r 24000 -t raw | tritone stream - - --codec mimi | aplay -f S16_LE -r 24000 -t raw
@@ -74,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
             default=os.environ.get("TRITONE_URL", "127.0.0.1:8001"),
             help="host:port of gRPC, or unix:/path (default: $TRITONE_URL, else 127.0.0.1:8001)",
         )
+    for command in (listing, encode, decode, stream, page):
+        command.add_argument(
+            "--local",
+            type=Path,
+            metavar="FOLDER",
+            help="run the models of this repository in this process, without a server",
+        )
     for command in (listing, encode, decode, stream):
         command.add_argument("--tls", action="store_true", help="encrypt; implied by the options below")
         command.add_argument("--tls-ca", type=Path, help="PEM of who vouches for the server")
@@ -84,21 +92,27 @@ def _parser() -> argparse.ArgumentParser:
 
 def _access(options: argparse.Namespace) -> dict[str, Any]:
     """Arguments of :class:`Codec`; a key on the command line would be read by everybody on the machine."""
-    pems, key = (options.tls_ca, options.tls_certificate, options.tls_key), os.environ.get("TRITONE_API_KEY")
+    pems = (options.tls_ca, options.tls_certificate, options.tls_key)
+    key = None if options.local else os.environ.get("TRITONE_API_KEY")
     try:
         tls = Tls(*pems) if options.tls or any(pems) else None
-        Access(tls, key).checked([options.url])
+        Access(tls, key).checked([_place(options)])
     except ValueError as error:
         raise TritoneError(str(error)) from error
     return {"tls": tls, "api_key": key}
+
+
+def _place(options: argparse.Namespace) -> str | Path:
+    """Where the models run."""
+    return options.local or options.url  # type: ignore[no-any-return]
 
 
 def _codecs(options: argparse.Namespace) -> None:
     row = "{:<20} {:>9} {:>12} {:>10} {:>10} {:>12}".format
     print(row("codec", "rate Hz", "frames per s", "codebooks", "entries", "bits per s"))
     access = _access(options)
-    for name in served_codecs(options.url, **access):
-        with Codec(name, options.url, **access) as codec:
+    for name in served_codecs(_place(options), **access):
+        with Codec(name, _place(options), **access) as codec:
             info = codec.info
         figures = (info.num_codebooks, info.codebook_size, round(info.bitrate_bps))
         print(row(name, info.sample_rate_hz, f"{info.frame_rate_hz:.2f}", *figures))
@@ -142,9 +156,9 @@ def _page(options: argparse.Namespace) -> None:
 def _opened(options: argparse.Namespace) -> Iterator[Codec]:
     name, access = options.codec, _access(options)
     if name is None:
-        served = served_codecs(options.url, **access)
+        served = served_codecs(_place(options), **access)
         if len(served) != 1:
-            raise TritoneError(f"the server has {', '.join(served) or 'no codec'}; choose one with --codec")
+            raise TritoneError(f"there is {', '.join(served) or 'no codec'}; choose one with --codec")
         name = served[0]
-    with Codec(name, options.url, **access) as codec:
+    with Codec(name, _place(options), **access) as codec:
         yield codec

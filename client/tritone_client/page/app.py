@@ -3,6 +3,7 @@
 import argparse
 import os
 from importlib.resources import files
+from pathlib import Path
 from socket import socket
 
 import gradio as gr
@@ -19,8 +20,8 @@ __all__ = ["application", "run"]
 _LARGEST_FILE = "200mb"
 
 
-def application(url: str, metrics_url: str) -> FastAPI:
-    """The page at ``/`` and its live player at ``/live``, for the server at ``url``."""
+def application(url: str | Path, metrics_url: str | None) -> FastAPI:
+    """The page at ``/`` and its live player at ``/live``, for the server, or the repository, at ``url``."""
     app, recordings = FastAPI(), Recordings()
     app.add_api_websocket_route("/live", LivePlayer(recordings, url, metrics_url).__call__)
     script, style = (files(__package__).joinpath(name).read_text() for name in ("page.js", "page.css"))
@@ -48,6 +49,9 @@ class _Server(uvicorn.Server):
 def run(options: argparse.Namespace) -> None:
     """Serve the page until interrupted."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    metrics = f"http://{options.metrics or Address.of(options.url).with_port(8002)}/metrics"
-    app = application(options.url, metrics)
+    if options.local:
+        app = application(options.local, None)
+    else:
+        metrics = f"http://{options.metrics or Address.of(options.url).with_port(8002)}/metrics"
+        app = application(options.url, metrics)
     _Server(uvicorn.Config(app, options.host, options.port, log_level="warning")).run()

@@ -43,7 +43,7 @@ class Shown(NamedTuple):
 class Page:
     """What the parts of the page do; everything is asked of the server at ``url``."""
 
-    url: str
+    url: str | Path
     recordings: Recordings
 
     def codecs(self) -> tuple[dict[str, Any], str]:
@@ -108,7 +108,7 @@ def _facts(info: CodecInfo, tokens: NDArray[np.int64], encode_s: float, decode_s
     )
 
 
-def page_of(url: str, recordings: Recordings) -> gr.Blocks:
+def page_of(url: str | Path, recordings: Recordings) -> gr.Blocks:
     """The page for the server at ``url``."""
     page = Page(url, recordings)
     blocks: gr.Blocks = gr.Blocks(title="Tritone", analytics_enabled=False)

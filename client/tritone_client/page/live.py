@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -34,8 +35,8 @@ class LivePlayer:
     """Plays recordings through the server at ``url``, whose Prometheus metrics are at ``metrics_url``."""
 
     recordings: Recordings
-    url: str
-    metrics_url: str
+    url: str | Path
+    metrics_url: str | None
 
     async def __call__(self, socket: WebSocket) -> None:
         """Serve one browser until its recording ends, it leaves, or something fails."""
@@ -70,6 +71,8 @@ class LivePlayer:
 
     async def _streams_live(self) -> int | None:
         """Of all models of the server; None where its metrics cannot be had."""
+        if self.metrics_url is None:
+            return None
         try:
             async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
                 text = (await client.get(self.metrics_url)).text

@@ -1,12 +1,13 @@
 """A live stream as callers hold it: opened at its first use, for one call at a time."""
 
+import os
 from collections.abc import Callable
 from threading import Lock
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from tritone_client.errors import StreamBusyError, StreamClosedError
+from tritone_client.errors import CodecNotOpenError, StreamBusyError, StreamClosedError
 from tritone_client.sansio import Steps
 from tritone_client.streams.live import Live
 
@@ -43,6 +44,7 @@ class Session:
 
     def __init__(self, opening: Callable[[], Steps[Live]]):
         self._opening, self._turns = opening, OneAtATime()
+        self._process = os.getpid()
         self._live: Live | None = None
         self._left = False
 
@@ -73,6 +75,8 @@ class Session:
         yield from self._abandoned()
 
     def _alone(self, doing: str, call: Callable[[Live], Steps[T]]) -> Steps[T]:
+        if os.getpid() != self._process:
+            raise CodecNotOpenError("the stream was opened in another process; open a codec here")
         self._turns.enter(doing)
         try:
             return (yield from call((yield from self._opened())))

@@ -18,31 +18,13 @@ from tritone_client.errors import (
 )
 from tritone_client.info import StreamInfo
 from tritone_client.sansio import Steps
-from tritone_client.transport.wire import Arrays, Place, StatusError, answer_of, request_of, typed_of_known
+from tritone_client.transport.interface import Arrays, Connection, Place, Request, StatusError
+from tritone_client.transport.statuses import refuse_marked, typed_of_known
 
-__all__ = ["Carrier", "Link", "Sequenced", "Single"]
+__all__ = ["Carrier", "Sequenced", "Single"]
 
 _FREEING_S = 1.0
 """Longest wait for a server to give back the slot of a stream that failed; its idle limit does it too."""
-
-
-class Link(Protocol):
-    """A connection; its methods give answers, or awaitables of them, and raise StatusError."""
-
-    url: str
-    timeout_s: float
-
-    def exchange(self, request: Any, timeout_s: float | None = None) -> Any:
-        """Answer on the gRPC stream."""
-
-    def ask(self, request: Any, timeout_s: float | None = None) -> Any:
-        """Answer beside it."""
-
-    def ready(self, model: str) -> Any:
-        """Whether the server takes requests for the model."""
-
-    def close(self) -> Any:
-        """Hang up."""
 
 
 class Carrier(Protocol):
@@ -69,23 +51,23 @@ class Single:
 
     def __init__(
         self,
-        link: Link,
+        connection: Connection,
         model: str,
         output: str,
         arrays: Callable[[NDArray[Any]], Arrays],
         echoes: bool = False,
     ):
-        self._link, self._model, self._output, self._arrays = link, model, output, arrays
+        self._connection, self._model, self._output, self._arrays = connection, model, output, arrays
         self._echoes = echoes
 
     def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
         """The answer to one request."""
-        request = request_of(self._model, self._arrays(data), self._output, echoes=self._echoes)
+        request = Request(self._model, self._arrays(data), self._output, echoes=self._echoes)
         try:
-            response = yield lambda: self._link.ask(request)
+            answer = yield lambda: self._connection.ask(request)
         except StatusError as refusal:
-            raise typed_of_known(refusal, self._link.url, self._link.timeout_s) from refusal
-        return answer_of(response, request)
+            raise typed_of_known(refusal, self._connection.name, self._connection.timeout_s) from refusal
+        return refuse_marked(answer[0], self._model)
 
     def finish(self) -> Steps[None]:
         """Nothing: the server remembers nothing."""
@@ -93,14 +75,14 @@ class Single:
 
     def drop(self) -> Steps[None]:
         """Hang up."""
-        yield self._link.close
+        yield self._connection.close
 
 
 class Sequenced:
     """All pieces in one sequence of a model that remembers.
 
     Args:
-        link: of this stream alone.
+        connection: of this stream alone.
         model: its name.
         output: what it answers with.
         arrays: inputs for a piece.
@@ -111,7 +93,7 @@ class Sequenced:
 
     def __init__(
         self,
-        link: Link,
+        connection: Connection,
         model: str,
         output: str,
         arrays: Callable[[NDArray[Any]], Arrays],
@@ -119,13 +101,13 @@ class Sequenced:
         end_steps: int = 0,
         resumed: bool = False,
     ):
-        self._link, self._model, self._output, self._arrays = link, model, output, arrays
+        self._connection, self._model, self._output, self._arrays = connection, model, output, arrays
         self._end_steps, self._resumed, self._echoes = end_steps, resumed, info.echoes
         self._last: NDArray[Any] | None = None
         self._id = 1 + secrets.randbelow(2**63 - 1)  # a guessed id would let others into the stream
         self.tag = hashlib.sha256(str(self._id).encode()).hexdigest()[:12]
         # A start that waits for a slot beyond the idle limit is answered and its sequence ended at once.
-        self._timeout_us = int(500 * min(info.idle_limit_ms, 2000 * link.timeout_s))
+        self._timeout_us = int(500 * min(info.idle_limit_ms, 2000 * connection.timeout_s))
         self._held, self._in_step = False, True
 
     def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
@@ -134,17 +116,16 @@ class Sequenced:
         self._last = np.zeros((*data.shape[:-1], self._end_steps), data.dtype)
         request = self._request(data, self._start() if first else Place(self._id))
         try:
-            response = yield from self._exchanged(request)
+            answer = yield from self._exchanged(request)
+        except ServerLostError:
+            self._held = False  # its process is replaced: nothing is to be given back
+            raise
         except StatusError as refusal:
             if refusal.status is not None:
                 raise self._lost(refusal) from refusal
             why = self._why_not_started(data) if first else self._why_not_continued(request)
             raise (yield from why) from refusal
-        try:
-            return answer_of(response, request)
-        except ServerLostError:
-            self._held = False  # its process is replaced: nothing is to be given back
-            raise
+        return refuse_marked(answer[0], self._model)
 
     def finish(self) -> Steps[None]:
         """End the sequence; if the server cannot, nothing is lost, since every answer has been heard."""
@@ -152,7 +133,7 @@ class Sequenced:
             return
         try:
             yield from self._exchanged(self._ending())
-        except StatusError:
+        except (StatusError, ServerLostError):
             return
         self._held = False
 
@@ -160,36 +141,36 @@ class Sequenced:
         """End the sequence if that is still to do, and hang up."""
         if self._held:
             yield from self._freed()
-        yield self._link.close
+        yield self._connection.close
 
-    def _request(self, data: NDArray[Any], place: Place) -> Any:
-        return request_of(self._model, self._arrays(data), self._output, place, self._echoes)
+    def _request(self, data: NDArray[Any], place: Place) -> Request:
+        return Request(self._model, self._arrays(data), self._output, place, self._echoes)
 
     def _start(self) -> Place:
         return Place(self._id, start=True, timeout_us=self._timeout_us, resumed=self._resumed)
 
-    def _ending(self) -> Any:
+    def _ending(self) -> Request:
         assert self._last is not None, "a request came before"
         return self._request(self._last, Place(self._id, end=True))
 
-    def _exchanged(self, request: Any, timeout_s: float | None = None) -> Steps[Any]:
+    def _exchanged(self, request: Request, timeout_s: float | None = None) -> Steps[Any]:
         try:
-            response = yield lambda: self._link.exchange(request, timeout_s)
+            answer = yield lambda: self._connection.exchange(request, timeout_s)
         except StatusError as refusal:
             self._in_step = refusal.status is None
             raise
         except BaseException:  # the wait was interrupted, and an answer is still to come
             self._in_step = False
             raise
-        return response
+        return answer
 
-    def _asked_again(self, request: Any) -> Steps[StatusError | None]:
+    def _asked_again(self, request: Request) -> Steps[StatusError | None]:
         """Over a stream a refusal is only a text, which is for people; asked beside it, it has a status.
 
         None where the request is answered now.
         """
         try:
-            yield lambda: self._link.ask(request)
+            yield lambda: self._connection.ask(request)
         except StatusError as refusal:
             return refusal
         return None
@@ -198,52 +179,51 @@ class Sequenced:
         """Asked again, the stream is to end, too: Triton remembers a sequence that the model refused."""
         refusal = yield from self._asked_again(self._request(data, replace(self._start(), end=True)))
         if refusal is not None and (refusal.status != "UNAVAILABLE" or not (yield from self._ready())):
-            return typed_of_known(refusal, self._link.url, self._link.timeout_s)
+            return typed_of_known(refusal, self._connection.name, self._connection.timeout_s)
         self._held = False
         return ServerFullError(
-            f"the server at {self._link.url} takes no more streams now; wait for one to end, or use another "
-            "server"
+            f"{self._connection.name} takes no more streams now; wait for one to end, or use another server"
         )
 
-    def _why_not_continued(self, request: Any) -> Steps[TritoneError]:
+    def _why_not_continued(self, request: Request) -> Steps[TritoneError]:
         """A stream that can still be ended was there: then the request was wrong."""
-        refusal, url = (yield from self._asked_again(request)), self._link.url
+        refusal, name = (yield from self._asked_again(request)), self._connection.name
         if refusal is None:
             yield from self._freed()
             return ServerLostError(
-                f"the server at {url} refused a request of the stream and took it a moment later, so what it "
+                f"{name} refused a request of the stream and took it a moment later, so what it "
                 "remembers of the stream is in doubt: open another one"
             )
         if refusal.status != "INVALID_ARGUMENT":
             return self._lost(refusal)
-        if (yield from self._freed(self._link.timeout_s)):
-            return ServerRefusedError(f"the server at {url} refused: {refusal.message}")
+        if (yield from self._freed(self._connection.timeout_s)):
+            return ServerRefusedError(f"{name} refused: {refusal.message}")
         return StreamLostError(
-            f"the server at {url} no longer knows the stream ({refusal.message}); it was idle for too "
+            f"{name} no longer knows the stream ({refusal.message}); it was idle for too "
             "long or the server was restarted: open another one"
         )
 
     def _lost(self, refusal: StatusError) -> TritoneError:
-        error = typed_of_known(refusal, self._link.url, self._link.timeout_s)
+        error = typed_of_known(refusal, self._connection.name, self._connection.timeout_s)
         if isinstance(error, ServerLostError):
             self._held = False
         return error
 
     def _ready(self) -> Steps[bool]:
         try:
-            return bool((yield lambda: self._link.ready(self._model)))
+            return bool((yield lambda: self._connection.ready(self._model)))
         except StatusError:
             return False
 
     def _freed(self, within_s: float = _FREEING_S) -> Steps[bool]:
         """End the sequence, beside the gRPC stream where that is broken; whether there was one."""
         self._held = False
-        request, timeout_s = self._ending(), min(within_s, self._link.timeout_s)
+        request, timeout_s = self._ending(), min(within_s, self._connection.timeout_s)
         try:
             if self._in_step:
                 yield from self._exchanged(request, timeout_s)
             else:
-                yield lambda: self._link.ask(request, timeout_s)
+                yield lambda: self._connection.ask(request, timeout_s)
         except StatusError:
             return False
         return True

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tritone_client.transport.addresses import Address
 from tritone_client.transport.tls import Tls
-from tritone_client.transport.wire import CHANNEL_OPTIONS
 
 try:
     from opentelemetry import propagate
@@ -28,13 +28,15 @@ class Access:
     tls: Tls | None = None
     api_key: str | None = field(default=None, repr=False)
 
-    def checked(self, urls: Sequence[str]) -> "Access":
+    def checked(self, urls: Sequence[str | Path]) -> "Access":
         """Itself; ValueError where the key could not be sent or would be read by others on the way."""
+        if any(isinstance(url, Path) for url in urls) and (self.tls or self.api_key):
+            raise ValueError("tls and api_key are for servers; models in this process take neither")
         if self.api_key is None:
             return self
         if not self.api_key or not self.api_key.isascii() or not self.api_key.isprintable():
             raise ValueError("an API key is one line of printable ASCII")
-        seen = [url for url in urls if not Address.of(url).loopback]
+        seen = [url for url in urls if not Address.of(str(url)).loopback]
         if seen and self.tls is None:
             raise ValueError(f"the API key would travel to {seen[0]} in the clear: give tls as well")
         return self
@@ -65,5 +67,7 @@ PLAIN = Access()
 
 def _options(url: str) -> list[tuple[str, int]]:
     """Of a channel: gRPC would ask a proxy from the environment for servers of this machine, too."""
+    from tritone_client.transport.wire import CHANNEL_OPTIONS  # gRPC, which a codec in process does without
+
     direct = Address.of(url).on_this_machine
     return [*CHANNEL_OPTIONS, *([("grpc.enable_http_proxy", 0)] if direct else [])]

@@ -10,7 +10,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 from tritone_client.errors import AddressError
 
-__all__ = ["Address", "through_proxy"]
+__all__ = ["Address", "server_at", "through_proxy"]
 
 _SOCKETS = ("unix:", "unix-abstract:")
 _RESOLVED = re.compile(r"(?:dns:(?://[^/]*/)?|ipv[46]:)(?!/)")
@@ -79,6 +79,11 @@ class Address:
             return None
         named = next((name for name in _PROXY_VARIABLES if os.environ.get(name)), None)
         return None if named is None else (named, _without_password(os.environ[named]))
+
+
+def server_at(url: str) -> str:
+    """A server in messages, with the proxy through which it is asked."""
+    return f"the server at {url}{through_proxy(url)}"
 
 
 def through_proxy(url: str) -> str:

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.errors import ServerUnavailableError
-from tritone_client.remote import Call
 from tritone_client.transport.access import PLAIN, Access
+from tritone_client.transport.addresses import server_at
 from tritone_client.transport.grpc_transport import IN_FLIGHT, Telling
+from tritone_client.transport.interface import Call, Request, StatusError
 from tritone_client.transport.protocols import explained
-from tritone_client.transport.wire import StatusError, request_of, tensor_of, typed, typed_of_known
+from tritone_client.transport.statuses import typed, typed_of_known
+from tritone_client.transport.wire import message_of, status_of, tensor_of
 
 __all__ = ["AsyncConnection", "AsyncTransport"]
 
@@ -26,6 +28,7 @@ class AsyncTransport:
 
     def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
         self.url, self.timeout_s, self._access = url, timeout_s, access
+        self.name = server_at(url)
         self._channel = access.channel(grpc.aio, url)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
@@ -65,7 +68,7 @@ class AsyncTransport:
 
         async def result(call: Call) -> NDArray[Any]:
             model, arrays = call
-            request = request_of(model, arrays, output, echoes=echoes)
+            request = message_of(Request(model, arrays, output, echoes=echoes))
             async with places:
                 return tensor_of(await self._ask(self._stub.ModelInfer, request, typed_of_known), request)
 
@@ -83,7 +86,7 @@ class AsyncTransport:
         try:
             return await method(request, timeout=self.timeout_s, metadata=self._access.metadata())
         except grpc.RpcError as error:
-            raise telling(StatusError.of(error), self.url, self.timeout_s) from error
+            raise telling(status_of(error), self.name, self.timeout_s) from error
 
 
 class AsyncConnection:
@@ -91,6 +94,7 @@ class AsyncConnection:
 
     def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
         self.url, self.timeout_s, self._access = url, timeout_s, access
+        self.name = server_at(url)
         self._channel = access.channel(grpc.aio, url)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._call: Any = None
@@ -107,7 +111,7 @@ class AsyncConnection:
         except TimeoutError:
             raise StatusError("DEADLINE_EXCEEDED", "no answer") from None
         except grpc.RpcError as error:
-            raise StatusError.of(error) from error
+            raise status_of(error) from error
         if message is grpc.aio.EOF:
             raise StatusError("UNAVAILABLE", "the server ended the stream")
         self._waiting = False
@@ -129,7 +133,7 @@ class AsyncConnection:
                 request, timeout=timeout_s or self.timeout_s, metadata=self._access.metadata()
             )
         except grpc.RpcError as error:
-            raise StatusError.of(error) from error
+            raise status_of(error) from error
 
     async def ready(self, model: str) -> bool:
         """Whether the server has the model and takes requests for it."""
@@ -138,7 +142,7 @@ class AsyncConnection:
             answer = self._stub.ModelReady(request, timeout=self.timeout_s, metadata=self._access.metadata())
             return bool((await answer).ready)
         except grpc.RpcError as error:
-            raise StatusError.of(error) from error
+            raise status_of(error) from error
 
     async def close(self) -> None:
         """Hang up; where nothing is under way, by ending the gRPC stream rather than breaking it."""

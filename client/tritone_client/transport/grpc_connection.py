@@ -9,7 +9,9 @@ import grpc  # type: ignore[import-untyped]
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.transport.access import PLAIN, Access
-from tritone_client.transport.wire import StatusError
+from tritone_client.transport.addresses import server_at
+from tritone_client.transport.interface import StatusError
+from tritone_client.transport.wire import status_of
 
 __all__ = ["Connection"]
 
@@ -20,7 +22,8 @@ class Connection:
     """For one thread at a time. Every method raises :class:`StatusError`, and waits ``timeout_s`` at most."""
 
     def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
-        self.url, self.timeout_s, self._access = url, timeout_s, access
+        self.timeout_s, self._access = timeout_s, access
+        self.name = server_at(url)
         self._channel = access.channel(grpc, url)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._requests: SimpleQueue[Any] = SimpleQueue()
@@ -56,7 +59,7 @@ class Connection:
                 request, timeout=timeout_s or self.timeout_s, metadata=self._access.metadata()
             )
         except grpc.RpcError as error:
-            raise StatusError.of(error) from error
+            raise status_of(error) from error
 
     def ready(self, model: str) -> bool:
         """Whether the server has the model and takes requests for it."""
@@ -65,7 +68,7 @@ class Connection:
             answer = self._stub.ModelReady(request, timeout=self.timeout_s, metadata=self._access.metadata())
             return bool(answer.ready)
         except grpc.RpcError as error:
-            raise StatusError.of(error) from error
+            raise status_of(error) from error
 
     def close(self) -> None:
         """Hang up; where nothing is under way, by ending the gRPC stream rather than breaking it."""
@@ -88,4 +91,4 @@ def _read(call: Any, answers: "SimpleQueue[Any]") -> None:
             answers.put(StatusError(None, failed) if failed else message.infer_response)
         answers.put(StatusError("UNAVAILABLE", "the server ended the stream"))
     except grpc.RpcError as error:
-        answers.put(StatusError.of(error))
+        answers.put(status_of(error))

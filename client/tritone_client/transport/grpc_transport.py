@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.errors import ServerUnavailableError, TritoneError
-from tritone_client.remote import Call
 from tritone_client.transport.access import PLAIN, Access
+from tritone_client.transport.addresses import server_at
 from tritone_client.transport.grpc_connection import Connection
+from tritone_client.transport.interface import Call, Request, StatusError
 from tritone_client.transport.protocols import explained
-from tritone_client.transport.wire import StatusError, request_of, tensor_of, typed, typed_of_known
+from tritone_client.transport.statuses import typed, typed_of_known
+from tritone_client.transport.wire import message_of, status_of, tensor_of
 
 __all__ = ["IN_FLIGHT", "Telling", "Transport"]
 
@@ -30,6 +32,7 @@ class Transport:
 
     def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
         self.url, self.timeout_s, self._access = url, timeout_s, access
+        self.name = server_at(url)
         self._channel = access.channel(grpc, url)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
@@ -78,7 +81,7 @@ class Transport:
         return list(self._results(calls, output, echoes))
 
     def _results(self, calls: Sequence[Call], output: str, echoes: bool) -> Iterator[NDArray[Any]]:
-        requests = [request_of(model, arrays, output, echoes=echoes) for model, arrays in calls]
+        requests = [message_of(Request(model, arrays, output, echoes=echoes)) for model, arrays in calls]
         if len(requests) == 1:  # waiting in this thread saves handing the answer over from another
             yield tensor_of(self._ask(self._stub.ModelInfer, requests[0], typed_of_known), requests[0])
             return
@@ -103,4 +106,4 @@ class Transport:
         try:
             return question()
         except grpc.RpcError as error:
-            raise telling(StatusError.of(error), self.url, self.timeout_s) from error
+            raise telling(status_of(error), self.name, self.timeout_s) from error

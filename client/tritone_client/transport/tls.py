@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
-
 __all__ = ["Tls"]
 
 
@@ -34,6 +32,8 @@ class Tls:
 
     def credentials(self) -> Any:
         """As gRPC takes them."""
+        import grpc  # type: ignore[import-untyped]  # which a codec in process does without
+
         contents = [
             None if each is None else each.read_bytes() for each in (self.ca, self.key, self.certificate)
         ]

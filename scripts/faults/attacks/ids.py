@@ -10,7 +10,8 @@ from tritonclient.grpc import service_pb2_grpc
 
 from scripts.common.report import Row
 from scripts.faults.streams import Spoken
-from tritone_client.transport.wire import Place, answer_of, request_of
+from tritone_client.transport.interface import Place, Request
+from tritone_client.transport.wire import message_of, tensor_of
 from tritone_server.direct import channel_to
 from tritone_server.launcher import TritonServer
 
@@ -56,8 +57,9 @@ class _Stream:
 
     def said(self, frame: NDArray[np.int64], place: Place) -> NDArray[Any]:
         """The answer to one frame."""
-        request = request_of(self._model, {"tokens": frame[None]}, "audio", place)
-        return answer_of(self._infer(request, timeout=_WITHIN_S), request)
+        request = message_of(Request(self._model, {"tokens": frame[None]}, "audio", place))
+        found: NDArray[Any] = tensor_of(self._infer(request, timeout=_WITHIN_S), request)[0]
+        return found
 
     def refusal(self, frame: NDArray[np.int64], place: Place) -> str:
         """The status of one that should not be answered, OK if it was."""

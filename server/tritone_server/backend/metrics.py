@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from tritone_runtime.scheduler import Streams
+from tritone_runtime.scheduler import StreamScheduler
 
 __all__ = ["Meter"]
 
@@ -23,7 +23,7 @@ class Meter:
         streams: measured.
     """
 
-    def __init__(self, triton: Any, model: str, streams: Streams):
+    def __init__(self, triton: Any, model: str, streams: StreamScheduler):
         self._model, self._streams = model, streams
         gauge, counter = triton.MetricFamily.GAUGE, triton.MetricFamily.COUNTER
         self._families = {

@@ -19,14 +19,13 @@ from tritone_runtime.events import Journal
 from tritone_runtime.executors.device import chosen_device
 from tritone_runtime.executors.onnx_runtime import Runner
 from tritone_runtime.huge_pages import settle_pages
-from tritone_runtime.scheduler import Limits, Step, Streams
+from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
+from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 from tritone_server.backend.metrics import Meter
 from tritone_server.backend.process_guard import ProcessGuard, TritonQueue
 from tritone_server.backend.shapes import survive_impossible_shapes
 from tritone_server.backend.tensors import NONCE, Inputs, answer_of, failure, parameters_of
 
-_LONGEST_CALL_S, _LONGEST_STEP_S = 300.0, 10.0
-"""Of sound in a request, all rows together: longer ones take gigabytes, and hold up everybody else's."""
 _MODEL_FAILED = "UNKNOWN"
 """Not INTERNAL, which is what Triton says where it has lost the process of a model."""
 
@@ -47,14 +46,14 @@ class TritonPythonModel:
         inputs = [tensor["name"] for tensor in config["input"]]
         self._guard = _guard(args["model_name"])
         if batching is None:
-            self.served: _Served = _Calls(runner, Inputs(inputs, parameters, _LONGEST_CALL_S))
+            self.served: _Served = _Calls(runner, Inputs(inputs, RequestLimits(parameters, LONGEST_CALL_S)))
         else:
             idle_s = int(batching["max_sequence_idle_microseconds"]) / 1e6
             frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
             limits = Limits(_most_streams(int(parameters["max_streams"])), idle_s, frame_s)
             journal = Journal(args["model_name"], everything=bool(os.environ.get("TRITONE_LOG_STREAMS")))
-            streams = Streams(runner, inputs[0], config["output"][0]["name"], limits, journal)
-            given = Inputs(inputs, parameters, _LONGEST_STEP_S)
+            streams = StreamScheduler(runner, inputs[0], config["output"][0]["name"], limits, journal)
+            given = Inputs(inputs, RequestLimits(parameters, LONGEST_STEP_S))
             self.served = _Steps(streams, given, Meter(pb_utils, args["model_name"], streams), self._guard)
         settle_pages()
 
@@ -114,7 +113,7 @@ class _Calls:
 class _Steps:
     """A stateful model: the requests of a batch belong to as many streams."""
 
-    def __init__(self, streams: Streams, inputs: Inputs, meter: Meter, guard: ProcessGuard):
+    def __init__(self, streams: StreamScheduler, inputs: Inputs, meter: Meter, guard: ProcessGuard):
         self._streams, self._inputs, self._meter, self._guard = streams, inputs, meter, guard
 
     def execute(self, requests: list[Any]) -> list[Any]:

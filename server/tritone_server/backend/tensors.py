@@ -18,6 +18,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import BadInputError
+from tritone_runtime.limits import RequestLimits
 from tritone_server.backend.shapes import is_possible
 
 __all__ = ["NONCE", "Inputs", "answer_of", "failure", "nonce_of", "parameters_of"]
@@ -95,46 +96,22 @@ class Inputs:
 
     Args:
         names: of the model's inputs.
-        parameters: of the model, which say its rates and codebooks where it has any.
-        longest_s: most sound in a request, in seconds.
+        limits: of its requests.
     """
 
-    _books = range(0)
-
-    def __init__(self, names: list[str], parameters: Mapping[str, str], longest_s: float):
-        self._names, self._longest_s = [name for name in names if name != _LATENT_NONCE], longest_s
-        self._rate_hz = int(parameters.get("sample_rate", "0"))
-        self._frame = int(parameters.get("samples_per_frame", "1"))
-        if "num_codebooks" in parameters:
-            most = int(parameters["num_codebooks"])
-            self._books = range(int(parameters.get("min_codebooks", most)), most + 1)
+    def __init__(self, names: list[str], limits: RequestLimits):
+        self._names, self._limits = [name for name in names if name != _LATENT_NONCE], limits
 
     def of(self, request: Any, begins: bool = True) -> dict[str, NDArray[np.generic]]:
-        """The inputs that the request has, optional ones may be missing; BadInputError if too much.
+        """The inputs that the request has; optional ones may be missing.
 
-        What does not begin is held against what its stream began with, by the streams.
+        Raises:
+            BadInputError: an impossible shape, or more than the limits allow.
         """
         tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._names}
         given = {name: _array(name, tensor) for name, tensor in tensors.items() if tensor is not None}
-        for name, array in given.items():
-            self._refuse_long(name, array)
-        if begins and "tokens" in given:
-            self._refuse_books(given["tokens"].shape[1])
+        self._limits.check(given, begins)
         return given
-
-    def _refuse_books(self, books: int) -> None:
-        if self._books and books not in self._books:
-            raise BadInputError(
-                f"tokens must have {self._books[0]} to {self._books[-1]} codebooks, got {books}"
-            )
-
-    def _refuse_long(self, name: str, array: NDArray[np.generic]) -> None:
-        samples = array.shape[0] * array.shape[-1] * (1 if name == "audio" else self._frame)
-        if samples > self._longest_s * self._rate_hz > 0:
-            raise BadInputError(
-                f"{name} may have at most {self._longest_s:g} s of sound in a request, all rows together, "
-                f"got {samples / self._rate_hz:g} s"
-            )
 
 
 def _array(name: str, tensor: Any) -> NDArray[np.generic]:

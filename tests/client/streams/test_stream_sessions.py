@@ -8,13 +8,13 @@ import pytest
 from tritone_client import ServerRefusedError, ServerUnavailableError
 from tritone_client.sansio import run
 from tritone_client.streams.stream_sessions import Single
-from tritone_client.transport.wire import StatusError
+from tritone_client.transport.interface import StatusError
 
 
 class Refusing:
     """A connection to a server that refuses everything."""
 
-    url, timeout_s = "here:1", 1.0
+    name, timeout_s = "the server at here:1", 1.0
 
     def __init__(self, status: str):
         self._status = status

@@ -8,8 +8,9 @@ import pytest
 
 from tritone_client import AddressError, Codec, ServerUnavailableError, served_codecs
 from tritone_client.transport.access import Access
-from tritone_client.transport.addresses import Address
-from tritone_client.transport.wire import StatusError, typed
+from tritone_client.transport.addresses import Address, server_at
+from tritone_client.transport.interface import StatusError
+from tritone_client.transport.statuses import typed
 
 PROXY = "http://user:secret@proxy.invalid:3128"
 
@@ -105,9 +106,9 @@ def test_a_failure_behind_a_proxy_names_it_without_its_password(
     status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", PROXY)
-    told = str(typed(StatusError(status, "refused"), "192.0.2.1:8001", 1))
+    told = str(typed(StatusError(status, "refused"), server_at("192.0.2.1:8001"), 1))
     assert "192.0.2.1:8001 through the proxy http://proxy.invalid:3128 ($https_proxy; hosts in " in told
-    assert "proxy" not in str(typed(StatusError(status, "refused"), "127.0.0.1:8001", 1))
+    assert "proxy" not in str(typed(StatusError(status, "refused"), server_at("127.0.0.1:8001"), 1))
 
 
 def test_a_proxy_that_fails_is_named_to_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,5 +121,5 @@ def test_a_proxy_that_fails_is_named_to_the_caller(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_socket_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> None:
-    with pytest.raises(ServerUnavailableError, match=f"no Triton server answers at unix:{tmp_path}/none"):
+    with pytest.raises(ServerUnavailableError, match=f"the server at unix:{tmp_path}/none does not answer"):
         Codec("mimi", f"unix:{tmp_path}/none")

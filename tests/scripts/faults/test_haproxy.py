@@ -27,7 +27,8 @@ from tritone_client import (
     Tls,
     served_codecs,
 )
-from tritone_client.transport.wire import Place, request_of
+from tritone_client.transport.interface import Place, Request
+from tritone_client.transport.wire import message_of
 from tritone_server.direct import NO_PROXY, channel_to
 from tritone_server.launcher import Ports, TritonServer
 
@@ -164,8 +165,8 @@ def test_the_proxy_may_be_restarted(proxy: Haproxy) -> None:
 
 
 def test_what_ends_or_fills_a_server_does_not_reach_it(servers: list[TritonServer], url: str) -> None:
-    bad = request_of(
-        f"{NAME}_decode_stream", {"tokens": np.full((1, 4, 1), -1)}, "audio", Place(7, True, True)
+    bad = message_of(
+        Request(f"{NAME}_decode_stream", {"tokens": np.full((1, 4, 1), -1)}, "audio", Place(7, True, True))
     )
     compressed = grpc.insecure_channel(url, [NO_PROXY], compression=grpc.Compression.Gzip)
     with compressed as channel, pytest.raises(grpc.RpcError, match="http2 header with status: 400"):

@@ -1,0 +1,243 @@
+"""Requests to models in this process: no server, no gRPC, no protocol buffers.
+
+``tritone_runtime`` loads and runs the models; live streams meet in the scheduler that a server has, too.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tritone_client.errors import RepositoryError, ServerRefusedError, ServerUnavailableError
+from tritone_client.transport.interface import Call, Request, StatusError
+from tritone_client.transport.statuses import typed_of_known
+from tritone_runtime.errors import BadInputError, FullError
+from tritone_runtime.errors import RepositoryError as BuiltRepositoryError
+from tritone_runtime.local_models import LocalModels, StreamModel, local_models
+from tritone_runtime.scheduler import Step
+
+__all__ = ["AsyncLocalTransport", "LocalTransport"]
+
+
+class _Local:
+    """What both transports know without waiting.
+
+    Args:
+        repository: folder of built models.
+    """
+
+    def __init__(self, repository: Path):
+        self.url, self.timeout_s = str(repository), float("inf")
+        self.name = f"the repository {repository} in this process"
+        with _repository_errors():
+            self._models = local_models(repository)
+
+    def _parameters(self, model: str) -> dict[str, str]:
+        try:
+            with _repository_errors():
+                return dict(self._models.description(model).parameters)
+        except KeyError as error:
+            raise ServerRefusedError(f"{self.name} has no model {model}") from error
+
+    def _ready(self, model: str) -> bool:
+        return (self._models.repository / model).is_dir()
+
+    def _ready_models(self) -> list[str]:
+        return [f"{codec}_decode" for codec in self._models.codecs()]
+
+    def _result(self, call: Call, output: str) -> NDArray[Any]:
+        model, arrays = call
+        try:
+            with _statuses():
+                return self._models.stateless(model).run(arrays, output)
+        except StatusError as error:
+            raise typed_of_known(error, self.name, self.timeout_s) from error
+
+
+class LocalTransport(_Local):
+    """For threads. There is nothing to close: the models are freed with the last codec that uses them."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+    def parameters(self, model: str) -> dict[str, str]:
+        """Of a built model."""
+        return self._parameters(model)
+
+    def ready(self, model: str) -> bool:
+        """Whether the model is built."""
+        return self._ready(model)
+
+    def ready_models(self) -> list[str]:
+        """A decoder for each codec."""
+        return self._ready_models()
+
+    def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> list[NDArray[Any]]:
+        """One output of each call; ``echoes`` says nothing here: no answer can be taken for another."""
+        return [self._result(call, output) for call in calls]
+
+    def connection(self, timeout_s: float | None = None) -> "LocalConnection":
+        """For a stream."""
+        return LocalConnection(self._models, self.name)
+
+    def explained(self, error: ServerUnavailableError) -> ServerUnavailableError:
+        """That error."""
+        return error
+
+    def wait(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+
+class AsyncLocalTransport(_Local):
+    """For asyncio: models are loaded and run in threads."""
+
+    async def close(self) -> None:
+        """Nothing."""
+
+    async def parameters(self, model: str) -> dict[str, str]:
+        """Of a built model."""
+        return self._parameters(model)
+
+    async def ready(self, model: str) -> bool:
+        """Whether the model is built."""
+        return self._ready(model)
+
+    async def ready_models(self) -> list[str]:
+        """A decoder for each codec."""
+        return self._ready_models()
+
+    async def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> list[NDArray[Any]]:
+        """As of :class:`LocalTransport`."""
+        return [await asyncio.to_thread(self._result, call, output) for call in calls]
+
+    def connection(self, timeout_s: float | None = None) -> "AsyncLocalConnection":
+        """For a stream."""
+        return AsyncLocalConnection(self._models, self.name)
+
+    async def explained(self, error: ServerUnavailableError) -> ServerUnavailableError:
+        """That error."""
+        return error
+
+    async def wait(self, seconds: float) -> None:
+        """Let others run."""
+        await asyncio.sleep(seconds)
+
+
+class _LocalConnection:
+    """One stream's way to its model.
+
+    Errors of :meth:`exchange` have no status, as over Triton's gRPC streams: asked again beside the stream,
+    the same request has one.
+    """
+
+    timeout_s = float("inf")
+
+    def __init__(self, models: LocalModels, name: str):
+        self._models, self.name = models, name
+        self._stream: StreamModel | None = None
+
+    def _loaded(self, model: str) -> StreamModel:
+        if self._stream is None:
+            with _repository_errors():
+                self._stream = self._models.streams(model)
+        return self._stream
+
+
+class LocalConnection(_LocalConnection):
+    """For one thread at a time."""
+
+    def exchange(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
+        """The step's output; a refusal has no status."""
+        with _without_status():
+            return self.ask(request)
+
+    def ask(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
+        """The output of a step, or of a whole input; a refusal has a status."""
+        with _statuses():
+            if request.place is None:
+                return self._models.stateless(request.model).run(request.arrays, request.output)
+            stream = self._loaded(request.model)
+            return stream.batcher.run(_step_of(request, stream))
+
+    def ready(self, model: str) -> bool:
+        """It is."""
+        return True
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class AsyncLocalConnection(_LocalConnection):
+    """For one task at a time."""
+
+    async def exchange(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
+        """The step's output; a refusal has no status."""
+        with _without_status():
+            return await self.ask(request)
+
+    async def ask(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
+        """The output of a step, or of a whole input; a refusal has a status."""
+        with _statuses():
+            if request.place is None:
+                model = await asyncio.to_thread(self._models.stateless, request.model)
+                return await asyncio.to_thread(model.run, request.arrays, request.output)
+            stream = self._stream
+            if stream is None:
+                stream = await asyncio.to_thread(self._loaded, request.model)
+            return await stream.batcher.run_async(_step_of(request, stream))
+
+    async def ready(self, model: str) -> bool:
+        """It is."""
+        return True
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+def _step_of(request: Request, stream: StreamModel) -> Step:
+    place = request.place
+    assert place is not None, "a request of a stream"
+    problem = None
+    try:
+        stream.limits.check(request.arrays, begins=place.start)
+    except BadInputError as error:
+        problem = error
+    return Step(place.sequence_id, request.arrays, place.start, place.end, place.resumed, problem)
+
+
+@contextmanager
+def _repository_errors() -> Iterator[None]:
+    """Errors of the built files, as this package's own."""
+    try:
+        yield
+    except BuiltRepositoryError as error:
+        raise RepositoryError(str(error)) from error
+
+
+@contextmanager
+def _statuses() -> Iterator[None]:
+    """Errors of models with the status that a server gives them."""
+    try:
+        with _repository_errors():
+            yield
+    except BadInputError as error:
+        raise StatusError("INVALID_ARGUMENT", str(error)) from error
+    except FullError as error:
+        raise StatusError("UNAVAILABLE", str(error)) from error
+    except (StatusError, RepositoryError):
+        raise
+    except Exception as error:
+        raise StatusError("UNKNOWN", f"the model failed: {error}") from error
+
+
+@contextmanager
+def _without_status() -> Iterator[None]:
+    try:
+        yield
+    except StatusError as error:
+        raise StatusError(None, error.message) from error

@@ -1,0 +1,199 @@
+"""The models of a repository in this process: loaded at their first use, shared by its threads and tasks."""
+
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone_runtime.batcher import StepBatcher
+from tritone_runtime.errors import EngineMisfitError
+from tritone_runtime.events import Journal
+from tritone_runtime.executors.device import Device, chosen_device
+from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.fit import check_whole, engines_among
+from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
+from tritone_runtime.manifests import ONNX_FILE, ModelDescription, read_manifest
+from tritone_runtime.repository import ROLES, codecs_in, models_of
+from tritone_runtime.scheduler import Limits, StreamScheduler
+
+__all__ = ["MOST_STREAMS", "LocalModels", "StatelessModel", "StreamModel", "local_models"]
+
+Array = NDArray[np.generic]
+MOST_STREAMS = "TRITONE_MAX_STREAMS"
+"""The environment variable that lowers the number of live streams of each model."""
+
+
+class StatelessModel:
+    """A model for whole inputs; one call at a time, which bounds its memory.
+
+    Args:
+        runners: of the graphs that run in turn.
+        description: of the model.
+    """
+
+    def __init__(self, runners: Sequence[Runner], description: ModelDescription):
+        self._runners, self._lock = runners, threading.Lock()
+        self._limits = RequestLimits(description.parameters, LONGEST_CALL_S)
+
+    def run(self, arrays: Mapping[str, Array], output: str) -> Array:
+        """One output, with its batch axis, of inputs by name.
+
+        Raises:
+            BadInputError: the inputs break a rule of the model, or are too long.
+        """
+        self._limits.check(arrays)
+        tensors = dict(arrays)
+        with self._lock:
+            for runner in self._runners:
+                given = {name: tensors[name] for name in runner.inputs if name in tensors}
+                last = runner is self._runners[-1]
+                wanted = [output] if last else runner.outputs
+                tensors |= zip(wanted, runner.run(given, wanted), strict=True)
+        return tensors[output]
+
+
+class StreamModel:
+    """A model for live streams, whose steps run together.
+
+    Args:
+        runner: of the step's graph.
+        description: of the model.
+        model: its name.
+    """
+
+    def __init__(self, runner: Runner, description: ModelDescription, model: str):
+        parameters = description.parameters
+        assert description.idle_limit_s is not None, "a model for streams"
+        configured = int(parameters["max_streams"])
+        streams = min(configured, int(os.environ.get(MOST_STREAMS) or configured))
+        frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
+        limits = Limits(streams, description.idle_limit_s, frame_s)
+        self.scheduler = StreamScheduler(
+            runner, description.inputs[0], description.outputs[0], limits, Journal(model)
+        )
+        self.batcher = StepBatcher(self.scheduler, description.most_rows)
+        self.limits = RequestLimits(parameters, LONGEST_STEP_S)
+
+
+class LocalModels:
+    """The models of one repository.
+
+    Args:
+        repository: as ``tritone-build models`` writes it, for the CPU.
+        device: that runs them.
+
+    Raises:
+        RepositoryError: the folder holds no models.
+    """
+
+    def __init__(self, repository: Path, device: Device):
+        self.repository, self._device = repository, device
+        codecs_in(repository)
+        self._lock = threading.RLock()
+        self._runners: dict[str, Runner] = {}
+        self._stateless: dict[str, StatelessModel] = {}
+        self._streams: dict[str, StreamModel] = {}
+
+    @cached_property
+    def _codecs(self) -> list[str]:
+        return codecs_in(self.repository)
+
+    def codecs(self) -> list[str]:
+        """Names of the codecs."""
+        return self._codecs
+
+    def models(self) -> list[str]:
+        """Names of the models that callers use.
+
+        Raises:
+            RepositoryError: see :func:`tritone_runtime.repository.models_of`.
+        """
+        return [model for codec in self._codecs for model in models_of(self.repository, codec)]
+
+    def description(self, model: str) -> ModelDescription:
+        """How a model is called.
+
+        Raises:
+            KeyError: there is no such model.
+            RepositoryError: its codec is not there as it was built.
+            EngineMisfitError: it is an engine, which this process cannot run.
+        """
+        roles = {f"{codec}_{role}": codec for codec in self._codecs for role in ROLES}
+        codec = roles.get(model)
+        if codec is None or not (self.repository / model).is_dir():
+            raise KeyError(model)
+        models_of(self.repository, codec)
+        engines = engines_among(self.repository, [model])
+        manifest = read_manifest(self.repository / model / "1")
+        if engines or "model" not in manifest:
+            raise EngineMisfitError(
+                f"{model} in {self.repository} is a TensorRT engine, which needs a GPU and a server with "
+                f"TensorRT; serve it in NVIDIA's container, or build '{codec}' for the CPU with "
+                f"'tritone-build models {codec}'"
+            )
+        return ModelDescription(**manifest["model"])
+
+    def stateless(self, model: str) -> StatelessModel:
+        """A model for whole inputs; errors as of :meth:`description`, and of a damaged file."""
+        with self._lock:
+            if model not in self._stateless:
+                description = self.description(model)
+                runners = [self._runner(part) for part in description.pipeline or [model]]
+                self._stateless[model] = StatelessModel(runners, description)
+            return self._stateless[model]
+
+    def streams(self, model: str) -> StreamModel:
+        """A model for live streams; errors as of :meth:`stateless`."""
+        with self._lock:
+            if model not in self._streams:
+                self._streams[model] = StreamModel(self._runner(model), self.description(model), model)
+            return self._streams[model]
+
+    def _runner(self, model: str) -> Runner:
+        if model not in self._runners:
+            check_whole(self.repository, [model])
+            threads = int(self.description(model).parameters.get("intra_op_thread_count", "0"))
+            self._runners[model] = Runner(self.repository / model / "1" / ONNX_FILE, threads, self._device)
+        return self._runners[model]
+
+
+_lock = threading.Lock()
+_shared: "weakref.WeakValueDictionary[tuple[Path, str], LocalModels]" = weakref.WeakValueDictionary()
+_of_the_parent: list[Any] = []
+"""Models that a fork copied. They are never freed: that would wait for threads that were not copied."""
+
+
+def local_models(repository: Path, device: str | None = None) -> LocalModels:
+    """The models of a repository, the same for all callers in this process as long as one holds them.
+
+    Args:
+        repository: folder that ``tritone-build models`` wrote.
+        device: ``cpu``, ``cuda``, ``rtx`` or ``auto``; by default what ``TRITONE_DEVICE`` says, else ``cpu``.
+
+    Raises:
+        RepositoryError: there is no such folder, or no models in it.
+    """
+    chosen = chosen_device(device)
+    key = (repository.resolve(), chosen.name)
+    with _lock:
+        models = _shared.get(key)
+        if models is None:
+            _shared[key] = models = LocalModels(repository, chosen)
+        return models
+
+
+def _forget_the_parents_models() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = threading.Lock()
+    _of_the_parent.extend(_shared.values())
+    _shared.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_parents_models)
