@@ -9,7 +9,8 @@ Examples:
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,6 +65,7 @@ def _options() -> argparse.Namespace:
         "--noise", action="store_true", help="seeded random weights: what comes back is noise"
     )
     parser.add_argument("--repository", type=Path, default=REPOSITORY, help="of models (%(default)s)")
+    parser.add_argument("--in-process", action="store_true", help="start no server")
     parser.add_argument("--audio", type=Path, default=Path("samples/speech.wav"), help="%(default)s")
     return parser.parse_args()
 
@@ -84,14 +86,13 @@ class _Served:
 
 def _demo(options: argparse.Namespace, console: Console) -> None:
     audio, rate_hz = read_audio(options.audio)
-    find_server()
+    hindrance = "--in-process" if options.in_process else _why_no_server()
     console.print(f"[bold]1/4[/] checkpoint and models of {options.codec}")
     source, noise = _checkpoint(options)
     if noise:
         console.print("    no checkpoint given: the weights are random, so the decoded sound is noise")
     build_models([(options.codec, source)], options.repository)
-    console.print("[bold]2/4[/] starting Triton on loopback")
-    with serving(options.repository, [options.codec]) as server, Codec(options.codec, server.url) as codec:
+    with _opened(options, hindrance, console) as codec:
         console.print(f"[bold]3/4[/] encoding and decoding {options.audio}")
         served = _serve(codec, audio, rate_hz)
     _OUTPUT.mkdir(parents=True, exist_ok=True)
@@ -100,13 +101,35 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
     figure_of(served.info, served.audio, served.tokens, served.decoded).savefig(png, dpi=110)
     console.print("[bold]4/4[/] the authors' implementation, with the same weights")
     differing, snr = _against_reference(source, options.codec, served)
-    table = _table(served)
+    table = _table(served, "through Triton" if hindrance is None else "in this process")
     if not noise:
         _add_quality(table, served)
     table.add_row("tokens against the reference", f"{100 * differing:.3f} % differ")
     table.add_row("audio against the reference", f"{snr:.1f} dB, {len(served.decoded)} samples")
     console.print(table)
     console.print(f"sound: {wav}\npicture: {png}")
+
+
+def _why_no_server() -> str | None:
+    """Why no Triton server runs on this machine; None where one does."""
+    try:
+        find_server()
+    except (ServerError, WheelError) as error:
+        return str(error)
+    return None
+
+
+@contextmanager
+def _opened(options: argparse.Namespace, hindrance: str | None, console: Console) -> Iterator[Codec]:
+    """The codec on a server; in this process, where no server runs."""
+    if hindrance is not None:
+        console.print(f"[bold]2/4[/] no server ({hindrance}): the codec runs in this process", soft_wrap=True)
+        with Codec(options.codec, options.repository) as codec:
+            yield codec
+        return
+    console.print("[bold]2/4[/] starting Triton on loopback")
+    with serving(options.repository, [options.codec]) as server, Codec(options.codec, server.url) as codec:
+        yield codec
 
 
 def _checkpoint(options: argparse.Namespace) -> tuple[str, bool]:
@@ -130,10 +153,10 @@ def _serve(codec: Codec, audio: Audio, rate_hz: int) -> _Served:
     return _Served(info, at_codec_rate, tokens, decoded, encode_s, decode_s, latency_ms, live)
 
 
-def _table(served: _Served) -> Table:
+def _table(served: _Served, how: str) -> Table:
     info, (books, frames) = served.info, served.tokens.shape
     seconds = len(served.decoded) / info.sample_rate_hz
-    table = Table("", "", title=f"{info.name} through Triton", show_header=False)
+    table = Table("", "", title=f"{info.name} {how}", show_header=False)
     table.add_row("frames", f"{frames} of {1000 / info.frame_rate_hz:.1f} ms, {books} codebooks")
     table.add_row("bitrate", f"{info.bitrate_bps / 1000:.2f} kbit/s")
     for doing, took_s in (("encode", served.encode_s), ("decode", served.decode_s)):

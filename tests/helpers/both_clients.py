@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from helpers.place import Place
 from tritone_client import AsyncCodec, AsyncStream, Codec, CodecInfo, StreamInfo
 
 __all__ = ["BlockingCodec", "BlockingStream", "Client"]
@@ -33,9 +34,9 @@ class BlockingStream:
 class BlockingCodec:
     """An AsyncCodec, as a Codec."""
 
-    def __init__(self, name: str, url: str):
+    def __init__(self, name: str, place: Place):
         self._runner = asyncio.Runner()
-        self.codec = AsyncCodec(name, url)
+        self.codec = AsyncCodec(name, place)
         self._run(self.codec.__aenter__())
 
     @property

@@ -1,6 +1,7 @@
 """The demo, with the default codec at full geometry and with a checkpoint that it is given."""
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -11,13 +12,16 @@ import soundfile
 from helpers.paths import ROOT
 
 from scripts import demo
+from scripts.peers import Reference
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs import variant
+from tritone_server.cache import CACHE
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "scripts.demo", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    settings = os.environ | environment
+    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
 
 
 def agrees_with_nemo(done: subprocess.CompletedProcess[str], name: str, samples: int) -> None:
@@ -45,6 +49,21 @@ def test_the_demo_serves_a_checkpoint_that_it_is_given(
     given = {"checkpoint": checkpoints[name].source, "repository": repository, "audio": short}
     done = run(f"--codec={name}", *(f"--{option}={value}" for option, value in given.items()))
     agrees_with_nemo(done, name, 675 * 49)
+
+
+def test_where_no_server_runs_the_demo_says_so_and_goes_on_in_process(
+    references: dict[str, Reference], tmp_path: Path
+) -> None:
+    assert references, "their packages are in the cache now"
+    (tmp_path / "wheels").mkdir()
+    for package in (CACHE / "wheels").iterdir():
+        if not package.name.startswith("nvidia-pytriton"):
+            (tmp_path / "wheels" / package.name).symlink_to(package)
+    done = run(TRITONE_CACHE=str(tmp_path), PIP_NO_INDEX="1")
+    agrees_with_nemo(done, "nanocodec_mini", 271 * 1024)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("2/4")]
+    assert "no server (pip could not fetch nvidia-pytriton" in line
+    assert line.endswith(": the codec runs in this process")
 
 
 @pytest.mark.parametrize("codec", ["nanocodec_mini", "nanocodec"])

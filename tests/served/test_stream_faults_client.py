@@ -1,32 +1,23 @@
 """Live streams and the client when something goes wrong: typed errors, soon, and nothing left behind."""
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import against_whole
 from helpers.raw import HANGS_S, comes_true, paused, silenced
-from helpers.signals import sound, tokens_of
+from helpers.signals import tokens_of
 
 from tritone_client import (
-    AsyncCodec,
-    AudioError,
     Codec,
-    ServerFullError,
-    ServerRefusedError,
     ServerUnavailableError,
     Stream,
-    StreamClosedError,
-    StreamInfo,
     StreamLostError,
-    TokensError,
 )
 from tritone_server.launcher import Ports, TritonServer
 
@@ -39,93 +30,6 @@ def mortal(repository: Path) -> Iterator[TritonServer]:
         yield running
 
 
-def stream_limits(codec: Codec) -> StreamInfo:
-    assert codec.stream_info is not None
-    return codec.stream_info
-
-
-def test_what_is_wrong_with_a_piece_is_told_and_the_stream_goes_on(causal: Codec) -> None:
-    tokens = tokens_of(causal.info)
-    with causal.decode_stream() as stream:
-        pieces = [stream.push(tokens[:, :20])]
-        for bad in (np.full((4, 1), 4032), np.zeros((5, 1), int), np.zeros((4, 0), int), np.zeros((4, 2))):
-            with pytest.raises(TokensError):
-                stream.push(bad)
-        pieces.append(stream.push(tokens[:, 20:]))
-    found = against_whole(causal, tokens, np.concatenate(pieces))
-    assert found.ok, found
-    with causal.encode_stream(22050) as recorder:
-        for wrong in (np.array([np.nan]), np.zeros(4, np.int16), np.zeros((2, 4))):
-            with pytest.raises(AudioError):
-                recorder.push(wrong)
-        recorder.push(sound(causal.info, 9))
-    with pytest.raises(TokensError, match="encodes into 4 codebooks, got 2"):
-        causal.encode_stream(22050, num_codebooks=2)
-
-
-def test_a_closed_stream_says_so_and_closes_again(codec: Codec) -> None:
-    stream = codec.decode_stream()
-    stream.push(tokens_of(codec.info, 5))
-    assert len(stream.close()) == 0 or not codec.info.causal
-    assert len(stream.close()) == 0
-    with pytest.raises(StreamClosedError, match="open another"):
-        stream.push(tokens_of(codec.info, 1))
-    with codec.decode_stream() as unused:
-        assert len(unused.close()) == 0
-
-
-def left_in_the_middle(codec: Codec) -> None:
-    with suppress(ZeroDivisionError), codec.decode_stream() as stream:
-        stream.push(tokens_of(codec.info, 1))
-        raise ZeroDivisionError
-
-
-def dropped_iterator(codec: Codec) -> None:
-    audio = codec.stream(iter(tokens_of(codec.info).T))
-    next(audio)
-    audio.close()
-
-
-def cancelled_task(codec: Codec) -> None:
-    async def cancelled() -> None:
-        async with (
-            AsyncCodec(codec.name, codec._transports[0].url) as remote,
-            remote.decode_stream() as stream,
-        ):
-            await stream.push(tokens_of(codec.info, 1))
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(stream.push(tokens_of(codec.info, 5000)), 0.001)
-            with pytest.raises(StreamClosedError, match="in the middle of a request"):
-                await stream.push(tokens_of(codec.info, 1))
-
-    asyncio.run(cancelled())
-
-
-@pytest.mark.parametrize("leave", [left_in_the_middle, dropped_iterator, cancelled_task])
-def test_a_stream_that_is_left_is_ended_on_the_server(leave: Callable[[Codec], None], causal: Codec) -> None:
-    """Far more of them than the server keeps at a time."""
-    for _ in range(70):
-        leave(causal)
-    left_in_the_middle(causal)
-
-
-def test_a_full_server_says_so_and_takes_the_next_when_one_ends(causal: Codec) -> None:
-    tokens = tokens_of(causal.info, 2)
-    with ExitStack() as stack:
-        streams = [
-            stack.enter_context(causal.decode_stream()) for _ in range(stream_limits(causal).max_streams + 1)
-        ]
-        *served, refused = streams
-        for stream in served:
-            stream.push(tokens)
-        for _ in range(2):
-            with pytest.raises(ServerFullError, match="takes no more streams now"):
-                refused.push(tokens)
-        served[0].close()
-        with causal.decode_stream() as stream:
-            assert len(stream.push(tokens)) == 2 * causal.info.samples_per_frame
-
-
 def test_a_stream_that_was_idle_for_too_long_is_told(causal: Codec, server: TritonServer) -> None:
     with causal.decode_stream() as stream:
         stream.push(tokens_of(causal.info, 1))
@@ -134,20 +38,6 @@ def test_a_stream_that_was_idle_for_too_long_is_told(causal: Codec, server: Trit
             stream.push(tokens_of(causal.info, 1))
         with pytest.raises(StreamLostError):
             stream.push(tokens_of(causal.info, 1))
-
-
-def test_what_the_server_refuses_ends_the_stream_with_its_reason(
-    causal: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream = causal.decode_stream()
-    stream.push(tokens_of(causal.info, 1))
-    monkeypatch.setattr(stream._live._intake, "taken", lambda data: data)  # or the client would refuse it
-    with pytest.raises(ServerRefusedError, match=r"0\.\.4031"):
-        stream.push(np.full((4, 1), 4032))
-    monkeypatch.undo()
-    with pytest.raises(ServerRefusedError, match=r"0\.\.4031"):
-        stream.push(tokens_of(causal.info, 1))
-    assert len(stream.close()) == 0
 
 
 def told(stream: Stream[np.float32], codec: Codec) -> None:

@@ -5,27 +5,27 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from helpers.place import Place
 
 from tritone_client import AudioError, Codec, TokensError
 from tritone_client.adapters.moss import MossTokenizer
-from tritone_server.launcher import TritonServer
 
 NAME = "small_moss"
 
 
 @pytest.fixture
-def tokenizer(server: TritonServer) -> Iterator[MossTokenizer]:
-    with MossTokenizer(NAME, server.url) as opened:
+def tokenizer(place: Place) -> Iterator[MossTokenizer]:
+    with MossTokenizer(NAME, place) as opened:
         yield opened
 
 
 def test_codes_have_the_codebooks_first_and_rows_their_own_lengths(
-    tokenizer: MossTokenizer, server: TritonServer
+    tokenizer: MossTokenizer, place: Place
 ) -> None:
     sound = 0.1 * np.random.default_rng(0).standard_normal((2, 1, 170)).astype(np.float32)
     codes, lengths = tokenizer.encode(sound, np.array([170, 80]), n_quantizers=8)
     assert (codes.shape, lengths.tolist()) == ((8, 2, 11), [11, 5])
-    with Codec(NAME, server.url) as codec:
+    with Codec(NAME, place) as codec:
         assert np.array_equal(codes[:, 1, :5], codec.encode(sound[1, 0, :80], 400, 8))
         audio, samples = tokenizer.decode(codes.astype(np.int32), lengths)
         assert (audio.shape, samples.tolist()) == ((2, 1, 176), [176, 80])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soxr
 from conftest import CAUSAL, against_whole
+from helpers.place import Place
 from helpers.raw import comes_true, counted
 from helpers.signals import sound, tokens_of
 from numpy.typing import NDArray
@@ -69,8 +70,8 @@ def test_audio_comes_at_once_or_as_late_as_the_codec_looks_ahead(codec: Codec) -
     assert len(rest) == late * hop
 
 
-def test_a_stream_shorter_than_the_codec_takes_is_told_at_the_end(server: TritonServer) -> None:
-    with Codec("small_lfsc", server.url) as codec:
+def test_a_stream_shorter_than_the_codec_takes_is_told_at_the_end(place: Place) -> None:
+    with Codec("small_lfsc", place) as codec:
         stream = codec.decode_stream()
         assert len(stream.push(tokens_of(codec.info, 3))) == 0
         with pytest.raises(TokensError, match="at least 4 frame"):
@@ -89,7 +90,7 @@ def test_an_iterator_of_tokens_becomes_an_iterator_of_audio(codec: Codec) -> Non
     assert found.ok, found
 
 
-def test_asyncio_gives_the_same(codec: Codec) -> None:
+def test_asyncio_gives_the_same(codec: Codec, place: Place) -> None:
     tokens, audio, rate_hz = tokens_of(codec.info), sound(codec.info, 20.5), codec.info.sample_rate_hz
 
     async def played(remote: AsyncCodec, delay_s: float) -> NDArray[np.float32]:
@@ -102,7 +103,7 @@ def test_asyncio_gives_the_same(codec: Codec) -> None:
         return np.concatenate(pieces)
 
     async def everything() -> None:
-        async with AsyncCodec(codec.name, codec._transports[0].url) as remote:
+        async with AsyncCodec(codec.name, place) as remote:
             assert remote.info == codec.info
             for result in await asyncio.gather(*(played(remote, 0.001 * index) for index in range(4))):
                 assert against_whole(codec, tokens, result).ok
@@ -146,9 +147,9 @@ def test_another_sample_rate_is_converted_as_it_comes(causal: Codec) -> None:
 
 @pytest.mark.parametrize("name", CAUSAL)
 def test_inputs_much_longer_than_the_context_go_through_a_stream(
-    name: str, server: TritonServer, monkeypatch: pytest.MonkeyPatch
+    name: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Codec(name, server.url) as codec:
+    with Codec(name, place) as codec:
         tokens = tokens_of(codec.info, 200)
         whole = codec.decode(tokens)
         monkeypatch.setattr(Role, "longest_frames", lambda role, info: 9)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.place import Place
 from helpers.signals import tokens_of
 
 from tritone_client import AsyncCodec, Codec, Stream, StreamBusyError, StreamClosedError
 from tritone_client.adapters.kanitts import KaniTTSDecoder
 from tritone_client.streams.calls import OneAtATime
 from tritone_runtime.fidelity import snr_db
-from tritone_server.launcher import TritonServer
 
 NAME = "small_nanocodec"
 LIMIT_S = 60.0
@@ -91,11 +91,11 @@ def test_a_block_that_is_left_while_a_push_is_under_way_ends_the_stream_after_it
     assert not stream._live._carrier._held, "the server was told"  # type: ignore[attr-defined]
 
 
-def test_another_task_is_refused_and_the_stream_goes_on(causal: Codec, server: TritonServer) -> None:
+def test_another_task_is_refused_and_the_stream_goes_on(causal: Codec, place: Place) -> None:
     tokens = tokens_of(causal.info, 20)
 
     async def both() -> list[Any]:
-        async with AsyncCodec(NAME, server.url) as codec, codec.decode_stream() as stream:
+        async with AsyncCodec(NAME, place) as codec, codec.decode_stream() as stream:
             first, second, third = await asyncio.gather(
                 stream.push(tokens[:, :10]),
                 stream.push(tokens[:, :10]),
@@ -108,11 +108,11 @@ def test_another_task_is_refused_and_the_stream_goes_on(causal: Codec, server: T
     assert snr_db(causal.decode(tokens), np.concatenate(asyncio.run(both()))) > 120
 
 
-def test_tasks_that_begin_a_stream_together_begin_it_once(causal: Codec, server: TritonServer) -> None:
+def test_tasks_that_begin_a_stream_together_begin_it_once(causal: Codec, place: Place) -> None:
     tokens = tokens_of(causal.info, 20)
 
     async def begun() -> Any:
-        async with AsyncCodec(NAME, server.url) as codec:
+        async with AsyncCodec(NAME, place) as codec:
             stream = codec.decode_stream()
             first, second = await asyncio.gather(
                 stream.push(tokens), stream.push(tokens), return_exceptions=True
@@ -124,11 +124,11 @@ def test_tasks_that_begin_a_stream_together_begin_it_once(causal: Codec, server:
     assert snr_db(causal.decode(tokens), asyncio.run(begun())) > 120
 
 
-def test_an_iterator_of_audio_is_for_one_task_at_a_time(causal: Codec, server: TritonServer) -> None:
+def test_an_iterator_of_audio_is_for_one_task_at_a_time(causal: Codec, place: Place) -> None:
     tokens = tokens_of(causal.info, 20)
 
     async def both() -> list[Any]:
-        async with AsyncCodec(NAME, server.url) as codec:
+        async with AsyncCodec(NAME, place) as codec:
             pieces = codec.stream(tokens.T)
             both = await asyncio.gather(anext(pieces), anext(pieces), return_exceptions=True)
             assert isinstance(both[1], StreamBusyError)
@@ -186,9 +186,9 @@ def test_a_push_from_within_a_push_is_refused_rather_than_waited_for(
 
 
 def test_frames_of_kanitts_are_decoded_by_one_thread_at_a_time(
-    server: TritonServer, monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor
+    place: Place, monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor
 ) -> None:
-    with KaniTTSDecoder(NAME, server.url) as decoder:
+    with KaniTTSDecoder(NAME, place) as decoder:
         decoder.decode_frame([1, 2, 3, 4])
         assert decoder._stream is not None
         held = Held(decoder._stream, monkeypatch)

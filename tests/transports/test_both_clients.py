@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.both_clients import BlockingCodec, Client
+from helpers.place import Place
 from helpers.signals import sound, tokens_of
 
 from tritone_client import (
@@ -21,18 +22,17 @@ from tritone_client import (
     TritoneError,
 )
 from tritone_runtime.fidelity import snr_db
-from tritone_server.launcher import TritonServer
 
 NAME = "small_nanocodec"
 
 
 @pytest.fixture(params=["threads", "asyncio"])
-def client(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Client]:
+def client(request: pytest.FixtureRequest, place: Place) -> Iterator[Client]:
     if request.param == "threads":
-        with Codec(NAME, server.url) as codec:
+        with Codec(NAME, place) as codec:
             yield codec
         return
-    blocking = BlockingCodec(NAME, server.url)
+    blocking = BlockingCodec(NAME, place)
     yield blocking
     blocking.end()
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL, against_whole
+from helpers.place import Place
 
 from scripts.common.rounding import limit_of
 from scripts.peers import Reference
@@ -11,7 +12,6 @@ from tritone_build.codecs import base as codecs_module
 from tritone_client import Codec, TokensError, served_codecs
 from tritone_client.remote import Role
 from tritone_runtime.fidelity import snr_db
-from tritone_server.launcher import TritonServer
 
 
 def speech(codec: Codec, frames: float, seed: int = 0) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
@@ -78,9 +78,9 @@ def test_the_client_learns_everything_from_the_server(
 
 @pytest.mark.parametrize("books", [1, 8, 32])
 def test_the_caller_chooses_the_number_of_codebooks(
-    books: int, server: TritonServer, references: dict[str, Reference]
+    books: int, place: Place, references: dict[str, Reference]
 ) -> None:
-    with Codec("small_mimi", server.url) as codec:
+    with Codec("small_mimi", place) as codec:
         audio = speech(codec, 40.5)
         tokens = codec.encode(audio, codec.info.sample_rate_hz, books)
         expected = references[codec.name].encode(torch.tensor(audio)[None], books)[0].numpy()
@@ -93,5 +93,5 @@ def test_the_caller_chooses_the_number_of_codebooks(
             codec.decode(np.zeros((33, 4), np.int64))
 
 
-def test_the_server_lists_its_codecs(server: TritonServer) -> None:
-    assert served_codecs(server.url) == sorted(SMALL)
+def test_the_server_lists_its_codecs(place: Place) -> None:
+    assert served_codecs(place) == sorted(SMALL)

@@ -1,0 +1,152 @@
+"""Steps of many threads and tasks run together, each answered with its own output or error."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.raw import comes_true
+from helpers.summing import step, summing
+
+from tritone_runtime.batcher import StepBatcher
+from tritone_runtime.errors import BadInputError, StepError
+from tritone_runtime.events import Journal
+from tritone_runtime.scheduler import Limits, StreamScheduler
+
+MOST = 3
+
+
+class Gate:
+    """Holds the batches of a scheduler until it is opened; what went through is counted by size."""
+
+    def __init__(self, scheduler: StreamScheduler):
+        self.open, self.reached = threading.Event(), threading.Event()
+        self.sizes: list[int] = []
+        self.run: Any = scheduler.run
+        scheduler.run = self._held  # type: ignore[assignment, method-assign]
+
+    def _held(self, steps: Any, *more: Any) -> Any:
+        self.sizes.append(len(steps))
+        self.reached.set()
+        self.open.wait()
+        return self.run(steps, *more)
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> StreamScheduler:
+    return StreamScheduler(summing(tmp_path), "tokens", "audio", Limits(20, 1e6), Journal("small"))
+
+
+@pytest.fixture
+def batcher(scheduler: StreamScheduler) -> StepBatcher:
+    return StepBatcher(scheduler, MOST)
+
+
+def waiting(batcher: StepBatcher, count: int) -> Callable[[], bool]:
+    return lambda: len(batcher._waiting) == count
+
+
+def test_steps_that_come_while_a_batch_runs_are_the_next_batch(
+    scheduler: StreamScheduler, batcher: StepBatcher
+) -> None:
+    gate = Gate(scheduler)
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(batcher.run, step(1, [1], start=True))
+        assert gate.reached.wait()
+        others = [pool.submit(batcher.run, step(number, [number], start=True)) for number in range(2, 7)]
+        assert comes_true(waiting(batcher, 5))
+        gate.open.set()
+        assert [each.result()[0].tolist() for each in (first, *others)] == [[1], [2], [3], [4], [5], [6]]
+    assert gate.sizes == [1, MOST, 2]
+
+
+def test_tasks_and_threads_are_in_the_same_batch(scheduler: StreamScheduler, batcher: StepBatcher) -> None:
+    gate = Gate(scheduler)
+
+    async def both() -> list[Any]:
+        first = asyncio.create_task(batcher.run_async(step(1, [1], start=True)))
+        assert await asyncio.to_thread(gate.reached.wait)
+        thread = asyncio.create_task(asyncio.to_thread(batcher.run, step(2, [2], start=True)))
+        task = asyncio.create_task(batcher.run_async(step(3, [3], start=True)))
+        assert await asyncio.to_thread(comes_true, waiting(batcher, 2))
+        gate.open.set()
+        return [answer[0].tolist() for answer in await asyncio.gather(first, thread, task)]
+
+    assert asyncio.run(both()) == [[1], [2], [3]]
+    assert gate.sizes == [1, 2]
+
+
+def test_a_bad_step_is_refused_and_its_batch_goes_on(
+    scheduler: StreamScheduler, batcher: StepBatcher
+) -> None:
+    gate = Gate(scheduler)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(batcher.run, step(1, [1], start=True))
+        assert gate.reached.wait()
+        bad = pool.submit(batcher.run, step(2, [-1], start=True))
+        good = pool.submit(batcher.run, step(3, [3], start=True))
+        assert comes_true(waiting(batcher, 2))
+        gate.open.set()
+        assert [first.result()[0].tolist(), good.result()[0].tolist()] == [[1], [3]]
+        with pytest.raises(BadInputError, match="must not be negative"):
+            bad.result()
+
+
+def test_a_task_that_is_cancelled_leaves_the_others(scheduler: StreamScheduler, batcher: StepBatcher) -> None:
+    gate = Gate(scheduler)
+
+    async def cancelled() -> list[int]:
+        left = asyncio.create_task(batcher.run_async(step(1, [1], start=True)))
+        assert await asyncio.to_thread(gate.reached.wait)
+        left.cancel()
+        stays = asyncio.create_task(batcher.run_async(step(2, [2], start=True)))
+        gate.open.set()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        found: list[int] = (await stays)[0].tolist()
+        return found
+
+    assert asyncio.run(cancelled()) == [2]
+    assert batcher.run(step(1, [4]))[0].tolist() == [5], "its step was run, and the stream lives"
+
+
+def test_an_interrupt_ends_the_streams_of_its_batch_and_no_others(
+    scheduler: StreamScheduler, batcher: StepBatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher.run(step(1, [1], start=True))
+    batcher.run(step(2, [2], start=True))
+    with monkeypatch.context() as patched:
+
+        def interrupted(*_: Any, **__: Any) -> Any:
+            raise KeyboardInterrupt
+
+        patched.setattr(scheduler._slots, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            batcher.run(step(1, [1]))
+    with pytest.raises(BadInputError, match="not live"):
+        batcher.run(step(1, [1]))
+    assert batcher.run(step(2, [1]))[0].tolist() == [3]
+
+
+def test_whoever_waits_beside_an_interrupt_is_told(scheduler: StreamScheduler, batcher: StepBatcher) -> None:
+    gate = Gate(scheduler)
+    held = gate.run
+
+    def interrupted(steps: Any, *more: Any) -> Any:
+        if len(steps) > 1:
+            raise SystemExit
+        return held(steps, *more)
+
+    gate.run = interrupted
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(batcher.run, step(1, [1], start=True))
+        assert gate.reached.wait()
+        others = [pool.submit(batcher.run, step(number, [2], start=True)) for number in (2, 3)]
+        assert comes_true(waiting(batcher, 2))
+        gate.open.set()
+        assert first.result()[0].tolist() == [1]
+        assert {type(each.exception()) for each in others} == {SystemExit, StepError}
+    assert batcher.run(step(4, [4], start=True))[0].tolist() == [4]

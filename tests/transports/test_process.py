@@ -1,0 +1,166 @@
+"""Codecs in this process: the same sound as a server's, and what only a process can do wrong."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CAUSAL, SMALL
+from helpers.paths import ROOT
+from helpers.signals import sound, tokens_of
+
+from tritone_client import (
+    Codec,
+    CodecNotOpenError,
+    RepositoryError,
+    Tls,
+    UnknownCodecError,
+    served_codecs,
+)
+from tritone_client.cli.main import main
+from tritone_server.launcher import TritonServer
+
+NAME = "small_nanocodec"
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_what_is_alone_in_its_batch_equals_the_servers_bit_for_bit(
+    name: str, server: TritonServer, repository: Path
+) -> None:
+    with Codec(name, server.url) as there, Codec(name, repository) as here:
+        assert (here.info, here.stream_info) == (there.info, there.stream_info)
+        audio = sound(there.info, 20.5)
+        tokens = there.encode(audio, there.info.sample_rate_hz)
+        assert np.array_equal(here.encode(audio, here.info.sample_rate_hz), tokens)
+        assert np.array_equal(here.decode(tokens), there.decode(tokens))
+        streamed = [np.concatenate(list(each.stream(iter(tokens.T)))) for each in (here, there)]
+        assert np.array_equal(streamed[0], streamed[1])
+
+
+def ran(program: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_neither_triton_nor_grpc_is_imported(repository: Path) -> None:
+    said = ran(
+        """
+        import sys
+        from pathlib import Path
+        import numpy as np
+        import tritone_client
+        assert not [name for name in ("onnxruntime", "tritone_runtime", "grpc") if name in sys.modules]
+        with tritone_client.Codec("small_mimi", Path(sys.argv[1])) as codec:
+            codec.decode(np.zeros((8, 3), int))
+            list(codec.stream(np.zeros((8, 3), int).T))
+        print([name for name in ("grpc", "google.protobuf", "tritonclient", "onnx") if name in sys.modules])
+        """,
+        str(repository),
+    )
+    assert said == "[]\n"
+
+
+def test_after_a_fork_the_child_opens_its_own(repository: Path) -> None:
+    said = ran(
+        """
+        import os, sys
+        from pathlib import Path
+        import numpy as np
+        from tritone_client import Codec, CodecNotOpenError
+        tokens, place = np.zeros((4, 3), int), Path(sys.argv[1])
+        codec = Codec("small_nanocodec", place)
+        stream = codec.decode_stream()
+        before = stream.push(tokens)
+        whole = codec.decode(tokens)
+        child = os.fork()
+        if child == 0:
+            for call in (lambda: codec.decode(tokens), lambda: stream.push(tokens)):
+                try:
+                    call()
+                except CodecNotOpenError as error:
+                    print(error)
+            own = Codec("small_nanocodec", place)
+            with own.decode_stream() as fresh:
+                print(np.array_equal(own.decode(tokens), whole), np.array_equal(fresh.push(tokens), before))
+            sys.stdout.flush()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        print(len(stream.push(tokens)))
+        """,
+        str(repository),
+    )
+    closed, stream, *rest = said.splitlines()
+    assert closed.startswith("Codec('small_nanocodec') was opened in another process")
+    assert stream.startswith("the stream was opened in another process")
+    assert rest == ["True True", "147"]
+
+
+def test_two_processes_use_one_repository(repository: Path) -> None:
+    program = """
+        import sys
+        from pathlib import Path
+        from tritone_client import Codec
+        import numpy as np
+        print(Codec("small_mimi", Path(sys.argv[1])).decode(np.ones((8, 9), int)).sum())
+        """
+    with Codec("small_mimi", repository) as codec:
+        assert ran(program, str(repository)) == f"{codec.decode(np.ones((8, 9), int)).sum()}\n"
+
+
+def test_a_folder_that_is_no_repository_is_told(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "none"):
+        with pytest.raises(RepositoryError, match="'tritone-build models NAME"):
+            Codec(NAME, place)
+        with pytest.raises(RepositoryError, match="'tritone-build models NAME"):
+            served_codecs(place)
+
+
+def test_a_codec_that_is_not_there_is_told_with_those_that_are(repository: Path) -> None:
+    with pytest.raises(UnknownCodecError, match=r"in this process does not serve codec 'nope'; .*small_lfsc"):
+        Codec("nope", repository)
+
+
+def test_engines_are_refused_without_a_gpu() -> None:
+    with pytest.raises(RepositoryError, match=r"TensorRT engine.*tritone-build models nanocodec_mini"):
+        Codec("nanocodec_mini", ROOT / "model_repository")
+
+
+def test_what_is_for_servers_is_refused(repository: Path) -> None:
+    for given in ({"api_key": "key"}, {"tls": Tls()}):
+        with pytest.raises(ValueError, match="are for servers"):
+            Codec(NAME, repository, **given)
+
+
+def test_a_stream_goes_on_when_its_codec_is_closed_and_another_opened(repository: Path) -> None:
+    with Codec(NAME, repository) as codec:
+        tokens = tokens_of(codec.info, 9)
+        whole = codec.decode(tokens)
+        stream = codec.decode_stream()
+        first = stream.push(tokens[:, :4])
+    with Codec(NAME, repository):
+        rest = stream.push(tokens[:, 4:])
+    assert np.allclose(np.concatenate([first, rest]), whole, atol=1e-5)
+    with pytest.raises(CodecNotOpenError):
+        codec.decode(tokens)
+
+
+@pytest.mark.parametrize("name", CAUSAL[:1])
+def test_the_command_needs_no_server(name: str, repository: Path, tmp_path: Path) -> None:
+    tokens, audio = tmp_path / "tokens.npy", tmp_path / "speech.wav"
+    speech, local = str(ROOT / "samples/speech.wav"), ["--local", str(repository), "--codec", name]
+    assert main(["encode", speech, str(tokens), *local]) == 0
+    assert main(["decode", str(tokens), str(audio), *local]) == 0
+    assert main(["stream", str(tokens), str(tmp_path / "live.wav"), *local]) == 0
+    assert audio.stat().st_size == (tmp_path / "live.wav").stat().st_size
+    assert main(["codecs", "--local", str(repository)]) == 0
+    assert os.environ.get("TRITONE_URL") is None
