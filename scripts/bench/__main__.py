@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from scripts.bench.in_process import in_process_rows
 from scripts.bench.limits import limit_rows
 from scripts.bench.machine import machine_rows
 from scripts.bench.offline import offline_rows
@@ -37,8 +38,8 @@ from tritone_client import Codec
 from tritone_client.inputs.audio import read_audio, resampled
 from tritone_server.launcher import TritonServer, serving
 
-_PARTS = ("offline", "steps", "recipes", "limits", "operators", "scaling")
-_QUICK_PARTS, _QUICK_CODECS = ("offline", "steps", "recipes"), ("nanocodec", "mimi")
+_PARTS = ("offline", "steps", "in_process", "recipes", "limits", "operators", "scaling")
+_QUICK_PARTS, _QUICK_CODECS = ("offline", "steps", "in_process", "recipes"), ("nanocodec", "mimi")
 _SCALED = ("nanocodec", "lfsc", "mimi", "moss_shallow")
 """One of each network."""
 
@@ -76,6 +77,7 @@ def _codec_rows(
             *step_rows(name, threads, sound, options.quick),
             *served_step_rows(codec, server, sound, options.quick),
         ],
+        "in_process": lambda: in_process_rows(name, sound, options.quick),
         "recipes": lambda: recipe_rows(name, threads, sound, options.quick),
         "limits": lambda: [
             *limit_rows(name, threads, sound, machine),

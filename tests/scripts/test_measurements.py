@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
+from helpers.small_codecs import SMALL
 
 from scripts.bench.pairs import alternating, ratio_row, spread_of
 from scripts.fidelity import replays as fidelity_replays

@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import numpy as np
-from conftest import against_whole
+from helpers.comparison import against_whole
 from helpers.raw import HANGS_S, RawStreams, comes_true, counted, new_id
 from helpers.signals import sound, tokens_of
 from numpy.typing import NDArray

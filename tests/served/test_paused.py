@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import against_whole
+from helpers.comparison import against_whole
 from helpers.processes import ended, process_of
 from helpers.raw import HANGS_S, comes_true, paused
 from helpers.signals import tokens_of

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
 from helpers.place import Place
+from helpers.small_codecs import SMALL
 
 from tritone_client import Codec
 from tritone_server.launcher import TritonServer

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, against_whole
+from helpers.comparison import against_whole
 from helpers.place import Place
+from helpers.small_codecs import SMALL
 
 from scripts.common.rounding import limit_of
 from scripts.peers import Reference

@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
-from conftest import against_whole
+from helpers.comparison import against_whole
 from helpers.signals import sound, tokens_of
 
 from tritone_client import (

@@ -7,10 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soxr
-from conftest import CAUSAL, against_whole
+from helpers.comparison import against_whole
 from helpers.place import Place
 from helpers.raw import comes_true, counted
 from helpers.signals import sound, tokens_of
+from helpers.small_codecs import CAUSAL
 from numpy.typing import NDArray
 
 from tritone_client import AsyncCodec, AudioError, Codec, TokensError

@@ -100,13 +100,17 @@ class AsyncConnection:
         self._call: Any = None
         self._waiting = False
 
-    async def exchange(self, request: Any, timeout_s: float | None = None) -> Any:
+    async def exchange(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
         """Send on the gRPC stream, and wait for the answer there."""
+        message = message_of(request)
+        return tensor_of(await self._response(message, timeout_s or self.timeout_s), message)
+
+    async def _response(self, request: Any, timeout_s: float) -> Any:
         if self._call is None:
             self._call = self._stub.ModelStreamInfer(metadata=self._access.metadata())
         self._waiting = True
         try:
-            async with asyncio.timeout(timeout_s or self.timeout_s):
+            async with asyncio.timeout(timeout_s):
                 message = await self._written_and_read(request)
         except TimeoutError:
             raise StatusError("DEADLINE_EXCEEDED", "no answer") from None
@@ -126,14 +130,15 @@ class AsyncConnection:
             return await self._call.read()
         return await self._call.read()
 
-    async def ask(self, request: Any, timeout_s: float | None = None) -> Any:
+    async def ask(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
         """Send beside the gRPC stream."""
+        message, within_s = message_of(request), timeout_s or self.timeout_s
         try:
-            return await self._stub.ModelInfer(
-                request, timeout=timeout_s or self.timeout_s, metadata=self._access.metadata()
-            )
+            call = self._stub.ModelInfer(message, timeout=within_s, metadata=self._access.metadata())
+            response = await call
         except grpc.RpcError as error:
             raise status_of(error) from error
+        return tensor_of(response, message)
 
     async def ready(self, model: str) -> bool:
         """Whether the server has the model and takes requests for it."""

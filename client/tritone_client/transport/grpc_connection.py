@@ -6,12 +6,13 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client.transport.access import PLAIN, Access
 from tritone_client.transport.addresses import server_at
-from tritone_client.transport.interface import StatusError
-from tritone_client.transport.wire import status_of
+from tritone_client.transport.interface import Request, StatusError
+from tritone_client.transport.wire import message_of, status_of, tensor_of
 
 __all__ = ["Connection"]
 
@@ -33,8 +34,12 @@ class Connection:
         # Not __del__: at the end of a program gRPC's threads are gone by then, and closing waits for them.
         self._leaving = weakref.finalize(self, _hang_up, self._requests, self._channel)
 
-    def exchange(self, request: Any, timeout_s: float | None = None) -> Any:
+    def exchange(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
         """Send on the gRPC stream, and wait for the answer there."""
+        message = message_of(request)
+        return tensor_of(self._response(message, timeout_s or self.timeout_s), message)
+
+    def _response(self, message: Any, timeout_s: float) -> Any:
         if self._reader is None:
             call = self._stub.ModelStreamInfer(
                 iter(self._requests.get, None), metadata=self._access.metadata()
@@ -42,9 +47,9 @@ class Connection:
             self._reader = threading.Thread(target=_read, args=(call, self._answers), daemon=True)
             self._reader.start()
         self._waiting = True
-        self._requests.put(request)
+        self._requests.put(message)
         try:
-            answer = self._answers.get(timeout=timeout_s or self.timeout_s)
+            answer = self._answers.get(timeout=timeout_s)
         except Empty:
             raise StatusError("DEADLINE_EXCEEDED", "no answer") from None
         self._waiting = False
@@ -52,14 +57,14 @@ class Connection:
             raise answer
         return answer
 
-    def ask(self, request: Any, timeout_s: float | None = None) -> Any:
+    def ask(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
         """Send beside the gRPC stream."""
+        message, within_s = message_of(request), timeout_s or self.timeout_s
         try:
-            return self._stub.ModelInfer(
-                request, timeout=timeout_s or self.timeout_s, metadata=self._access.metadata()
-            )
+            response = self._stub.ModelInfer(message, timeout=within_s, metadata=self._access.metadata())
         except grpc.RpcError as error:
             raise status_of(error) from error
+        return tensor_of(response, message)
 
     def ready(self, model: str) -> bool:
         """Whether the server has the model and takes requests for it."""

@@ -59,7 +59,8 @@ class Runner:
         _give_back_memory()
         self._shapes = {output.name: output.shape for output in self._session.get_outputs()}
         self.outputs: Sequence[str] = list(self._shapes)
-        self.inputs: Sequence[str] = [each.name for each in self._session.get_inputs()]
+        optional = self._session.get_overridable_initializers()
+        self.inputs: Sequence[str] = [each.name for each in (*self._session.get_inputs(), *optional)]
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def profiled(self) -> Path:

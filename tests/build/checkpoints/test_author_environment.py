@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import SMALL
 from helpers.archives import packed
+from helpers.small_codecs import SMALL
 
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture

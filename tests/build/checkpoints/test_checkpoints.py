@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL
 from helpers.archives import packed, rewritten
+from helpers.small_codecs import SMALL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
 from helpers.archives import packed
+from helpers.small_codecs import SMALL
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

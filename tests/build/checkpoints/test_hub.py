@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from conftest import SMALL
+from helpers.small_codecs import SMALL
 from safetensors.torch import load_file, save
 
 from tritone_build import codecs

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL
+from helpers.small_codecs import SMALL
 from safetensors.torch import save_file
 from torch import Tensor
 

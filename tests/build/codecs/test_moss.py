@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL
+from helpers.small_codecs import SMALL
 from safetensors.torch import load_file, save_file
 
 from scripts.common.rounding import measured_limit

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import NEMO
+from helpers.small_codecs import NEMO
 
 from scripts.peers import Reference
 from tritone_build.codecs import VARIANTS

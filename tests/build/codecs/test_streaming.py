@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import CAUSAL
+from helpers.small_codecs import CAUSAL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn

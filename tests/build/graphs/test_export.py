@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import CAUSAL, SMALL
+from helpers.small_codecs import CAUSAL, SMALL
 from numpy.typing import NDArray
 
 from tritone_build.codecs.base import Codec, Dequantizer, Encoder, Vocoder

@@ -64,7 +64,7 @@ def test_what_is_wrong_is_said_in_one_line(
         ),
         (["decode", str(tmp_path / "floats.npy"), target], "choose one with --codec"),
         (["decode", "a.npy", "b.npy", target, "--codec", NAME], "need a folder"),
-        (["codecs", "--url", "127.0.0.1:9"], "make serve"),
+        (["codecs", "--url", "127.0.0.1:9"], "tritone-serve"),
     ):
         assert main(arguments) == 1
         error = capsys.readouterr().err

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL, against_whole
+from helpers.comparison import against_whole
 from helpers.raw import RawStreams, comes_true, new_id
 from helpers.signals import sound, tokens_of
+from helpers.small_codecs import SMALL
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-from conftest import against_whole
+from helpers.comparison import against_whole
 from helpers.raw import HANGS_S, comes_true, counted
 from tritonclient.grpc import service_pb2_grpc
 

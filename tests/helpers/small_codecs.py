@@ -1,0 +1,76 @@
+"""Configurations of small codecs: as the published ones, but for depth and width."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from tritone_build.codecs import VARIANTS
+
+__all__ = ["CAUSAL", "NEMO", "SMALL", "small"]
+
+
+def small(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with two stages, two residual blocks, few channels and short windows."""
+    if "quantizer_kwargs" in config:
+        return _small_moss(config)
+    return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
+
+
+def _small_moss(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Two transformers each way, at 50 and 25 Hz, with windows of 20 and 10 steps."""
+    reduced = copy.deepcopy(dict(config))
+    stage = {"d_model": 64, "num_heads": 4, "num_layers": 2, "dim_feedforward": 96}
+    sizes = {"encoder_kwargs": ((8, 32), (64, 48)), "decoder_kwargs": ((48, 64), (32, 8))}
+    for half, channels in sizes.items():
+        blocks = [block for block in reduced[half] if block["module_type"] == "Transformer"][:2]
+        first, second = (
+            block | stage | {"input_dimension": pair[0], "output_dimension": pair[1]}
+            for block, pair in zip(blocks, channels, strict=True)
+        )
+        patches = ({"module_type": "PatchedPretransform", "patch_size": size} for size in (2, 8))
+        two, eight = patches
+        decodes = half == "decoder_kwargs"
+        reduced[half] = [first, two, second, eight] if decodes else [eight, first, two, second]
+    reduced["quantizer_kwargs"] |= {
+        "input_dim": 48,
+        "output_dim": 48,
+        "rvq_dim": 32,
+        "codebook_size": 128,
+        "codebook_dim": 4,
+    }
+    rate = {"sampling_rate": 400, "downsample_rate": 16, "causal_transformer_context_duration": 0.4}
+    return reduced | rate
+
+
+def _small_mimi(config: Mapping[str, Any]) -> dict[str, Any]:
+    ratios = config["upsampling_ratios"][:2]
+    sizes = {"hidden_size": 64, "upsample_groups": 64, "num_filters": 4, "intermediate_size": 96}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16}
+    books = {"codebook_size": 128, "codebook_dim": 32, "vector_quantization_hidden_dimension": 32}
+    rate = {
+        "sampling_rate": 1200,
+        "frame_rate": 1200 / (2 * ratios[0] * ratios[1]),
+        "upsampling_ratios": ratios,
+    }
+    return {**config, **sizes, **heads, **books, **rate, "num_hidden_layers": 2, "sliding_window": 20}
+
+
+_RESIDUAL = {"resblock_kernel_sizes": (3, 7, 11), "resblock_dilation_sizes": (1, 3, 5)}
+"""What NeMo's classes take where a configuration says nothing."""
+
+
+def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
+    reduced = copy.deepcopy(dict(config))
+    rates = reduced["audio_decoder"]["up_sample_rates"][:2]
+    reduced["audio_decoder"] |= {"up_sample_rates": rates, "base_channels": 16}
+    reduced["audio_encoder"] |= {"down_sample_rates": rates[::-1], "base_channels": 4}
+    for half in ("audio_decoder", "audio_encoder"):
+        for sizes, usual in _RESIDUAL.items():
+            reduced[half][sizes] = list(reduced[half].get(sizes, usual))[:2]
+    reduced["samples_per_frame"] = rates[0] * rates[1]
+    return reduced
+
+
+SMALL = {f"small_{name}": small(variant.config) for name, variant in VARIANTS.items()}
+CAUSAL = [name for name in SMALL if name != "small_lfsc"]
+NEMO = [name for name in SMALL if name not in ("small_mimi", "small_moss")]
