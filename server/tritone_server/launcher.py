@@ -22,9 +22,9 @@ from tritone_server.binaries import ServerError, find_server, shell_path
 from tritone_server.cache import CACHE
 from tritone_server.direct import opened
 from tritone_server.interrupts import stopped_by_signals
-from tritone_server.listening import Listening
-from tritone_server.options import Ports, ServerTls, Traces
-from tritone_server.restricted_endpoints import allow_many_connections, closed_doors, only_models
+from tritone_server.settings.listening import Listening
+from tritone_server.settings.options import Ports, ServerTls, Traces
+from tritone_server.settings.restricted_endpoints import allow_many_connections, closed_doors, only_models
 from tritone_server.stale import end_orphans, remove_leftovers
 
 __all__ = ["Ports", "ServerError", "ServerTls", "Traces", "TritonServer", "serving"]

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from tritone_client.transport.addresses import Address
 from tritone_server.binaries import ServerError
-from tritone_server.listening import Listening
+from tritone_server.settings.listening import Listening
 
 __all__ = ["Ports", "ServerTls", "Traces"]
 

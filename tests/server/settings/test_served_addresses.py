@@ -29,7 +29,7 @@ from tritone_client import (
 from tritone_client.transport.protocols import Protocol, explained, spoken_at
 from tritone_server.direct import environment_without_proxies, proxies_named
 from tritone_server.launcher import Ports, ServerError, ServerTls, Traces, TritonServer
-from tritone_server.listening import Listening
+from tritone_server.settings.listening import Listening
 from tritone_server.wheels import Wheel, WheelError
 
 NAME = "small_nanocodec"
