@@ -28,6 +28,7 @@ _PYTRITON = Wheel(
 _CONTAINER = Path("/opt/tritonserver")
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - what is made in them is private
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+_OLDEST = (3, 11)
 _OURS, _ENTRY = "tritone", Path(__file__).parent / "backend" / "entry.py"
 
 
@@ -63,8 +64,10 @@ def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
     if not stub.exists():
-        known = ", ".join(sorted(path.name for path in (root / "python_backend_stubs").iterdir()))
-        raise ServerError(f"this is Python {version}, but the server's Python backend exists for {known}")
+        raise ServerError(
+            f"this is Python {version}, and the server's Python backend exists for "
+            f"{_known(stub.parents[1])}; install tritone-server with one of these"
+        )
     environment = {
         "LD_LIBRARY_PATH": ":".join(filter(None, [str(libraries), sysconfig.get_config_var("LIBDIR")])),
         # Weights in huge pages: one frame streams all of them, and missed translations cost 0.5 ms.
@@ -79,6 +82,12 @@ def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
     _copy([*(root / "backends" / "python").iterdir(), stub], backends / "python")
     _copy_our_backend(backends)
     return root / "bin" / "tritonserver", shell_path(backends), environment
+
+
+def _known(stubs: Path) -> str:
+    """Versions of Python that the server has a backend for and that we support, in words."""
+    versions = sorted(tuple(map(int, path.name.split("."))) for path in stubs.iterdir())
+    return ", ".join(f"{major}.{minor}" for major, minor in versions if (major, minor) >= _OLDEST)
 
 
 def shell_path(folder: Path) -> Path:

@@ -128,7 +128,7 @@ class TritonServer:
             needed += [] if name == f"{codec}_decode" or engines else [folder / "1" / "model.onnx"]
             for path in needed:
                 if not path.exists():
-                    raise ServerError(f"{path} is missing; build it with 'make models CODEC={codec}'")
+                    raise ServerError(f"{path} is missing; build it with 'tritone-build models {codec}'")
         return names
 
     def command(self) -> tuple[list[str], dict[str, str]]:

@@ -24,9 +24,9 @@ _VERSION_OF = (
     "version.restype = ctypes.c_char_p; print(version().decode())"
 )
 _REMEDIES = (
-    f"install the library (Debian and Ubuntu: apt-get install libpython{_MINOR}), or remove .venv and name "
-    "another Python with PYTHON=...: one of uv or conda, which carry the library, or one that was built with "
-    "--enable-shared"
+    f"install the library (Debian and Ubuntu: apt-get install libpython{_MINOR}), or make the environment "
+    "with another Python (in a clone: remove .venv and name it with PYTHON=...): one of uv or conda, which "
+    "include the library, or one that was built with --enable-shared"
 )
 
 

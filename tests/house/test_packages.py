@@ -61,7 +61,11 @@ def by_name(tree: ast.Module) -> Iterator[str]:
     """Modules that a file imports by ``import_module`` of a constant."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (each.value for each in node.args if isinstance(each, ast.Constant))
+            yield from (
+                each.value
+                for each in node.args
+                if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            )
 
 
 def needed(package: str) -> dict[str, set[str]]:
@@ -69,7 +73,7 @@ def needed(package: str) -> dict[str, set[str]]:
     own = [source.tree for source in sources() if source.package == package]
     tops = {name.partition(".")[0] for tree in own for name in [*imported(tree), *by_name(tree)]}
     tops -= set(sys.stdlib_module_names) | {f"tritone_{package}", _OF_TRITON}
-    installed = packages_distributions() | {name: [dist] for name, dist in _OURS.items()}
+    installed = {**packages_distributions(), **{name: [dist] for name, dist in _OURS.items()}}
     return {top: {canonical(each) for each in installed.get(top, [f"{top}, not installed"])} for top in tops}
 
 

@@ -187,7 +187,7 @@ def typed(refusal: StatusError, url: str, timeout_s: float) -> TritoneError:
     if refusal.status in _CONNECTION_LOST:
         return ServerUnavailableError(
             f"no Triton server answers at {url}{through_proxy(url)} ({refusal.message}); start one with "
-            "'make serve', or give its address"
+            "'tritone-serve' ('make serve' in a clone), or give its address"
         )
     if refusal.status == "INTERNAL":
         return ServerLostError(

@@ -56,7 +56,7 @@ class ServerTls:
         """Of the server; ServerError where a file is missing."""
         for path in filter(None, (self.certificate, self.key, self.client_ca)):
             if not path.is_file():
-                raise ServerError(f"{path} is missing; scripts/common/certificates.py makes some for a trial")
+                raise ServerError(f"{path} is missing; give the path of a PEM file")
         options: dict[str, object] = {
             "grpc-use-ssl": 1,
             "grpc-server-cert": self.certificate,
