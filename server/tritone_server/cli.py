@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from tritone_server.launcher import Ports, ServerError, ServerTls, Traces, TritonServer
-from tritone_server.settings.listening import Listening
+from tritone_server.settings.listen_address import ListenAddress
 from tritone_server.smoke import SmokeError, smoke
 from tritone_server.supervisor import MOST_RESTARTS, Supervisor
 from tritone_server.wheels import WheelError
@@ -66,7 +66,7 @@ def _server(options: argparse.Namespace) -> TritonServer:
 def _tls(options: argparse.Namespace) -> ServerTls | None:
     given = (options.tls_certificate, options.tls_key)
     if not any((*given, options.tls_client_ca)):
-        if not Listening.at(options.host).ip.is_loopback and not options.insecure:
+        if not ListenAddress.at(options.host).ip.is_loopback and not options.insecure:
             raise ServerError(
                 f"other machines can reach {options.host}, and the connection would not be encrypted: give "
                 "--tls-certificate and --tls-key, or --insecure if a proxy or a private network encrypts it"

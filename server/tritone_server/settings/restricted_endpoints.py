@@ -1,8 +1,8 @@
-"""What clients of the server may ask for: to be served, and how it is.
+"""The server's endpoints that clients may not use.
 
-Unasked, Triton also lets them unload models, load models of their own, which may be Python code, write into
-shared memory of the machine, and set where it traces to. Its HTTP port parses requests in ways that end the
-server (24.10: arrays nested 100,000 deep, a million chunks); only its health is asked there.
+By default Triton also lets clients unload models, load their own models (which may be Python code), write to
+the machine's shared memory and change where traces are sent. Some HTTP requests end the server while it
+parses them (24.10: arrays nested 100,000 deep, or a million chunks), so HTTP answers health checks only.
 """
 
 import resource
@@ -11,24 +11,31 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["allow_many_connections", "closed_doors", "only_models"]
+__all__ = ["allow_many_connections", "endpoint_restrictions", "only_models"]
 
-_MOST_FILES = 65_536
-_NOT_BY_GRPC = ("shared-memory", "trace", "logging")
-_NOT_BY_HTTP = (*_NOT_BY_GRPC, "metadata", "inference", "model-config", "model-repository", "statistics")
+_MAX_FILES = 65_536
+_RESTRICTED_GRPC = ("shared-memory", "trace", "logging")
+_RESTRICTED_HTTP = (
+    *_RESTRICTED_GRPC,
+    "metadata",
+    "inference",
+    "model-config",
+    "model-repository",
+    "statistics",
+)
 
 
-def closed_doors() -> dict[str, str]:
-    """Options of the server; what they close opens to a word that nobody is told."""
-    word = secrets.token_urlsafe()
+def endpoint_restrictions() -> dict[str, str]:
+    """Server options that restrict endpoints to requests with a secret header, which no client is given."""
+    secret = secrets.token_urlsafe()
     return {
-        "grpc-restricted-protocol": f"{','.join(_NOT_BY_GRPC)}:tritone={word}",
-        "http-restricted-api": f"{','.join(_NOT_BY_HTTP)}:tritone={word}",
+        "grpc-restricted-protocol": f"{','.join(_RESTRICTED_GRPC)}:tritone={secret}",
+        "http-restricted-api": f"{','.join(_RESTRICTED_HTTP)}:tritone={secret}",
     }
 
 
 def only_models(repository: Path, names: Iterable[str], folder: Path) -> Path:
-    """A repository of these models alone, as links: who loads all of it need not be told what to load."""
+    """Make a repository of links to these models only, so that Triton can load the whole repository."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in names:
@@ -37,8 +44,8 @@ def only_models(repository: Path, names: Iterable[str], folder: Path) -> Path:
 
 
 def allow_many_connections() -> None:
-    """As many files as may be had: of the usual 1,024, idle connections would leave none for others."""
+    """Raise this process's limit of open files: idle connections could use up the usual 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    most = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
     if soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
