@@ -135,7 +135,7 @@ def test_a_download_that_fails_names_the_proxies(
     assert "https through http://proxy.invalid:3128" in proxies_named()
     monkeypatch.setattr("tritone_server.wheels.CACHE", tmp_path)
     with pytest.raises(
-        WheelError, match=r"fetch einops==0\.0\.0 \(by the environment's proxies: .*proxy\.inv"
+        WheelError, match=r"download einops==0\.0\.0 \(with the environment's proxies: .*proxy\.inv"
     ):
         Wheel("einops==0.0.0", "0" * 64, ("einops/",)).unpacked(log=False)
 
