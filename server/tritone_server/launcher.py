@@ -152,11 +152,8 @@ class TritonServer:
             "model-load-thread-count": min(_MAX_LOADING, os.cpu_count() or 1),
             "exit-timeout-secs": self.grace_s,
         }
-        options |= (
-            self.listening.options()
-            | endpoint_restrictions()
-            | ({} if self.tls is None else self.tls.options())
-        )
+        options |= self.listening.options() | endpoint_restrictions()
+        options |= {} if self.tls is None else self.tls.options()
         flags = [f"--{name}={value}" for name, value in options.items()]
         # Configurations are complete; auto-completion would load each model in a process twice.
         flags.append("--disable-auto-complete-config")
