@@ -1,7 +1,7 @@
 # Tritone: neural audio codecs on Triton. 'make' lists the targets.
 
 CODEC ?= nanocodec_mini
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 CHECKPOINT ?=
 AUDIO ?= samples/speech.wav
 REPOSITORY ?= artifacts/model_repository
@@ -33,8 +33,8 @@ help: ## list the targets
 	@echo "  variables: CODEC=$(CODEC) CHECKPOINT=file-or-hub-id AUDIO=$$AUDIO REPOSITORY=$$REPOSITORY PYTHON=$(PYTHON)"
 
 $(READY): requirements.txt $(wildcard */pyproject.toml)
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed: Triton has a Python backend for these; name one with PYTHON=..." >&2; exit 1; }
 	@echo "setting up .venv (once; PyTorch is most of it) ..."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e runtime -e 'client[audio,local]' -e server -e build \

@@ -72,12 +72,12 @@ def check_fit(repository: Path, models: Sequence[str], machine: Machine) -> None
     if machine.tensorrt is None:
         raise EngineMisfitError(
             f"{', '.join(engines)} are TensorRT engines, and this server has no TensorRT backend; serve them "
-            "in NVIDIA's container (deploy/), or serve what 'make models' builds"
+            "in NVIDIA's container, or serve what 'tritone-build models' builds"
         )
     if machine.capability is None:
         raise EngineMisfitError(
             f"{', '.join(engines)} are TensorRT engines, and nvidia-smi finds no GPU here; give the "
-            "container one (--gpus all), or serve what 'make models' builds"
+            "container one (--gpus all), or serve what 'tritone-build models' builds"
         )
     has = (machine.capability, machine.tensorrt)
     misfits = [f"{model} {why}" for model in engines if (why := _misfit(repository / model / "1", *has))]
@@ -100,7 +100,7 @@ def check_whole(repository: Path, models: Sequence[str]) -> None:
     if damaged:
         raise DamagedModelError(
             f"{', '.join(damaged)} in {repository}: the files are not those that were built, a disk or a "
-            "copy has damaged them; build them again with 'make models' after removing their folders"
+            "copy has damaged them; remove their folders and build them again with 'tritone-build models'"
         )
 
 

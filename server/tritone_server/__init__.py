@@ -1,1 +1,1 @@
-"""The real Triton server around the runtime: launcher, backend, smoke test."""
+"""A Triton server that runs models with ``tritone_runtime``: launcher, backend and test requests."""

@@ -1,4 +1,4 @@
-"""Finding the real Triton server: that of NVIDIA's container, else the one from PyPI."""
+"""Find the Triton server: the one of NVIDIA's container, or else the one in a wheel on PyPI."""
 
 import os
 import re
@@ -26,50 +26,53 @@ _PYTRITON = Wheel(
     ("pytriton/tritonserver/", "nvidia_pytriton.libs/"),
 )
 _CONTAINER = Path("/opt/tritonserver")
-_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - what is made in them is private
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - we make private folders in them
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+_OLDEST = (3, 11)
 _OURS, _ENTRY = "tritone", Path(__file__).parent / "backend" / "entry.py"
 
 
 class ServerError(RuntimeError):
-    """The server cannot start, did not start, or died; the message says why."""
+    """The server cannot start, did not become ready, or ended; the message gives the reason."""
 
 
 def find_server() -> tuple[Path, Path, dict[str, str]]:
-    """The server's binary, its folder of backends, and the environment it needs.
+    """The server's binary, its folder of backends, and the environment variables it needs.
 
     Raises:
-        ServerError: none runs with this Python on this machine.
-        WheelError: it cannot be fetched.
+        ServerError: no server runs with this Python on this machine.
+        WheelError: the server's wheel cannot be downloaded.
     """
     return _container() or _from_pypi()
 
 
 def _container() -> tuple[Path, Path, dict[str, str]] | None:
-    """The server of NVIDIA's container, if we are inside one that has ONNX Runtime."""
+    """The server of NVIDIA's container, if this process runs in a container with the ONNX Runtime backend."""
     executable = shutil.which("tritonserver") or str(_CONTAINER / "bin" / "tritonserver")
     backends = _CONTAINER / "backends"
     if Path(executable).exists() and (backends / "onnxruntime").is_dir():
-        with suppress(PermissionError):  # engines are served without it
+        with suppress(PermissionError):  # TensorRT engines do not need our backend
             _copy_our_backend(backends)
         return Path(executable), backends, {}
     return None
 
 
 def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
-    """The server out of the nvidia-pytriton wheel, with our backend beside its Python one."""
+    """The server from the nvidia-pytriton wheel, with our backend next to its Python backend."""
     files = _PYTRITON.unpacked()
     root, libraries = files / "pytriton" / "tritonserver", files / "nvidia_pytriton.libs"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
     if not stub.exists():
-        known = ", ".join(sorted(path.name for path in (root / "python_backend_stubs").iterdir()))
-        raise ServerError(f"this is Python {version}, but the server's Python backend exists for {known}")
+        raise ServerError(
+            f"this is Python {version}, and the server's Python backend exists for "
+            f"{_known(stub.parents[1])}; install tritone-server with one of these"
+        )
     environment = {
         "LD_LIBRARY_PATH": ":".join(filter(None, [str(libraries), sysconfig.get_config_var("LIBDIR")])),
-        # Weights in huge pages: one frame streams all of them, and missed translations cost 0.5 ms.
+        # Huge pages for weights: one frame reads all of them, and TLB misses would cost 0.5 ms.
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-        # The stub embeds an isolated interpreter, deaf to PYTHONPATH; it finds our packages by its PATH.
+        # The stub embeds an isolated interpreter, which ignores PYTHONPATH and finds our packages by PATH.
         "PATH": f"{Path(sys.prefix, 'bin')}:{os.environ.get('PATH', '')}",
     }
     if LIBRARY in _missing_libraries(stub, environment):
@@ -81,14 +84,20 @@ def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
     return root / "bin" / "tritonserver", shell_path(backends), environment
 
 
-def shell_path(folder: Path) -> Path:
-    """The folder itself where a shell would read its path as one word, else a link to it that is such.
+def _known(stubs: Path) -> str:
+    """The supported versions of Python that the server has a backend for, separated by commas."""
+    versions = sorted(tuple(map(int, path.name.split("."))) for path in stubs.iterdir())
+    return ", ".join(f"{major}.{minor}" for major, minor in versions if (major, minor) >= _OLDEST)
 
-    The server starts the process of each model by a line of shell with paths in it, which it does not quote.
-    The link is in a folder that nobody else can write to, and is removed when this program ends.
+
+def shell_path(folder: Path) -> Path:
+    """A path to the folder that a shell reads as one word: the folder itself, or a symbolic link to it.
+
+    The server starts each model's process with a shell command that contains paths without quotes. The link
+    lies in a folder that only this user can write to, and is removed when this program ends.
 
     Raises:
-        ServerError: there is nowhere to make it.
+        ServerError: no temporary folder has a path that a shell reads as one word.
     """
     if _PLAIN.fullmatch(str(folder)):
         return folder
@@ -105,8 +114,9 @@ def _private_folder() -> "tempfile.TemporaryDirectory[str]":
             with suppress(OSError):
                 return tempfile.TemporaryDirectory(prefix="tritone-", dir=parent)
     raise ServerError(
-        f"the path {CACHE} has characters that a shell takes for its own, such as a space, and there is no "
-        "temporary folder for a link to it; set TMPDIR or TRITONE_CACHE to a folder with a plain name"
+        f"the path {CACHE} has characters with a meaning to a shell, such as a space, and no temporary "
+        "folder can hold a link to it; set TMPDIR or TRITONE_CACHE to a folder whose path has only letters, "
+        "digits and ._-/"
     )
 
 
@@ -129,12 +139,12 @@ def _refuse_missing_libraries(executable: Path, environment: dict[str, str]) -> 
     if missing:
         raise ServerError(
             f"the server's {executable.name} needs {', '.join(missing)}, which this machine lacks; "
-            "install the packages of your distribution that hold them"
+            "install the packages of your distribution that contain them"
         )
 
 
 def _copy_our_backend(backends: Path) -> None:
-    """The backend ``tritone`` with the packages it runs on, so that Triton needs none installed."""
+    """Copy the backend ``tritone`` and the packages it imports, so that Triton needs none installed."""
     folder = backends / _OURS
     for source in (Path(tritone_runtime.__file__).parent, Path(__file__).parent):
         for path in source.rglob("*.py"):
@@ -146,7 +156,7 @@ def _copy_our_backend(backends: Path) -> None:
 
 
 def _copy(files: Iterator[Path] | Sequence[Path], folder: Path) -> None:
-    """Copy, since Triton refuses backends that are links; replace whole files only."""
+    """Copy files atomically; Triton rejects backends that are symbolic links."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         partial = folder / f".{file.name}.{os.getpid()}.{threading.get_ident()}"

@@ -1,4 +1,4 @@
-"""Where downloaded and unpacked files are kept from run to run."""
+"""The folder where downloaded and unpacked files are kept between runs."""
 
 import os
 from pathlib import Path
@@ -17,4 +17,4 @@ def _folder() -> Path:
 
 
 CACHE = _folder()
-"""``$TRITONE_CACHE``, else ``tritone`` in the user's folder of caches."""
+"""``$TRITONE_CACHE``, else ``$XDG_CACHE_HOME/tritone``, else ``~/.cache/tritone``."""

@@ -1,4 +1,4 @@
-"""Programs that are told to end stop first what they have started."""
+"""Programs that receive SIGTERM stop the servers they have started before they exit."""
 
 import signal
 import sys
@@ -11,15 +11,15 @@ __all__ = ["stopped_by_signals"]
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """SIGTERM ends this program as an exception, so that the servers it has started are stopped first."""
+    """Within the context SIGTERM raises SystemExit, so that ``finally`` blocks stop the servers."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what signals do
+        yield  # only the main thread may set signal handlers
         return
 
-    def leave(number: int, _: object) -> None:
+    def exit_with_status(number: int, _: object) -> None:
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = signal.signal(signal.SIGTERM, exit_with_status)
     try:
         yield
     finally:

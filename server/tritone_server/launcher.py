@@ -1,4 +1,4 @@
-"""Running the real Triton server."""
+"""Start, watch and stop a Triton server process."""
 
 import logging
 import os
@@ -23,44 +23,48 @@ from tritone_server.binaries import ServerError, find_server, shell_path
 from tritone_server.cache import CACHE
 from tritone_server.direct import opened
 from tritone_server.interrupts import stopped_by_signals
-from tritone_server.listening import Listening
-from tritone_server.options import Ports, ServerTls, Traces
-from tritone_server.restricted_endpoints import allow_many_connections, closed_doors, only_models
-from tritone_server.stale import end_orphans, remove_leftovers
+from tritone_server.settings.listen_address import ListenAddress
+from tritone_server.settings.options import Ports, ServerTls, Traces
+from tritone_server.settings.restricted_endpoints import (
+    allow_many_connections,
+    endpoint_restrictions,
+    only_models,
+)
+from tritone_server.stale import end_orphans, remove_stale_regions
 
 __all__ = ["Ports", "ServerError", "ServerTls", "Traces", "TritonServer", "serving"]
 
 _HARMLESS = "CudaDriverHelper has not been initialized"
 _SERVING = CACHE / "serving"
 _START_TIMEOUT_S = 120
-_MOST_LOADING = 4
+_MAX_LOADING = 4
 _STARVED = re.compile("lock_exception|is not healthy|Failed to obtain the health mutex")
-"""What Triton says of a model's process that has shown no sign of life for a second while it loads."""
+"""Triton's log messages for a model's process that gave no sign of life for a second while loading."""
 _GRACE_S, _STOPPING_S = 10, 2
-"""How long the server waits for live streams to end, and how much longer we wait for the server."""
+"""Seconds that the server waits for live streams to end, and that we wait for the server after that."""
 
 _log = logging.getLogger("tritone")
 
 
 class _StarvedError(ServerError):
-    """The start failed for want of processor time, and may do better another time."""
+    """The start failed for lack of processor time; another attempt may succeed."""
 
 
 @dataclass
 class TritonServer:
-    """A Triton process serving some codecs of a repository; a context manager.
+    """A Triton process that serves some codecs of a repository; a context manager.
 
     Args:
         repository: folder of models.
-        codecs: their names; each with its decoder and its encoder.
+        codecs: names of the codecs to serve; each has at least a decoder and an encoder.
         host: address to listen on.
-        ports: where.
-        device: that our backend runs them on: cpu, cuda, rtx or auto.
-        max_streams: live at once per model, where that is fewer than the model's own limit.
-        tls: certificates of the gRPC port; HTTP and metrics are for this machine's own checks.
-        log_streams: a line in the log for every stream that begins and ends; without, for what goes wrong.
+        ports: TCP ports to listen on.
+        device: device that our backend runs models on: cpu, cuda, rtx or auto.
+        max_streams: most live streams per model, if that is fewer than the model's own limit.
+        tls: certificates of the gRPC port; HTTP and metrics stay unencrypted, for checks on this machine.
+        log_streams: log the start and end of every stream; by default only faults are logged.
         traces: where traces of some requests are sent, by OpenTelemetry's protocol (OTLP) over HTTP.
-        grace_s: how long live streams may go on when it is told to stop; new ones are refused at once.
+        grace_s: seconds that live streams may continue after :meth:`stop`, which rejects new ones.
     """
 
     repository: Path
@@ -77,44 +81,44 @@ class TritonServer:
     def __post_init__(self) -> None:
         self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.listening = Listening.at(self.host)
-        # Of this one alone: who asks for a port that is taken must not change what is served there.
+        self.listening = ListenAddress.at(self.host)
+        # The name is unique: another server that tries a taken port must not change the models served there.
         self._folder = _SERVING / f"{self.ports.grpc}-{secrets.token_hex(4)}"
 
     @property
     def url(self) -> str:
-        """Address for gRPC clients on this machine."""
+        """The gRPC address for clients on this machine."""
         return self.listening.here(self.ports.grpc)
 
     @property
     def metrics_url(self) -> str:
-        """Address of its page for Prometheus."""
+        """The URL that Prometheus scrapes."""
         return f"http://{self.listening.here(self.ports.metrics)}/metrics"
 
     @property
     def pid(self) -> int:
-        """Of the running server."""
+        """Process id of the running server."""
         assert self._process is not None, "started"
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether the server was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def exit_status(self) -> int | None:
-        """How it ended: the negative number of a signal, or its own status; None while it runs."""
+        """The exit status, or the negative number of the signal that ended the server; None while it runs."""
         assert self._process is not None, "started"
         return self._process.poll()
 
     @property
     def previous_log(self) -> Path:
-        """The log of the start before this one."""
+        """The log of the start before the current one."""
         return self.log.with_suffix(".previous.log")
 
     def models(self) -> list[str]:
-        """Models to load; ServerError names those whose files are missing."""
+        """Names of the models to load; raises ServerError naming a file that is missing."""
         return [name for codec in self.codecs for name in self._models_of(codec)]
 
     def _models_of(self, codec: str) -> list[str]:
@@ -124,7 +128,7 @@ class TritonServer:
             raise ServerError(str(error)) from error
 
     def command(self) -> tuple[list[str], dict[str, str]]:
-        """The command line and the environment it needs."""
+        """The server's command line and the environment variables it needs."""
         executable, backends, environment = find_server()
         self._refuse_foreign_engines(backends)
         options = {
@@ -135,16 +139,15 @@ class TritonServer:
             "grpc-port": self.ports.grpc,
             "metrics-port": self.ports.metrics,
             "log-verbose": 0,
-            "grpc-infer-allocation-pool-size": 0,  # kept for reuse, requests of gigabytes stay in memory
-            # More at once would load no sooner, and keep each other from the cores: see start().
-            "model-load-thread-count": min(_MOST_LOADING, os.cpu_count() or 1),
+            "grpc-infer-allocation-pool-size": 0,  # a pool would keep the memory of huge requests
+            # More at once would not load sooner but compete for the cores; see start().
+            "model-load-thread-count": min(_MAX_LOADING, os.cpu_count() or 1),
             "exit-timeout-secs": self.grace_s,
         }
-        options |= (
-            self.listening.options() | closed_doors() | ({} if self.tls is None else self.tls.options())
-        )
+        options |= self.listening.options() | endpoint_restrictions()
+        options |= {} if self.tls is None else self.tls.options()
         flags = [f"--{name}={value}" for name, value in options.items()]
-        # Configurations are complete, and asking each model to complete its own loads it in a process twice.
+        # Configurations are complete; auto-completion would load each model in a process twice.
         flags.append("--disable-auto-complete-config")
         flags += [] if self.traces is None else self.traces.flags()
         environment = environment | {"TRITONE_DEVICE": self.device}
@@ -175,11 +178,14 @@ class TritonServer:
             raise ServerError(str(error)) from error
 
     def start(self) -> "TritonServer":
-        """Start and wait until every model is ready; ServerError with the server's own reason.
+        """Start the server and wait until every model is ready.
 
-        On a machine that is busy with other things Triton may give up on a model whose process was not
-        given a core for a second while it loads, or wait for it for ever: then it is started anew, until
-        a start has had the time that it may take, and once at least.
+        On a busy machine a model's process may get no core for a second while it loads. Triton then gives
+        the model up, or waits for it forever. In both cases the server is started again: at least once, and
+        until two minutes have passed since the first start.
+
+        Raises:
+            ServerError: the server cannot start; the message has the server's own reason.
         """
         latest, again = time.monotonic() + _START_TIMEOUT_S, False
         while True:
@@ -188,20 +194,20 @@ class TritonServer:
             except _StarvedError as error:
                 if again and time.monotonic() > latest:
                     raise
-                _log.warning("%s; starting it anew", error)
+                _log.warning("%s; starting the server again", error)
                 again = True
 
     def _started(self, again: bool) -> "TritonServer":
         command, environment = self.command()
-        if not again:  # it reads every weight
+        if not again:  # once is enough, since it reads every weight
             self._refuse_damaged_models()
         self.ports.refuse_taken(self.listening)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         allow_many_connections()
         end_orphans()
-        remove_leftovers()
-        for left in set(_SERVING.glob(f"{self.ports.grpc}-*")) - {self._folder}:
-            shutil.rmtree(left, ignore_errors=True)  # of one that was killed: nobody else has the port
+        remove_stale_regions()
+        for stale in set(_SERVING.glob(f"{self.ports.grpc}-*")) - {self._folder}:
+            shutil.rmtree(stale, ignore_errors=True)  # its server was killed: this one has the port
         with suppress(FileNotFoundError):
             self.log.replace(self.previous_log)
         with self.log.open("wb") as log:
@@ -210,7 +216,9 @@ class TritonServer:
             )
         try:
             self._wait_until_ready(self._process)
-        except BaseException:  # an interrupt too: in its own session, the server does not get it
+        except (
+            BaseException
+        ):  # also KeyboardInterrupt, since the server has its own session and gets no Ctrl-C
             self.stop()
             raise
         return self
@@ -227,7 +235,7 @@ class TritonServer:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Let requests in flight end, then stop; killed if that takes too long, or at an interrupt."""
+        """Let requests in flight end, then stop; kill the server if that takes too long or is interrupted."""
         if self._process is None:
             return
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -236,10 +244,10 @@ class TritonServer:
         self.kill()
 
     def kill(self) -> None:
-        """End the server and the processes of its models at once."""
+        """Kill the server and its models' processes."""
         if self._process is None:
             return
-        with suppress(ProcessLookupError):  # the processes of models live on without a server that was killed
+        with suppress(ProcessLookupError):  # models' processes outlive a killed server
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -252,7 +260,7 @@ class TritonServer:
 
     @property
     def ready(self) -> bool:
-        """Whether it takes requests, by its own word."""
+        """Whether the server's health endpoint says that it is ready."""
         try:
             url = f"http://{self.listening.here(self.ports.http)}/v2/health/ready"
             with opened(url, timeout_s=1) as answer:
@@ -273,7 +281,7 @@ class TritonServer:
 def serving(
     repository: Path, codecs: Sequence[str], max_streams: int | None = None
 ) -> Iterator[TritonServer]:
-    """A server on free ports of loopback, for tests and measurements."""
+    """Run a server on free loopback ports, for tests and measurements."""
     with (
         stopped_by_signals(),
         TritonServer(repository, codecs, ports=Ports.free(), max_streams=max_streams) as server,

@@ -1,7 +1,7 @@
-"""The shared library of this Python, which the server's Python backend loads: ``libpython3.N.so.1.0``.
+"""Find or download this Python's shared library ``libpython3.N.so.1.0``, which Triton's Python backend loads.
 
-Pythons of uv and conda carry it beside the interpreter. Debian's and Ubuntu's ``python3`` come without it,
-so its package is downloaded by apt and unpacked into the cache; neither step needs root.
+Pythons of uv and conda include the library. Debian's and Ubuntu's ``python3`` do not, so apt downloads the
+library's package and dpkg unpacks it into the cache; neither needs root.
 """
 
 import os
@@ -24,25 +24,25 @@ _VERSION_OF = (
     "version.restype = ctypes.c_char_p; print(version().decode())"
 )
 _REMEDIES = (
-    f"install the library (Debian and Ubuntu: apt-get install libpython{_MINOR}), or remove .venv and name "
-    "another Python with PYTHON=...: one of uv or conda, which carry the library, or one that was built with "
-    "--enable-shared"
+    f"install the library (Debian and Ubuntu: apt-get install libpython{_MINOR}), or make the environment "
+    "with another Python (in a clone: remove .venv and name it with PYTHON=...): one of uv or conda, which "
+    "include the library, or one that was built with --enable-shared"
 )
 
 
 class SharedPythonError(RuntimeError):
-    """The library is not on this machine and cannot be fetched; the message says why and what helps."""
+    """The library is neither on this machine nor downloadable; the message gives the reason and remedies."""
 
 
 def shared_python(version: str | None = None, cache: Path = CACHE) -> Path:
-    """A folder with the library of this interpreter and nothing else.
+    """A folder that contains only the interpreter's shared library.
 
     Args:
-        version: of the interpreter, as ``3.11.2``; this one's by default.
-        cache: where a fetched library is kept.
+        version: the interpreter's version, such as ``3.11.2``; by default that of the running one.
+        cache: the folder where a downloaded library is kept.
 
     Raises:
-        SharedPythonError: none of this version is here, and none can be fetched.
+        SharedPythonError: no library of this version is on this machine, and none can be downloaded.
     """
     version = version or platform.python_version()
     folder = cache / "shared_python" / version
@@ -52,20 +52,20 @@ def shared_python(version: str | None = None, cache: Path = CACHE) -> Path:
     if version_of(beside) == version:
         return _kept(folder, beside)
     with tempfile.TemporaryDirectory() as scratch:
-        return _kept(folder, _fetched(Path(scratch), version))
+        return _kept(folder, _library_from_apt(Path(scratch), version))
 
 
 def version_of(library: Path) -> str | None:
-    """Of the Python that a library holds, as ``3.11.2``; None where it is missing or cannot be loaded."""
+    """The version of Python in a library, such as ``3.11.2``; None if it is missing or cannot be loaded."""
     if not library.exists():
         return None
-    asked = [sys.executable, "-c", _VERSION_OF, str(library)]
-    said = subprocess.run(asked, check=False, capture_output=True, text=True).stdout.split()
-    return said[0] if said else None
+    command = [sys.executable, "-c", _VERSION_OF, str(library)]
+    words = subprocess.run(command, check=False, capture_output=True, text=True).stdout.split()
+    return words[0] if words else None
 
 
 def _kept(folder: Path, library: Path) -> Path:
-    """The folder with a copy of the library, which appears whole."""
+    """Copy the library into the folder atomically; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as partial:
         partial.close()
@@ -74,60 +74,58 @@ def _kept(folder: Path, library: Path) -> Path:
     return folder
 
 
-def _fetched(scratch: Path, version: str) -> Path:
-    """The library out of the distribution's package.
+def _library_from_apt(scratch: Path, version: str) -> Path:
+    """The library from the distribution's package.
 
     Raises:
-        SharedPythonError: there is no apt, it has no such package, or the package is of another version.
+        SharedPythonError: there is no apt, apt has no such package, or the package has another version.
     """
     package = f"libpython{_MINOR}"
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        raise _error("this machine has no apt to fetch it with")
-    print(f"fetching {package} with apt, without root: this Python came without its library ...", flush=True)
+        raise _error("this machine has no apt to download it with")
+    print(f"downloading {package} with apt: this Python has no shared library ...", flush=True)
     archive = _downloaded(package, scratch)
     _run(["dpkg", "-x", str(archive), str(scratch)], scratch)
     found = [path for path in scratch.rglob(LIBRARY) if not path.is_symlink()]
     held = version_of(found[0]) if found else None
     if held != version:
-        raise _error(
-            f"this is Python {version}, and the package {archive.name} has it for {held or 'no Python'}"
-        )
+        raise _error(f"this is Python {version}, and the package {archive.name} is for {held or 'no Python'}")
     return found[0]
 
 
 def _downloaded(package: str, scratch: Path) -> Path:
-    """The package's archive, by the machine's lists of packages, or by fresh ones where that fails."""
-    said = "apt gave no reason"
+    """Download the package's archive with the machine's package lists; if that fails, with updated lists."""
+    reason = "apt gave no reason"
     for options in _apt_options(scratch):
         for wanted in _wanted(package):
             done = _run(["apt-get", *options, "download", wanted], scratch)
             archives = list(scratch.glob(f"{package}_*.deb"))
             if archives:
                 return archives[0]
-            said = (done.stderr.strip().splitlines() or [said])[-1]
-    raise _error(f"apt could not fetch {package} ({said})")
+            reason = (done.stderr.strip().splitlines() or [reason])[-1]
+    raise _error(f"apt could not download {package} ({reason})")
 
 
 def _apt_options(scratch: Path) -> Iterator[Sequence[str]]:
-    """None first; then those with which apt has lists of its own in this folder, once it has fetched them."""
+    """Yield no options; then, after an update, the options that make apt use package lists in this folder."""
     yield ()
     for name in ("lists", "archives"):
         (scratch / name / "partial").mkdir(parents=True)
-    chosen = {
+    settings = {
         "Dir::State::Lists": scratch / "lists",
         "Dir::Cache": scratch,
         "Dir::Cache::Archives": scratch / "archives",
         "Acquire::Languages": "none",
-        "APT::Sandbox::User": "root",  # else root's apt would fetch as a user who may not write here
+        "APT::Sandbox::User": "root",  # otherwise root's apt downloads as a user who may not write here
     }
-    options = [part for name, value in chosen.items() for part in ("-o", f"{name}={value}")]
-    # Its status says little: the machine's hooks, some of which need root, run after all has been fetched.
+    options = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
+    # The exit status is ignored: some of the machine's hooks need root and fail after the lists are there.
     _run(["apt-get", *options, "update"], scratch)
     yield options
 
 
 def _wanted(package: str) -> Sequence[str]:
-    """The package in the version of the installed interpreter, where dpkg knows it; then in the newest."""
+    """The package in the version of the installed interpreter, if dpkg knows it; then in the newest."""
     query = ["dpkg-query", "--show", "--showformat=${Version}", f"{package}-minimal"]
     installed = _run(query, Path.cwd()).stdout
     return (f"{package}={installed}", package) if installed else (package,)

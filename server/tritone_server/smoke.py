@@ -1,7 +1,7 @@
-"""Does every model that a server has loaded work? A second of quiet noise goes through each.
+"""Send test requests with one second of quiet noise to every model that a server has loaded.
 
-A loaded model may still fail at its first request, or forget what came before in a stream. So noise is
-encoded and decoded, whole and as streams that start, continue and end; both must give the same.
+A loaded model may still fail at its first request, or lose the state of a stream. So the noise is encoded and
+decoded twice, as a whole and as streams that start, continue and end, and both results must agree.
 """
 
 import time
@@ -21,25 +21,26 @@ __all__ = ["SmokeError", "smoke"]
 
 _TIMEOUT_S = 30.0
 _LEAST_DB, _MOST_DIFFERING = 40, 0.1
-"""A stream against the whole, of a server whose checkpoint need not be here, so nothing can be measured on
-it. Right models are far better, in FP16 too, and wrong ones far worse."""
+"""Limits of a stream against the whole. They are not measured for each codec, since that needs its
+checkpoint, which may not be on this machine. Correct models are far better, also in FP16, and wrong ones are
+far worse."""
 
-Say: TypeAlias = Callable[[str], None]
+Log: TypeAlias = Callable[[str], None]
 T = TypeVar("T")
 
 
 class SmokeError(RuntimeError):
-    """A model does not work; the message says which, what it cannot do, and why."""
+    """A model does not work; the message names the model, the failed request and the reason."""
 
 
-def smoke(url: str, models: Sequence[str], say: Say, timeout_s: float = _TIMEOUT_S) -> None:
-    """Ask every model for what it is there for.
+def smoke(url: str, models: Sequence[str], log: Log, timeout_s: float = _TIMEOUT_S) -> None:
+    """Send test requests to every model.
 
     Args:
-        url: of the server's gRPC.
-        models: that it has loaded, of each codec ``_decode``, ``_encode`` and perhaps its streams.
-        say: called with a line for each model that works.
-        timeout_s: longest wait for one answer.
+        url: the server's gRPC address.
+        models: the loaded models: ``_decode`` and ``_encode`` of each codec, and its stream models if any.
+        log: called with a line of text for each model that works.
+        timeout_s: longest wait for one response.
 
     Raises:
         SmokeError: at the first failure.
@@ -50,14 +51,14 @@ def smoke(url: str, models: Sequence[str], say: Say, timeout_s: float = _TIMEOUT
         except TritoneError as error:
             raise SmokeError(f"{name} cannot be opened: {error}") from error
         with codec:
-            _try(codec, models, say)
+            _try(codec, models, log)
 
 
 class _Trial:
-    """One model: what it is asked is timed, and a failure is told with what was asked."""
+    """Test requests to one model: they are timed, and a failure names the request."""
 
-    def __init__(self, model: str, say: Say):
-        self._model, self._say = model, say
+    def __init__(self, model: str, log: Log):
+        self._model, self._log = model, log
         self._asked, self._taken_s = 0, 0.0
 
     def ask(self, what: str, question: Callable[[], T]) -> T:
@@ -79,34 +80,34 @@ class _Trial:
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         if kind is None:
-            self._say(f"  {self._model:<32} ok  {1000 * self._taken_s:7.1f} ms, {self._asked} requests")
+            self._log(f"  {self._model:<32} ok  {1000 * self._taken_s:7.1f} ms, {self._asked} requests")
 
 
-def _try(codec: Codec, models: Sequence[str], say: Say) -> None:
+def _try(codec: Codec, models: Sequence[str], log: Log) -> None:
     noise, streams = _noise(codec.info), {model for model in models if model.endswith("_stream")}
-    with _Trial(f"{codec.name}_encode", say) as trial:
+    with _Trial(f"{codec.name}_encode", log) as trial:
         tokens = [_encoded(codec, noise, books, trial) for books in _choices(codec.info)]
-    with _Trial(f"{codec.name}_decode", say) as trial:
+    with _Trial(f"{codec.name}_decode", log) as trial:
         sounds = [_decoded(codec, each, trial) for each in tokens]
     if f"{codec.name}_decode_stream" in streams:
-        with _Trial(f"{codec.name}_decode_stream", say) as trial:
+        with _Trial(f"{codec.name}_decode_stream", log) as trial:
             for each, sound in zip(tokens, sounds, strict=True):
                 _stream_decoded(codec, each, sound, trial)
     if f"{codec.name}_encode_stream" in streams:
-        with _Trial(f"{codec.name}_encode_stream", say) as trial:
+        with _Trial(f"{codec.name}_encode_stream", log) as trial:
             for each in tokens:
                 _stream_encoded(codec, noise, each, trial)
 
 
 def _noise(info: CodecInfo) -> NDArray[np.float32]:
-    """A second of whole frames, or more where the codec takes no less; two frames at least."""
+    """Noise [S]: whole frames of at least one second, two frames and the codec's minimum."""
     hop = info.samples_per_frame
     frames = max(2, info.min_frames, -(-max(info.sample_rate_hz, info.min_samples) // hop))
     return (0.01 * np.random.default_rng(0).standard_normal(frames * hop)).astype(np.float32)
 
 
 def _choices(info: CodecInfo) -> list[int]:
-    """Numbers of codebooks: the usual one, the fewest, the most."""
+    """Numbers of codebooks to try: the default, the fewest and the most."""
     return list(dict.fromkeys([info.default_codebooks, info.min_codebooks, info.num_codebooks]))
 
 
@@ -155,7 +156,7 @@ def _stream_encoded(
 def _streamed(
     opened: Callable[[], Stream[Any]], data: NDArray[Any], steps: int, what: str, trial: _Trial
 ) -> NDArray[Any]:
-    """What comes out when half of the frames start a stream, the others continue it, and it is ended."""
+    """The output of a stream that gets half of the frames, then the other half, and is then closed."""
     half = data.shape[-1] // steps // 2 * steps
     with trial.ask(f"open {what}", opened) as stream:
         first = trial.ask(f"start {what}", lambda: stream.push(data[..., :half]))

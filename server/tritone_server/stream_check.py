@@ -1,4 +1,4 @@
-"""A stream against its whole: whether they are equal to rounding, and if not, whose sound came instead."""
+"""Compare a stream with the whole signal; if they differ, find out which stream's sound came instead."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tritone_runtime.fidelity import snr_db
 __all__ = ["Comparison", "Limit", "compared", "frames_db"]
 
 _RECOGNISED_DB = 60.0
-"""A frame is another stream's when it is so near: unrelated frames of speech are at 0 dB or less."""
+"""SNR above which a frame is taken for another stream's; unrelated frames of speech have 0 dB or less."""
 _SILENT = 1e-12
 
 Samples = NDArray[Any]
@@ -22,10 +22,10 @@ Samples = NDArray[Any]
 
 @dataclass(frozen=True)
 class Limit:
-    """The least SNR in dB of a right stream against its whole: of all samples, and of each frame.
+    """The least SNR in dB of a correct stream against the whole: over all samples, and in each frame.
 
-    A frame's noise is held against the mean power of the whole, so that quiet frames count no more than
-    loud ones. :mod:`rounding` measures the limits of a codec.
+    A frame's noise is compared with the mean power of the whole, so that quiet frames do not weigh more than
+    loud ones.
     """
 
     whole_db: float
@@ -34,17 +34,17 @@ class Limit:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A stream against its whole.
+    """The result of comparing a stream with the whole.
 
     Attributes:
-        expected: samples of the whole.
-        delivered: samples heard.
-        db: SNR of all samples; -inf where their number differs.
+        expected: number of samples in the whole.
+        delivered: number of samples in the stream.
+        db: SNR of all samples; -inf if the numbers of samples differ.
         frames_db: SNR of each frame that both have; see :class:`Limit`.
-        limit: what was asked.
-        wrong_frame: the first one that is wrong or missing; None for a right stream.
-        source: whose sound the wrong frame is.
-        failovers: of this stream.
+        limit: the least SNR that was required.
+        wrong_frame: index of the first frame that is wrong or missing; None for a correct stream.
+        source: the stream whose sound the wrong frame has, as text.
+        failovers: the stream's failovers.
     """
 
     expected: int
@@ -58,11 +58,11 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether it is the whole but for rounding."""
+        """Whether the stream equals the whole up to rounding."""
         return self.wrong_frame is None
 
     def __str__(self) -> str:
-        """One line: the first wrong frame, its decibels, whose sound it is, and the failovers."""
+        """One line: the first wrong frame, its SNR, the source of its sound, and the failovers."""
         if self.wrong_frame is None:
             found = f"equals the whole to {self.db:.1f} dB, {self.limit.whole_db:.1f} wanted"
         else:
@@ -85,15 +85,15 @@ def compared(
     others: Mapping[str, Samples] | None = None,
     failovers: Sequence[Resumption] = (),
 ) -> Comparison:
-    """A stream against its whole.
+    """Compare a stream with the whole.
 
     Args:
-        whole: [S].
-        heard: [S], or fewer or more samples where the stream is wrong.
-        samples_per_frame: of both.
-        limit: least SNR of a right stream.
-        others: wholes [S] of other streams, by a name for each, to recognise their frames.
-        failovers: of this stream.
+        whole: the whole signal [S].
+        heard: the stream's samples [S]; a wrong stream may have fewer or more.
+        samples_per_frame: samples per frame of both.
+        limit: least SNR of a correct stream.
+        others: whole signals [S] of other streams by name, to recognise their frames.
+        failovers: the stream's failovers, for the report.
     """
     db = snr_db(whole, heard) if whole.shape == heard.shape else -inf
     each = frames_db(whole, heard, samples_per_frame)
@@ -105,7 +105,7 @@ def compared(
 
 
 def frames_db(whole: Samples, heard: Samples, samples_per_frame: int) -> NDArray[np.float64]:
-    """SNR in dB of each whole frame that both signals [S] have, against the mean power of the first."""
+    """SNR in dB of each complete frame that both signals [S] have, against the mean power of the first."""
     frames = min(len(whole), len(heard)) // samples_per_frame
     theirs, ours = (_framed(each, samples_per_frame)[:frames] for each in (whole, heard))
     noise = np.square(theirs - ours).mean(1)
@@ -131,7 +131,7 @@ def _first_wrong(db: float, each: NDArray[np.float64], limit: Limit, same_length
 
 
 def _source(frame: int, known: Mapping[str, Samples], heard: Samples, size: int) -> str:
-    """Whose sound a frame is, in words."""
+    """The stream whose sound the frame has, as text."""
     piece = _framed(heard, size)[frame : frame + 1]
     if not len(piece):
         return "missing" if len(heard) <= frame * size else "a part of a frame"
@@ -144,7 +144,7 @@ def _source(frame: int, known: Mapping[str, Samples], heard: Samples, size: int)
 
 
 def _nearest(name: str, piece: NDArray[np.float64], frames: NDArray[np.float64]) -> tuple[float, str]:
-    """SNR in dB of the frame of a signal that is nearest, and its name."""
+    """SNR in dB of the signal's frame that is most similar to the piece, and that frame's name."""
     if not len(frames):
         return -inf, ""
     noise = np.square(frames - piece).mean(1)
@@ -156,8 +156,8 @@ def _nearest(name: str, piece: NDArray[np.float64], frames: NDArray[np.float64])
 def _failovers_text(failovers: Sequence[Resumption]) -> str:
     if not failovers:
         return "no failover"
-    told = [
+    formatted = [
         f"{each.left} -> {each.taken} ({each.reason}; {each.replayed_frames} frames replayed)"
         for each in failovers
     ]
-    return f"{len(failovers)} failover{'s' if len(failovers) > 1 else ''}: {', '.join(told)}"
+    return f"{len(failovers)} failover{'s' if len(failovers) > 1 else ''}: {', '.join(formatted)}"

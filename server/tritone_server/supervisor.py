@@ -1,7 +1,7 @@
-"""Keeps a server at work: it is restarted where something of it broke that Triton itself does not notice.
+"""Restart a server after faults that Triton does not handle itself.
 
-Triton goes on to say that it is ready when the process of a model has ended or was stopped. It replaces
-neither, and the process of a model may outlive a server that crashed.
+Triton still reports that it is ready after a model's process has ended or was stopped, and does not replace
+the process. A model's process may also outlive a server that crashed.
 """
 
 import logging
@@ -19,30 +19,31 @@ from tritone_server.launcher import ServerError, TritonServer
 __all__ = ["MOST_RESTARTS", "Supervisor"]
 
 MOST_RESTARTS, _WITHIN_S = 5, 300.0
-_LOOK_S, _STOPPED_S = 0.3, 1.0
+_INTERVAL_S, _STOPPED_S = 0.3, 1.0
 _STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 _log = logging.getLogger("tritone")
 
 
 class Supervisor:
-    """Watches a server that was started; a context manager does so in a thread.
+    """Watches a server that was started; as a context manager it does so in a thread.
 
     Args:
-        server: to be watched.
-        say: called with a line for each restart.
-        most_restarts: within five minutes; then the server is stopped. With 0 the first fault stops it.
-        clock: seconds.
+        server: the server to watch.
+        log: called with a line of text for each restart.
+        most_restarts: most restarts within five minutes; the next fault stops the server. With 0 the first
+            fault stops it.
+        clock: returns seconds; it must not go backwards.
     """
 
     def __init__(
         self,
         server: TritonServer,
-        say: Callable[[str], None] = _log.warning,
+        log: Callable[[str], None] = _log.warning,
         most_restarts: int = MOST_RESTARTS,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._server, self._say, self._most, self._clock = server, say, most_restarts, clock
+        self._server, self._log, self._most, self._clock = server, log, most_restarts, clock
         self._restarts: deque[float] = deque()
         self._stopped_since: dict[int, float] = {}
         self._over = threading.Event()
@@ -50,20 +51,20 @@ class Supervisor:
         self.restarts = 0
 
     def run(self) -> int:
-        """Watch until the server ends as it was told to; its exit status.
+        """Watch until the server ends with status 0, and return that status.
 
         Raises:
-            ServerError: it is broken, and may not be restarted or cannot; it was stopped.
+            ServerError: the server has a fault, and has reached its limit of restarts or cannot restart. It
+                has been stopped.
         """
-        while not self._over.wait(
-            _LOOK_S
-        ):  # a blocking wait would not hear a signal that another thread takes
+        # A wait without timeout would miss signals that another thread receives.
+        while not self._over.wait(_INTERVAL_S):
             status = self._server.exit_status
             if status == 0:
                 break
-            broken = self.what_is_broken() if status is None else f"the server ended with status {status}"
-            if broken is not None:
-                self._replace(broken)
+            fault = self.fault() if status is None else f"the server ended with status {status}"
+            if fault is not None:
+                self._restart(fault)
         return 0
 
     def __enter__(self) -> "Supervisor":
@@ -78,15 +79,15 @@ class Supervisor:
         try:
             self.run()
         except ServerError as error:
-            self._say(str(error))
+            self._log(str(error))
 
-    def what_is_broken(self) -> str | None:
-        """Why the server must be replaced; None where it works, as far as its processes tell."""
+    def fault(self) -> str | None:
+        """Why the server must be restarted; None if its processes look healthy."""
         now, stopped = self._clock(), dict[int, float]()
         for process, status in self._processes():
             if status in _STOPPED:
                 stopped[process] = self._stopped_since.get(process, now)
-            # A server that was told to stop is not ready, and its models end before it.
+            # While a server stops it is not ready, and its models end before it does.
             elif status == psutil.STATUS_ZOMBIE and self._server.ready:
                 return "the process of a model ended"
         self._stopped_since = stopped
@@ -95,27 +96,27 @@ class Supervisor:
         return None
 
     def _processes(self) -> Iterator[tuple[int, str]]:
-        """The server and those of its models, each with its status."""
-        with suppress(psutil.NoSuchProcess):  # the server ended just now
+        """Process ids of the server and its models, each with its status."""
+        with suppress(psutil.NoSuchProcess):  # the server has just ended
             server = psutil.Process(self._server.pid)
             for process in [server, *server.children()]:
                 with suppress(psutil.NoSuchProcess):
                     yield process.pid, process.status()
 
-    def _replace(self, broken: str) -> None:
+    def _restart(self, fault: str) -> None:
         self._server.kill()
-        self._refuse_too_many(broken)
-        self._say(f"{broken}, so the server is restarted (its log: {self._server.previous_log})")
+        self._refuse_too_many(fault)
+        self._log(f"{fault}, so the server is restarted (its log: {self._server.previous_log})")
         self._server.start()
         self._stopped_since.clear()
         self.restarts += 1
-        self._say(f"serving again: gRPC {self._server.url}")
+        self._log(f"serving again: gRPC {self._server.url}")
 
-    def _refuse_too_many(self, broken: str) -> None:
+    def _refuse_too_many(self, fault: str) -> None:
         now = self._clock()
         while self._restarts and self._restarts[0] < now - _WITHIN_S:
             self._restarts.popleft()
         if len(self._restarts) >= self._most:
             before = f"; it was restarted {self._most} times within {_WITHIN_S:g} s" if self._most else ""
-            raise ServerError(f"{broken}{before}, so the server was stopped (log: {self._server.log})")
+            raise ServerError(f"{fault}{before}, so the server was stopped (log: {self._server.log})")
         self._restarts.append(now)

@@ -1,4 +1,4 @@
-"""Files out of pinned PyPI wheels, without installing the packages or what they depend on."""
+"""Extract files from pinned PyPI wheels, without installing the packages or their dependencies."""
 
 import hashlib
 import subprocess
@@ -16,28 +16,31 @@ __all__ = ["Wheel", "WheelError"]
 
 
 class WheelError(RuntimeError):
-    """A wheel could not be fetched, or is not the one that was pinned."""
+    """A wheel could not be downloaded, or its hash is not the pinned one."""
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """One file on PyPI, and the folders of it that are wanted."""
+    """A wheel on PyPI and the path prefixes of the files to extract from it."""
 
     requirement: str
     sha256: str
     prefixes: Sequence[str]
 
-    def unpacked(self, say: bool = True) -> Path:
-        """Folder with the wanted files, fetched and unpacked on the first call.
+    def unpacked(self, log: bool = True) -> Path:
+        """The folder with the extracted files; the first call downloads the wheel.
+
+        Args:
+            log: whether to print a line before the download.
 
         Raises:
-            WheelError: pip cannot get it, or its hash differs from the pinned one.
+            WheelError: pip cannot download the wheel, or its hash differs from the pinned one.
         """
         target = CACHE / "wheels" / self.requirement.replace("==", "-")
         if target.exists():
             return target
-        if say:
-            print(f"fetching {self.requirement} from PyPI ...", flush=True)
+        if log:
+            print(f"downloading {self.requirement} from PyPI ...", flush=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             wheel = self._download(Path(scratch))
@@ -50,7 +53,7 @@ class Wheel:
             try:
                 files.rename(target)
             except OSError:
-                if not target.exists():  # else another process was faster
+                if not target.exists():  # otherwise another process has extracted it meanwhile
                     raise
         return target
 
@@ -61,7 +64,7 @@ class Wheel:
         )
         if fetched.returncode:
             reason = fetched.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise WheelError(f"pip could not fetch {self.requirement}{proxies_named()}: {reason[0]}")
+            raise WheelError(f"pip could not download {self.requirement}{proxies_named()}: {reason[0]}")
         (wheel,) = folder.glob("*.whl")
         with wheel.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

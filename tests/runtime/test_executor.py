@@ -37,5 +37,5 @@ def test_other_failures_keep_their_own_error(dequantize: Runner) -> None:
 
 
 def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="make models"):
+    with pytest.raises(FileNotFoundError, match="tritone-build models"):
         Runner(tmp_path / "model.onnx")

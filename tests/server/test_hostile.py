@@ -43,7 +43,7 @@ def test_a_shape_whose_size_overflows_to_the_bytes_sent_is_refused(
         request.raw_input_contents[0] = bytes(32 * frames % 2**64)
         status, said = refusal(stub.ModelInfer, request)
         assert status == "INVALID_ARGUMENT"
-        assert f"no array has the shape [1, 4, {frames}], which tokens claims" in said
+        assert f"tokens has the impossible shape [1, 4, {frames}]" in said
     with Codec(NAME, server.url) as codec, codec.decode_stream() as stream:
         tokens = np.ones((4, 1), np.int64)
         assert np.allclose(codec.decode(tokens), stream.push(tokens), atol=1e-5)
@@ -63,7 +63,7 @@ def test_a_request_may_have_so_much_sound_and_no_more(stub: Any, server: TritonS
         )
         status, said = refusal(stub.ModelInfer, request)
         assert status == "INVALID_ARGUMENT"
-        assert f"tokens may have at most {most_s} s of sound in a request" in said
+        assert f"tokens may have at most {most_s} s of audio in a request" in said
 
 
 @pytest.mark.parametrize(

@@ -102,5 +102,7 @@ def test_without_a_folder_for_the_link_it_is_said(odd: Path, monkeypatch: pytest
     monkeypatch.setattr(server_files, "_TEMPORARY", ())
     monkeypatch.setattr(server_files, "_private_folder", server_files._private_folder.__wrapped__)
     monkeypatch.setattr(tempfile, "tempdir", str(odd))
-    with pytest.raises(ServerError, match=r"such as a space.*set TMPDIR to a folder with a plain name"):
+    with pytest.raises(
+        ServerError, match=r"such as a space.*set TMPDIR or TRITONE_CACHE to a folder whose path has only"
+    ):
         shell_path(odd)

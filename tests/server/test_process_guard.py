@@ -48,13 +48,13 @@ def test_without_a_queue_nothing_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"size": 5}, {"head": -1}, {"tail": 1000}, {"buffer": QUEUE}])
 def test_another_layout_is_refused(wrong: dict[str, int], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not laid out as expected"):
+    with pytest.raises(ValueError, match="has an unexpected layout"):
         TritonQueue(region(tmp_path, **({"head": 7, "tail": 7} | wrong)), tmp_path)
 
 
 @pytest.mark.parametrize("arguments", [[], ["stub", "model.py", "none", "1", "1", "1", "folder", "336"]])
 def test_a_process_that_triton_did_not_start_has_no_queue(arguments: list[str], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no queue of Triton's Python backend"):
+    with pytest.raises(ValueError, match="no message queue of Triton's Python backend"):
         TritonQueue(arguments, tmp_path)
 
 

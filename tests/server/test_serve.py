@@ -1,4 +1,4 @@
-"""``make serve``: it serves what works, and says what does not."""
+"""``tritone-serve`` serves models that work, and names those that do not."""
 
 import json
 import re
@@ -204,7 +204,9 @@ def test_where_a_model_fails_nothing_is_served(own_repository: Path) -> None:
     wrong_state_shape(own_repository / STREAM / "1" / "model.onnx")
     done = served(own_repository)
     assert done.returncode == 1
-    assert re.match(rf"serve: {STREAM} cannot start .* \(log: \S+\)$", done.stderr, re.DOTALL), done.stderr
+    assert re.match(rf"tritone-serve: {STREAM} cannot start .* \(log: \S+\)$", done.stderr, re.DOTALL), (
+        done.stderr
+    )
     assert "Traceback" not in done.stderr
     assert f"{NAME}_decode " in done.stdout
     assert "serving" not in done.stdout

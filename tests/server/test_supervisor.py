@@ -73,16 +73,16 @@ def test_a_short_stop_is_no_fault_and_a_long_one_is(server: TritonServer) -> Non
     process = process_of(server, f"{NAME}_decode_stream")
     assert comes_true(lambda: process.status() == psutil.STATUS_STOPPED)
     for clock.now in (0.0, 0.9):
-        assert supervisor.what_is_broken() is None
+        assert supervisor.fault() is None
     process.resume()
     assert comes_true(lambda: process.status() != psutil.STATUS_STOPPED)
     clock.now = 5.0
-    assert supervisor.what_is_broken() is None
+    assert supervisor.fault() is None
     process.suspend()
     assert comes_true(lambda: process.status() == psutil.STATUS_STOPPED)
-    assert supervisor.what_is_broken() is None
+    assert supervisor.fault() is None
     clock.now = 6.1
-    assert supervisor.what_is_broken() == "a process of the server has been stopped for 1 s"
+    assert supervisor.fault() == "a process of the server has been stopped for 1 s"
 
 
 def test_a_server_that_may_not_be_restarted_is_stopped(server: TritonServer) -> None:

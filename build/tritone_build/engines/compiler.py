@@ -24,7 +24,7 @@ CompilerName: TypeAlias = Literal["auto", "tensorrt", "tensorrt_rtx"]
 _POLYGRAPHY_RTX = "POLYGRAPHY_USE_TENSORRT_RTX"
 _HINTS = {
     "tensorrt": "it comes with NVIDIA's containers (nvcr.io/nvidia/tritonserver)",
-    "tensorrt_rtx": "'make engines' installs it, as does 'pip install tensorrt_rtx polygraphy'",
+    "tensorrt_rtx": "install it with pip install 'tritone-build[engines]'",
 }
 
 

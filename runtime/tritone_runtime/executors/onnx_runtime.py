@@ -36,7 +36,7 @@ class Runner:
         self, path: Path, intra_op_threads: int = 0, device: Device = CPU, profile: Path | None = None
     ):
         if not path.exists():
-            raise FileNotFoundError(f"{path} is missing; build it with 'make models'")
+            raise FileNotFoundError(f"{path} is missing; build it with 'tritone-build models'")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = intra_op_threads
         options.log_severity_level = 4  # a refused request is reported to its sender, not logged as a fault

@@ -1,1 +1,1 @@
-"""The backend ``tritone``: between Triton's Python backend and the runtime."""
+"""The backend ``tritone``, which connects Triton's Python backend with the runtime."""

@@ -1,4 +1,4 @@
-"""Triton's backend ``tritone``: the launcher copies this file as ``model.py``, its packages beside it."""
+"""Triton's backend ``tritone``: the launcher copies this file as ``model.py``, next to its packages."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Prometheus metrics of live streams, and the clock by which idle ones end."""
+"""Prometheus metrics of live streams, and the timer that ends idle streams."""
 
 import os
 import threading
@@ -7,20 +7,20 @@ from typing import Any
 
 from tritone_runtime.scheduler import StreamScheduler
 
-__all__ = ["Meter"]
+__all__ = ["MetricsExporter"]
 
 _INTERVAL_S = 0.5
 
 
-class Meter:
-    """Ends idle streams, publishes what has happened and writes the log, twice a second.
+class MetricsExporter:
+    """Ends idle streams, publishes metrics and writes the log twice a second, in a thread of its own.
 
-    Requests pay nothing for it: telling the server one figure takes about as long as answering one.
+    Requests do not update metrics: one update takes about as long as answering a request.
 
     Args:
         triton: Triton's module for Python backends.
-        model: label of the figures.
-        streams: measured.
+        model: the model's name, a label of every metric.
+        streams: the model's live streams.
     """
 
     def __init__(self, triton: Any, model: str, streams: StreamScheduler):
@@ -30,18 +30,22 @@ class Meter:
             name: triton.MetricFamily(name=f"tritone_{name}", description=description, kind=kind)
             for name, kind, description in (
                 ("streams_live", gauge, "Live streams"),
-                ("streams_places", gauge, "Streams that may live at once"),
-                ("stream_frame_seconds", gauge, "Sound in a frame, within which a step must be done"),
-                ("streams_refused_total", counter, "Streams refused because the server was full"),
-                ("streams_expired_total", counter, "Streams ended because nobody used them"),
-                ("streams_resumed_total", counter, "Streams that go on here and began elsewhere, or before"),
-                ("stream_late_total", counter, "Answers whose step took longer than the sound in it"),
-                ("stream_steps_total", counter, "Steps run, by the number of streams in them"),
-                ("stream_step_seconds_total", counter, "Time in steps, by the number of streams in them"),
+                ("streams_places", gauge, "Most streams that may be live at once"),
+                ("stream_frame_seconds", gauge, "Duration of a frame; a step must take less than this"),
+                ("streams_refused_total", counter, "Streams rejected because the server was full"),
+                ("streams_expired_total", counter, "Streams ended because they were idle"),
+                ("streams_resumed_total", counter, "Streams that continue here after a failover or restart"),
+                ("stream_late_total", counter, "Answers whose step took longer than the audio in it"),
+                ("stream_steps_total", counter, "Steps, by the number of streams in the batch"),
+                (
+                    "stream_step_seconds_total",
+                    counter,
+                    "Time in steps, by the number of streams in the batch",
+                ),
             )
         }
         self._metrics: dict[tuple[str, str], Any] = {}
-        self._told: dict[tuple[str, str], float] = {}
+        self._published: dict[tuple[str, str], float] = {}
         self._metric("streams_places").set(streams.limits.streams)
         self._metric("stream_frame_seconds").set(streams.limits.frame_s)
         self._publish()
@@ -50,7 +54,7 @@ class Meter:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the thread and write the rest of the log."""
         self._done.set()
         self._thread.join()
         self._streams.journal.write()
@@ -59,7 +63,7 @@ class Meter:
         server = os.getppid()
         while not self._done.wait(_INTERVAL_S):
             if os.getppid() != server:
-                return  # it crashed: telling it anything would wait for ever, and keep this process alive
+                return  # the server crashed: an update would block forever and keep this process alive
             self._streams.expire()
             self._publish()
             self._streams.journal.write()
@@ -85,7 +89,7 @@ class Meter:
 
     def _raise_to(self, family: str, total: float, labels: Mapping[str, str] | None = None) -> None:
         key = family, str(labels)
-        before = self._told.get(key, 0.0)
-        if total > before or key not in self._told:
+        before = self._published.get(key, 0.0)
+        if total > before or key not in self._published:
             self._metric(family, labels).increment(total - before)
-            self._told[key] = total
+            self._published[key] = total

@@ -1,9 +1,9 @@
-"""Triton's backend ``tritone``, which is Python-based: ONNX Runtime, and the state of live streams.
+"""Triton's Python-based backend ``tritone``: it runs models on ONNX Runtime and keeps live streams' state.
 
-Models say ``backend: "tritone"`` and hold a ``model.onnx``. NVIDIA's native backend for ONNX Runtime cannot
-run them: it does not know the inputs of a step (``slot``, and ``past_*`` of all streams).
-A bad request fails alone: stateless ones are answered one by one, and steps of live streams, which run
-as one batch, are told apart by row.
+Its models have ``backend: "tritone"`` in their configuration, and a ``model.onnx``. NVIDIA's native backend
+for ONNX Runtime cannot run them, since it does not supply the inputs of a step (``slot``, and ``past_*`` of
+all streams). An invalid request fails alone: a stateless model answers requests one by one, and a stateful
+model checks each row of a batch of steps.
 """
 
 import json
@@ -21,20 +21,20 @@ from tritone_runtime.executors.onnx_runtime import Runner
 from tritone_runtime.huge_pages import settle_pages
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
 from tritone_runtime.scheduler import Limits, Step, StreamScheduler
-from tritone_server.backend.metrics import Meter
+from tritone_server.backend.metrics import MetricsExporter
 from tritone_server.backend.process_guard import ProcessGuard, TritonQueue
 from tritone_server.backend.shapes import survive_impossible_shapes
 from tritone_server.backend.tensors import NONCE, Inputs, answer_of, failure, parameters_of
 
 _MODEL_FAILED = "UNKNOWN"
-"""Not INTERNAL, which is what Triton says where it has lost the process of a model."""
+"""Error code of a failed model. INTERNAL is the code that Triton uses when it has lost a model's process."""
 
 
 class TritonPythonModel:
     """One instance of one model."""
 
     def initialize(self, args: dict[str, Any]) -> None:
-        """Load the model; a failure here is what the server reports for it."""
+        """Load the model; Triton reports an exception raised here as the reason of a failed load."""
         survive_impossible_shapes(lambda: pb_utils.Tensor("any", np.zeros(1)))
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
@@ -46,7 +46,8 @@ class TritonPythonModel:
         inputs = [tensor["name"] for tensor in config["input"]]
         self._guard = _guard(args["model_name"])
         if batching is None:
-            self.served: _Served = _Calls(runner, Inputs(inputs, RequestLimits(parameters, LONGEST_CALL_S)))
+            given = Inputs(inputs, RequestLimits(parameters, LONGEST_CALL_S))
+            self.handler: _ModelHandler = _StatelessModel(runner, given)
         else:
             idle_s = int(batching["max_sequence_idle_microseconds"]) / 1e6
             frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
@@ -54,40 +55,43 @@ class TritonPythonModel:
             journal = Journal(args["model_name"], everything=bool(os.environ.get("TRITONE_LOG_STREAMS")))
             streams = StreamScheduler(runner, inputs[0], config["output"][0]["name"], limits, journal)
             given = Inputs(inputs, RequestLimits(parameters, LONGEST_STEP_S))
-            self.served = _Steps(streams, given, Meter(pb_utils, args["model_name"], streams), self._guard)
+            metrics = MetricsExporter(pb_utils, args["model_name"], streams)
+            self.handler = _StatefulModel(streams, given, metrics, self._guard)
         settle_pages()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request with its outputs or its error."""
-        answers = self.served.execute(requests)
+        """Answer each request with its outputs or with an error."""
+        answers = self.handler.execute(requests)
         self._guard.end_if_given_up()
         return answers
 
     def finalize(self) -> None:
-        """Stop what runs beside the requests."""
+        """Stop the background threads."""
         self._guard.close()
-        self.served.close()
+        self.handler.close()
 
 
 def _guard(model: str) -> ProcessGuard:
     try:
-        # The interpreter is embedded in Triton's stub, so that sys.argv is empty.
+        # The interpreter is embedded in Triton's stub, so sys.argv is empty.
         arguments = Path("/proc/self/cmdline").read_text().split("\0")
         queue: TritonQueue | None = TritonQueue(arguments)
     except ValueError as error:
-        pb_utils.Logger.log_warn(f"{model} cannot see whether Triton gives it up, only callers can: {error}")
+        pb_utils.Logger.log_warn(
+            f"{model} cannot detect that Triton has given up a batch; only clients can, by the nonce: {error}"
+        )
         queue = None
     return ProcessGuard(model, os.getppid(), queue)
 
 
-class _Served(Protocol):
+class _ModelHandler(Protocol):
     def execute(self, requests: list[Any]) -> list[Any]: ...
 
     def close(self) -> None: ...
 
 
-class _Calls:
-    """A stateless model: requests are answered one by one."""
+class _StatelessModel:
+    """Handler of a stateless model, which answers requests one by one."""
 
     def __init__(self, runner: Runner, inputs: Inputs):
         self._runner, self._inputs = runner, inputs
@@ -110,11 +114,13 @@ class _Calls:
             return failure(f"the model failed: {error}", _MODEL_FAILED)
 
 
-class _Steps:
-    """A stateful model: the requests of a batch belong to as many streams."""
+class _StatefulModel:
+    """Handler of a stateful model; each request of a batch belongs to another stream."""
 
-    def __init__(self, streams: StreamScheduler, inputs: Inputs, meter: Meter, guard: ProcessGuard):
-        self._streams, self._inputs, self._meter, self._guard = streams, inputs, meter, guard
+    def __init__(
+        self, streams: StreamScheduler, inputs: Inputs, metrics: MetricsExporter, guard: ProcessGuard
+    ):
+        self._streams, self._inputs, self._metrics, self._guard = streams, inputs, metrics, guard
 
     def execute(self, requests: list[Any]) -> list[Any]:
         answered = set()
@@ -133,7 +139,7 @@ class _Steps:
         ]
 
     def close(self) -> None:
-        self._meter.close()
+        self._metrics.close()
 
     def _step(self, request: Any) -> Step:
         flags = request.flags()
@@ -164,5 +170,5 @@ class _Steps:
 
 
 def _most_streams(configured: int) -> int:
-    """The model's limit, or a lower one of the operator, who knows how many this machine serves in time."""
+    """The model's limit of live streams, or the operator's if that is lower."""
     return min(configured, int(os.environ.get("TRITONE_MAX_STREAMS") or configured))

@@ -1,11 +1,11 @@
-"""Ends the process of a model when Triton no longer waits for it.
+"""End a model's process when Triton no longer waits for its answer.
 
-Triton's Python backend gives a batch up when the model's process shows no sign of life for one second: it
-was stopped, its machine was paused, or it got no core (python_backend, ``ReceiveMessageFromStub`` in
-``src/stub_launcher.cc``, in r24.10 and in its main of July 2026). It neither ends nor restarts the process,
-and takes its late answer for the answer to the next batch, so that callers get each other's sound. Therefore
-the process looks, before it answers, whether it was given up, and ends if it was. A pause between that look
-and the answer remains; the nonce that each answer returns (``tensors.py``) covers it.
+Triton's Python backend gives up a batch when the model's process gives no sign of life for one second: the
+process was stopped, its machine was paused, or it got no core (python_backend, ``ReceiveMessageFromStub`` in
+``src/stub_launcher.cc``, in r24.10 and in its main of July 2026). Triton neither ends nor restarts the
+process. It takes the late answer for the answer to the next batch, so clients get each other's audio.
+Therefore the process checks before each answer whether its batch was given up, and ends if so. The process
+may still pause between the check and the answer; the nonce in each answer (``tensors.py``) covers that.
 """
 
 import mmap
@@ -19,27 +19,27 @@ from pathlib import Path
 __all__ = ["ProcessGuard", "TritonQueue"]
 
 _REGION, _CONTROL = 2, 7
-"""Which of the process's arguments name the region of shared memory, and the control block in it."""
+"""Indexes of the process's arguments with the shared memory region and the offset of its control block."""
 _OWNER = 16
-"""Bytes of bookkeeping in front of every object in the region (``AllocatedShmOwnership``)."""
+"""Size of the header before every object in the region (``AllocatedShmOwnership``), in bytes."""
 _QUEUE_IN_CONTROL = 88
-"""Offset of the handle of the queue in ``IPCControlShm``: four flags, and two mutexes of 40 bytes."""
+"""Offset of the queue's handle in ``IPCControlShm``, after four flags and two mutexes of 40 bytes."""
 _SIZE_IN_QUEUE, _QUEUE = 104, struct.Struct("=qqii")
 """``MessageQueueShm``: two semaphores of 32 bytes, a mutex, then size, handle of the buffer, head, tail."""
 _QUEUE_BYTES = 160
-"""Of a queue with its bookkeeping, as the allocator rounds it: its buffer follows."""
-_LOOK_S = 0.25
+"""Size of a queue with its header, as the allocator rounds it, in bytes; the queue's buffer follows."""
+_INTERVAL_S = 0.25
 
 
 class TritonQueue:
-    """Triton's messages to this process, read where they lie in shared memory (``src/message_queue.h``).
+    """Triton's queue of messages to this process, read from shared memory (``src/message_queue.h``).
 
     Args:
-        arguments: of this process.
-        folder: where shared memory is.
+        arguments: this process's command line arguments.
+        folder: the folder of shared memory regions.
 
     Raises:
-        ValueError: this Triton lays its queue out in another way.
+        ValueError: this version of Triton has another queue layout.
     """
 
     def __init__(self, arguments: Sequence[str], folder: Path = Path("/dev/shm")):  # noqa: S108
@@ -52,25 +52,28 @@ class TritonQueue:
             self._at = handle + _OWNER + _SIZE_IN_QUEUE
             size, buffer, head, tail = _QUEUE.unpack_from(self._memory, self._at)
         except (IndexError, OSError, struct.error) as error:
-            raise ValueError(f"no queue of Triton's Python backend is found: {error!r}") from error
+            raise ValueError(f"found no message queue of Triton's Python backend: {error!r}") from error
         if buffer != handle + _QUEUE_BYTES or not (0 <= head < size and 0 <= tail < size):
-            raise ValueError(f"a queue of {size} places at {handle}, {buffer} is not laid out as expected")
+            raise ValueError(
+                f"the message queue has an unexpected layout: {size} places, handle {handle}, buffer {buffer}"
+            )
 
     @property
     def is_empty(self) -> bool:
-        """Whether no message waits."""
+        """Whether no message is waiting."""
         _, _, head, tail = _QUEUE.unpack_from(self._memory, self._at)
         return bool(head == tail)
 
 
 class ProcessGuard:
-    """Ends this process where Triton has given it up, and within a second where Triton has gone.
+    """Ends this process if Triton has given up its batch, and within a second if the server has ended.
 
     Args:
-        model: named in the log.
-        server: its process id.
-        queue: of Triton's messages; None where it cannot be read, so that only the nonce guards callers.
-        end: ends the process.
+        model: the model's name, for the log.
+        server: process id of the server.
+        queue: Triton's messages to this process; None if it cannot be read, so that only the nonce protects
+            clients.
+        end: called with the exit status to end the process.
     """
 
     def __init__(
@@ -82,17 +85,17 @@ class ProcessGuard:
         self._thread.start()
 
     def end_if_given_up(self) -> None:
-        """Call it before answering: while a batch runs, Triton sends nothing unless it gave the batch up."""
+        """Call this before answering; Triton sends a message during a batch only if it gave the batch up."""
         if self._queue is not None and not self._queue.is_empty:
-            self._leave("Triton has given up the batch that this process works on, so the process ends")
+            self._leave("Triton has given up the batch that this process is running, so the process ends")
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop the thread that watches the server."""
         self._over.set()
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(_LOOK_S):
+        while not self._over.wait(_INTERVAL_S):
             if os.getppid() != self._server:
                 self._leave("the server has ended without ending this process, so the process ends")
 

@@ -1,8 +1,9 @@
-"""Shapes that no array can have, which clients may claim all the same: a size below zero, or far too many.
+"""Keep a model's process alive when a client sends an impossible shape: a negative or a huge dimension.
 
-Triton 24.10 compares a tensor's bytes with its shape modulo 2**64, so [1, 8, 2**58 + 1] passes with 64 bytes.
-It then makes a NumPy array of it before any Python of ours runs, and NumPy's refusal ends the process of the
-model for good: after one such request the model fails for everybody until the server is started again.
+Triton 24.10 compares a tensor's size with its shape modulo 2**64, so the shape [1, 8, 2**58 + 1] passes with
+64 bytes. Triton then creates a NumPy array of that shape before any of our Python code runs, and NumPy's
+exception ends the model's process. After one such request the model fails for all clients until the server
+is restarted.
 """
 
 import ctypes
@@ -15,9 +16,9 @@ __all__ = ["is_possible", "survive_impossible_shapes"]
 
 _MOST_BYTES, _LARGEST_ITEM = 2**63 - 1, 8
 _NEW_FROM_DESCR, _ENTRIES = 94, 300
-"""Where NumPy's table of C functions has PyArray_NewFromDescr, and how much of it pybind11 may read."""
+"""Index of PyArray_NewFromDescr in NumPy's table of C functions, and how many entries pybind11 may read."""
 _TABLE = "_ARRAY_API"
-_MODULES = ("numpy._core.multiarray", "numpy.core.multiarray")  # pybind11 asks the second one
+_MODULES = ("numpy._core.multiarray", "numpy.core.multiarray")  # pybind11 imports the second one
 _capsule_new = ctypes.pythonapi.PyCapsule_New
 _capsule_new.restype, _capsule_new.argtypes = ctypes.py_object, [ctypes.c_void_p] * 3
 _capsule_pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -28,11 +29,11 @@ _Make = ctypes.PYFUNCTYPE(
     *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p),
 )
 _kept: list[Any] = []
-"""What the server's stub points to for as long as it lives."""
+"""Objects that the server's stub refers to until its process ends."""
 
 
 def is_possible(shape: Sequence[int]) -> bool:
-    """Whether an array of any type can have it."""
+    """Whether an array of any supported type can have the shape."""
     return (
         all(size >= 0 for size in shape)
         and prod(max(1, size) for size in shape) <= _MOST_BYTES // _LARGEST_ITEM
@@ -40,10 +41,10 @@ def is_possible(shape: Sequence[int]) -> bool:
 
 
 def survive_impossible_shapes(look_up: Callable[[], object]) -> None:
-    """Have the stub make an empty array instead, whose tensor still tells the shape that was claimed.
+    """Make the stub create an empty array for an impossible shape; its tensor still reports the sent shape.
 
     Args:
-        look_up: makes the stub look up NumPy's functions, which it does once.
+        look_up: a call that makes the stub look up NumPy's functions, which it does once.
     """
     modules = [importlib.import_module(name) for name in _MODULES]
     known = vars(modules[0])[_TABLE]

@@ -1,10 +1,11 @@
-"""Requests and answers of Triton's Python backend as NumPy arrays.
+"""Convert requests and answers of Triton's Python backend from and to NumPy arrays.
 
-Arrays cross by DLPack, both ways. Triton 24.10's own NumPy conversions were compiled for NumPy 1: with
-NumPy 2 they take every element size for zero, so inputs repeat their first element and outputs are empty.
+Arrays are exchanged with DLPack in both directions. Triton 24.10's NumPy conversions were compiled for
+NumPy 1: with NumPy 2 they read every element size as zero, so inputs repeat their first element and outputs
+are empty.
 
-An answer may carry a nonce: an output of that name, which returns the request's parameter ``tritone_nonce``.
-By it a caller notices when Triton hands it the answer to another request (see ``process_guard.py``).
+An answer may have an output ``nonce``, which returns the request's parameter ``tritone_nonce``. By it a
+client notices that Triton gave it the answer to another request (see ``process_guard.py``).
 """
 
 import ctypes
@@ -31,22 +32,24 @@ _rename.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 
 def parameters_of(request: Any) -> dict[str, Any]:
-    """Parameters of a request that are not Triton's own."""
+    """The request's parameters, without Triton's own."""
     found: dict[str, Any] = json.loads(request.parameters() or "{}")
     return found
 
 
 def nonce_of(request: Any) -> NDArray[np.int64]:
-    """The nonce [B, 1] to return: that of the latent, else that of the request; 0 where there is none."""
+    """The nonce [B, 1] to return: the latent's if there is one, else the request's, else 0."""
     passed_on = pb_utils.get_input_tensor_by_name(request, _LATENT_NONCE)
     if passed_on is not None:
-        return _array(_LATENT_NONCE, passed_on).astype(np.int64)  # a copy: Triton's own is not to be exported
+        return _array(_LATENT_NONCE, passed_on).astype(
+            np.int64
+        )  # a copy, since Triton's array must not be exported
     given = parameters_of(request).get(_PARAMETER)
     return np.array([[given if type(given) is int else 0]], np.int64)
 
 
 def answer_of(request: Any, arrays: Mapping[str, NDArray[np.generic]]) -> Any:
-    """The answer with these outputs by name, and the nonce where it was asked for."""
+    """An answer with the outputs, by name, and with the nonce if the request asks for it."""
     arrays = dict(arrays)
     if NONCE in request.requested_output_names():
         nonce, rows = nonce_of(request), max((len(array) for array in arrays.values()), default=1)
@@ -56,30 +59,30 @@ def answer_of(request: Any, arrays: Mapping[str, NDArray[np.generic]]) -> Any:
 
 
 def failure(message: str, code: str) -> Any:
-    """The answer that a request failed; ``code`` is the name of one of Triton's error codes."""
+    """An answer with an error; ``code`` is the name of one of Triton's error codes."""
     error = pb_utils.TritonError(message, getattr(pb_utils.TritonError, code))
     return pb_utils.InferenceResponse(error=error)
 
 
 def _tensor(name: str, array: Any) -> Any:
-    # A capsule, not the array: handed the array, the server takes 0.3 ms to ask for its capsule.
+    # Pass a capsule, not the array: the server takes 0.3 ms to get the capsule of an array.
     capsule = _exported(array)
     tensor = pb_utils.Tensor.from_dlpack(name, capsule)
-    # The server marks it as taken by another name than NumPy knows, which would log each of them.
+    # The server marks the capsule as used with a name that NumPy does not know, which NumPy would log.
     _rename(capsule, _TAKEN)
     return tensor
 
 
 def _exported(array: Any) -> Any:
     if array.size == 0:
-        # NumPy has strides of its own for empty arrays, which the server takes for not contiguous.
+        # The server takes the strides that NumPy gives empty arrays for not contiguous.
         strides = [array.itemsize * prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
         array = np.lib.stride_tricks.as_strided(np.zeros(1, array.dtype), array.shape, strides)
     return array.__dlpack__()
 
 
 class _Capsule:
-    """A tensor of the server as NumPy wants to be given it; the server's own knows too few arguments."""
+    """A server tensor with the DLPack methods that NumPy calls; the server's lack the new arguments."""
 
     def __init__(self, tensor: Any):
         self._capsule = tensor.to_dlpack()
@@ -92,21 +95,24 @@ class _Capsule:
 
 
 class Inputs:
-    """What requests bring.
+    """Reads and checks the inputs of requests.
 
     Args:
-        names: of the model's inputs.
-        limits: of its requests.
+        names: names of the model's inputs.
+        limits: limits of its requests.
     """
 
     def __init__(self, names: list[str], limits: RequestLimits):
         self._names, self._limits = [name for name in names if name != _LATENT_NONCE], limits
 
     def of(self, request: Any, begins: bool = True) -> dict[str, NDArray[np.generic]]:
-        """The inputs that the request has; optional ones may be missing.
+        """The request's inputs by name; optional inputs may be missing.
+
+        The number of codebooks is checked if the request begins a stream or belongs to none; the scheduler
+        compares later requests of a stream with its first.
 
         Raises:
-            BadInputError: an impossible shape, or more than the limits allow.
+            BadInputError: an input is too long, or has an impossible shape or number of codebooks.
         """
         tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._names}
         given = {name: _array(name, tensor) for name, tensor in tensors.items() if tensor is not None}
@@ -117,6 +123,6 @@ class Inputs:
 def _array(name: str, tensor: Any) -> NDArray[np.generic]:
     shape = tensor.shape()
     if not is_possible(shape):
-        raise BadInputError(f"no array has the shape {list(shape)}, which {name} claims")
+        raise BadInputError(f"{name} has the impossible shape {list(shape)}")
     array: NDArray[np.generic] = np.from_dlpack(_Capsule(tensor))
     return array

@@ -83,7 +83,7 @@ def test_a_server_whose_certificate_has_expired_is_not_talked_to(repository: Pat
 
 
 def test_missing_files_are_named(repository: Path, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match=r"server\.pem is missing; scripts/certificates\.py"):
+    with pytest.raises(ServerError, match=r"server\.pem is missing; give the path of a PEM file"):
         TritonServer(repository, [NAME], ports=Ports.free(), tls=server_tls(tmp_path)).start()
     with pytest.raises(ValueError, match="one of them is missing"):
         Tls(certificate=folder / "right" / "client.pem")
@@ -106,8 +106,8 @@ def test_the_command_line_takes_certificates(mutual: TritonServer, folder: Path)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--host", "0.0.0.0"], "nothing would be encrypted"),
-        (["--host", "no.such.host.invalid"], "no address of this machine"),
+        (["--host", "0.0.0.0"], "would not be encrypted"),
+        (["--host", "no.such.host.invalid"], "not an address of this machine"),
         (["--tls-key", "server.key"], "go together"),
     ],
 )

@@ -5,7 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tritone_server.stale import end_orphans, remove_leftovers
+from tritone_server.stale import end_orphans, remove_stale_regions
 
 
 def region(folder: Path, name: str, age_s: float) -> Path:
@@ -20,7 +20,7 @@ def test_only_old_regions_that_nobody_has_mapped_are_removed(tmp_path: Path) -> 
     foreign = tmp_path / "something_else"
     foreign.touch()
     with used.open("r+b") as file, mmap.mmap(file.fileno(), 0):
-        assert remove_leftovers(tmp_path) == 1
+        assert remove_stale_regions(tmp_path) == 1
     assert not left.exists()
     assert all(path.exists() for path in (used, fresh, foreign))
 

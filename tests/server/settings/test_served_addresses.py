@@ -29,7 +29,7 @@ from tritone_client import (
 from tritone_client.transport.protocols import Protocol, explained, spoken_at
 from tritone_server.direct import environment_without_proxies, proxies_named
 from tritone_server.launcher import Ports, ServerError, ServerTls, Traces, TritonServer
-from tritone_server.listening import Listening
+from tritone_server.settings.listen_address import ListenAddress
 from tritone_server.wheels import Wheel, WheelError
 
 NAME = "small_nanocodec"
@@ -38,7 +38,7 @@ PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy", "HTTPS_PROXY", "HT
 
 def has_ipv6() -> bool:
     try:
-        Listening.at("::1")
+        ListenAddress.at("::1")
     except ServerError:
         return False
     return True
@@ -135,9 +135,9 @@ def test_a_download_that_fails_names_the_proxies(
     assert "https through http://proxy.invalid:3128" in proxies_named()
     monkeypatch.setattr("tritone_server.wheels.CACHE", tmp_path)
     with pytest.raises(
-        WheelError, match=r"fetch einops==0\.0\.0 \(by the environment's proxies: .*proxy\.inv"
+        WheelError, match=r"download einops==0\.0\.0 \(with the environment's proxies: .*proxy\.inv"
     ):
-        Wheel("einops==0.0.0", "0" * 64, ("einops/",)).unpacked(say=False)
+        Wheel("einops==0.0.0", "0" * 64, ("einops/",)).unpacked(log=False)
 
 
 @needs_ipv6
@@ -151,7 +151,7 @@ def test_all_three_ports_serve_ipv6(host: str, repository: Path) -> None:
         if host == "::":
             assert decoded(f"127.0.0.1:{server.ports.grpc}"), "gRPC serves IPv4, too"
         with pytest.raises(ServerError, match=rf"http port {server.ports.http} on {host} cannot be used"):
-            server.ports.refuse_taken(Listening.at(host))
+            server.ports.refuse_taken(ListenAddress.at(host))
 
 
 def test_a_name_is_served_at_its_address(repository: Path) -> None:
@@ -172,10 +172,10 @@ def test_a_socket_in_the_file_system_serves_like_a_port(server: TritonServer, tm
         ("::1", 0, "--http-address=ipv6:::1 "),
         ("::1", 0, "'--grpc-address=[::1]' "),
         ("localhost", 0, "--http-address=127.0.0.1 "),
-        ("2001:db8::1", 1, "--host 2001:db8::1 is no address of this machine: "),
-        ("192.0.2.1", 1, "--host 192.0.2.1 is no address of this machine: "),
-        ("fe80::1", 1, "is of one link only, where Triton does not serve; give ::"),
-        ("::", 1, ":: can be reached by others, and nothing would be encrypted"),
+        ("2001:db8::1", 1, "--host 2001:db8::1 is not an address of this machine: "),
+        ("192.0.2.1", 1, "--host 192.0.2.1 is not an address of this machine: "),
+        ("fe80::1", 1, "is a link-local address, which Triton cannot listen on; use --host ::"),
+        ("::", 1, "other machines can reach ::, and the connection would not be encrypted"),
     ],
 )
 def test_the_launcher_takes_every_address_of_this_machine(

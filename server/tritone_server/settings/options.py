@@ -1,4 +1,4 @@
-"""What can be chosen about a server, each as the flags it stands for."""
+"""Ports, certificates and tracing of a server, and the command line flags they become."""
 
 import os
 import socket
@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 from tritone_client.transport.addresses import Address
 from tritone_server.binaries import ServerError
-from tritone_server.listening import Listening
+from tritone_server.settings.listen_address import ListenAddress
 
 __all__ = ["Ports", "ServerTls", "Traces"]
 
 
 @dataclass(frozen=True)
 class Ports:
-    """TCP ports of one server."""
+    """The TCP ports of a server."""
 
     http: int = 8000
     grpc: int = 8001
@@ -23,7 +23,7 @@ class Ports:
 
     @classmethod
     def free(cls) -> "Ports":
-        """Three ports that nobody listens on now."""
+        """Three ports that no program listens on at the moment."""
         sockets = [socket.socket() for _ in range(3)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
@@ -32,31 +32,31 @@ class Ports:
             each.close()
         return cls(*numbers)
 
-    def refuse_taken(self, listening: Listening) -> None:
-        """ServerError where somebody listens on one of them."""
+    def refuse_taken(self, address: ListenAddress) -> None:
+        """Raise ServerError if one of the ports cannot be bound."""
         for name, port in vars(self).items():
             try:
-                listening.probe(port)
+                address.probe(port)
             except OSError as error:
                 raise ServerError(
-                    f"{name} port {port} on {listening.ip} cannot be used ({error.strerror}); "
-                    f"stop what listens there or choose another with --{name}-port"
+                    f"{name} port {port} on {address.ip} cannot be used ({error.strerror}); "
+                    f"stop the program that listens on it, or choose another port with --{name}-port"
                 ) from error
 
 
 @dataclass(frozen=True)
 class ServerTls:
-    """PEM files; with ``client_ca`` only clients that it vouches for are let in."""
+    """PEM files of the gRPC port; with ``client_ca`` clients need a certificate signed by that CA."""
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
 
     def options(self) -> dict[str, object]:
-        """Of the server; ServerError where a file is missing."""
+        """The server's TLS options; raises ServerError if a file is missing."""
         for path in filter(None, (self.certificate, self.key, self.client_ca)):
             if not path.is_file():
-                raise ServerError(f"{path} is missing; scripts/common/certificates.py makes some for a trial")
+                raise ServerError(f"{path} is missing; give the path of a PEM file")
         options: dict[str, object] = {
             "grpc-use-ssl": 1,
             "grpc-server-cert": self.certificate,
@@ -69,26 +69,26 @@ class ServerTls:
 
 @dataclass(frozen=True)
 class Traces:
-    """Triton's own tracing by OpenTelemetry: what a request waited for, and how long the model took.
+    """Triton's tracing with OpenTelemetry: how long requests queue, and how long the models run.
 
     Args:
-        url: of a collector, which takes OTLP over HTTP: ``http://host:4318/v1/traces``.
-        one_in: of so many requests one is traced, beside all that come with a sampled trace of their own.
+        url: the collector that receives OTLP over HTTP, such as ``http://host:4318/v1/traces``.
+        one_in: one of so many requests is traced; requests within a client's sampled trace always are.
     """
 
     url: str
     one_in: int = 1000
 
     def environment(self) -> dict[str, str]:
-        """What keeps the server from asking a proxy for a collector on this machine."""
+        """Environment variables that exempt a collector on this machine from the proxy."""
         host = urlsplit(self.url).hostname or ""
         if not Address(self.url, host).on_this_machine:
             return {}
-        spared = [os.environ.get(name) for name in ("no_proxy", "NO_PROXY")]
-        return {"no_proxy": ",".join(filter(None, [*spared, host]))}
+        exempt = [os.environ.get(name) for name in ("no_proxy", "NO_PROXY")]
+        return {"no_proxy": ",".join(filter(None, [*exempt, host]))}
 
     def flags(self) -> list[str]:
-        """Of the server."""
+        """The server's tracing flags."""
         return [
             "--trace-config=mode=opentelemetry",
             f"--trace-config=opentelemetry,url={self.url}",
