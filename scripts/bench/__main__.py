@@ -22,16 +22,16 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from scripts.bench.limits import limit_rows
+from scripts.bench.int8 import int8_rows, weight_reading_rows
 from scripts.bench.machine import machine_rows
 from scripts.bench.offline import offline_rows
 from scripts.bench.operators import operator_rows
 from scripts.bench.recipes import recipe_rows
+from scripts.bench.roofline import roofline_rows
 from scripts.bench.scaling import scaling_rows
-from scripts.bench.served import served_step_rows
+from scripts.bench.step_overhead import step_overhead_rows
 from scripts.bench.steps import Sound, step_rows
-from scripts.bench.weights import int8_rows, reading_rows
-from scripts.common.prepare import MEASURED, REPOSITORY, USUAL, build_models, default_checkpoint
+from scripts.common.prepare import DEFAULT_CODECS, MEASURED, REPOSITORY, build_models, default_checkpoint
 from scripts.common.report import Row, in_part, step, write_parts
 from tritone_client import Codec
 from tritone_client.inputs.audio import read_audio, resampled
@@ -74,12 +74,12 @@ def _codec_rows(
         "offline": lambda: offline_rows(codec, server, sound, threads, options.quick),
         "steps": lambda: [
             *step_rows(name, threads, sound, options.quick),
-            *served_step_rows(codec, server, sound, options.quick),
+            *step_overhead_rows(codec, server, sound, options.quick),
         ],
         "recipes": lambda: recipe_rows(name, threads, sound, options.quick),
         "limits": lambda: [
-            *limit_rows(name, threads, sound, machine),
-            *reading_rows(name, threads, sound, machine),
+            *roofline_rows(name, threads, sound, machine),
+            *weight_reading_rows(name, threads, sound, machine),
         ],
         "operators": lambda: operator_rows(name, threads, sound),
         "scaling": lambda: scaling_rows(name, threads, sound) if name in _SCALED else [],
@@ -98,7 +98,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--codec", choices=list(MEASURED), nargs="+", help=f"default: {', '.join(USUAL)}")
+    parser.add_argument(
+        "--codec", choices=list(MEASURED), nargs="+", help=f"default: {', '.join(DEFAULT_CODECS)}"
+    )
     parser.add_argument("--only", choices=_PARTS, nargs="+", help="parts (default: all)")
     parser.add_argument(
         "--quick",
@@ -111,7 +113,7 @@ def _options() -> argparse.Namespace:
         "--int8", action="store_true", help="also with weights in INT8: networks of transformers"
     )
     options = parser.parse_args()
-    options.codec = options.codec or (_QUICK_CODECS if options.quick else USUAL)
+    options.codec = options.codec or (_QUICK_CODECS if options.quick else DEFAULT_CODECS)
     options.only = options.only or (_QUICK_PARTS if options.quick else _PARTS)
     return options
 

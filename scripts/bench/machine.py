@@ -4,7 +4,7 @@ import statistics
 
 import torch
 
-from scripts.bench.pairs import alternating
+from scripts.bench.timing import interleaved_ms
 from scripts.common.report import Row
 
 __all__ = ["machine_rows"]
@@ -16,7 +16,7 @@ def machine_rows(threads: int) -> list[Row]:
     """Matrix products and reading from memory, in FP32, on this many threads; for information."""
     square, much = torch.rand(_SIDE, _SIDE), torch.rand(_NUMBERS)
     there = torch.empty_like(much)
-    timed = alternating([lambda: square @ square, much.sum, lambda: there.copy_(much)], _ROUNDS)
+    timed = interleaved_ms([lambda: square @ square, much.sum, lambda: there.copy_(much)], _ROUNDS)
     products, sums, copies = timed
     gflops = 2 * _SIDE**3 / statistics.median(products) / 1e6
     read, copied = (4 * _NUMBERS / statistics.median(each) / 1e6 for each in (sums, copies))

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scripts.bench.pairs import Spread, alternating, ratio_row, spread_of
-from scripts.bench.sessions import NEAR_COPIES, BareSession
+from scripts.bench.sessions import NEAR_COPIES, OfflineSession
 from scripts.bench.steps import Sound
-from scripts.common.memory import MemoryWatch
+from scripts.bench.timing import Spread, interleaved_ms, ratio_row, spread_of
+from scripts.common.memory import MemoryMonitor
 from scripts.common.prepare import default_checkpoint
 from scripts.common.report import Row
 from scripts.peers import Reference, references_of
@@ -39,7 +39,7 @@ def offline_rows(
     codec: Codec, server: TritonServer, sound: Sound, threads: int, quick: bool = False
 ) -> list[Row]:
     """Decoding, encoding, what Triton adds, and memory."""
-    session = BareSession(codec.name, threads)
+    session = OfflineSession(codec.name, threads)
     rows = [_call_row(codec, server, session, sound.tokens[:, : codec.info.min_frames])]
     peers = references_of(open_checkpoint(default_checkpoint(codec.name)))
     tokens = np.tile(sound.tokens, (1, 2))
@@ -64,8 +64,8 @@ def _pairs(codec: str, quick: bool) -> Mapping[int, int]:
     return _FEWER_PAIRS if codec in NEAR_COPIES else _PAIRS
 
 
-def _overhead_row(codec: Codec, session: BareSession, tokens: NDArray[np.int64], rounds: int) -> Row:
-    served, bare = alternating([lambda: codec.decode(tokens), lambda: session.decode(tokens)], rounds)
+def _overhead_row(codec: Codec, session: OfflineSession, tokens: NDArray[np.int64], rounds: int) -> Row:
+    served, bare = interleaved_ms([lambda: codec.decode(tokens), lambda: session.decode(tokens)], rounds)
     more, alone = _more(served, bare), spread_of(bare).median
     limit = _OVERHEAD_MS + _OVERHEAD_SHARE * alone
     how = f"{tokens.shape[1]} frames, {spread_of(served).median:.1f} against {alone:.1f} ms"
@@ -75,13 +75,13 @@ def _overhead_row(codec: Codec, session: BareSession, tokens: NDArray[np.int64],
     )
 
 
-def _call_row(codec: Codec, server: TritonServer, session: BareSession, few: NDArray[np.int64]) -> Row:
+def _call_row(codec: Codec, server: TritonServer, session: OfflineSession, few: NDArray[np.int64]) -> Row:
     """What one model in one process costs to ask: of dequantizing few frames, which takes next to no time."""
     inputs = {"tokens": few[None], "tokens_len": np.array([[few.shape[1]]])}
     call = (f"{codec.name}_dequantize", inputs)
     with closing(Transport(server.url, _TIMEOUT_S)) as transport:
         sides = [lambda: transport.results([call], "latent"), lambda: session.latent(few)]
-        served, bare = alternating(sides, _CALLS)
+        served, bare = interleaved_ms(sides, _CALLS)
     more = _more(served, bare)
     how = f"dequantizing {few.shape[1]} frames, "
     how += f"{spread_of(served).median:.2f} against {spread_of(bare).median:.2f} ms"
@@ -95,7 +95,7 @@ def _more(served: Sequence[float], bare: Sequence[float]) -> Spread:
 
 def _decoding_rows(
     name: str,
-    session: BareSession,
+    session: OfflineSession,
     peers: Mapping[str, Reference],
     tokens: NDArray[np.int64],
     rounds: int,
@@ -104,7 +104,7 @@ def _decoding_rows(
     latent, length = session.latent(tokens)
     theirs, mine = torch.tensor(latent), session.sound(latent, length)
     sides = [lambda: session.sound(latent, length), *(_network(peer, theirs) for peer in peers.values())]
-    times = alternating(sides, rounds)
+    times = interleaved_ms(sides, rounds)
     rows = []
     for (peer, network), taken in zip(peers.items(), times[1:], strict=True):
         apart = snr_db(network.network(theirs).numpy(), mine)
@@ -118,12 +118,12 @@ def _network(peer: Reference, latent: torch.Tensor) -> Callable[[], object]:
 
 
 def _encoding_rows(
-    codec: Codec, session: BareSession, peers: Mapping[str, Reference], audio: NDArray[np.float32]
+    codec: Codec, session: OfflineSession, peers: Mapping[str, Reference], audio: NDArray[np.float32]
 ) -> list[Row]:
     theirs, mine = torch.tensor(audio[None]), session.encode(audio)
     books = len(mine) if codec.info.min_codebooks < codec.info.num_codebooks else None
     sides = [lambda: session.encode(audio), *(_encoder(peer, theirs, books) for peer in peers.values())]
-    times = alternating(sides, _ENCODING_PAIRS)
+    times = interleaved_ms(sides, _ENCODING_PAIRS)
     rows = []
     for (peer, network), taken in zip(peers.items(), times[1:], strict=True):
         differing = np.mean(network.encode(theirs, books).numpy()[0] != mine)
@@ -146,7 +146,7 @@ def _told(ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 def _memory_row(codec: Codec, server: TritonServer, speech: NDArray[np.float32]) -> Row:
     audio = np.resize(speech, _MEMORY_S * codec.info.sample_rate_hz)
-    with MemoryWatch(server.pid) as memory:
+    with MemoryMonitor(server.pid) as memory:
         codec.decode(codec.encode(audio, codec.info.sample_rate_hz))
     value = memory.peak_mb
     how = f"server and its children, encoding and decoding {_MEMORY_S} s"

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.pairs import alternating
-from scripts.bench.sessions import Array, BareStreams
+from scripts.bench.sessions import Array, StreamSession
 from scripts.bench.steps import Sound
+from scripts.bench.timing import interleaved_ms
 from scripts.common.report import Row
 
 __all__ = ["Node", "Profile", "operator_rows", "profile_of", "profile_rows"]
@@ -83,12 +83,12 @@ def operator_rows(codec: str, threads: int, sound: Sound) -> list[Row]:
 def profile_of(codec: str, role: str, data: Array, threads: int, repository: Path | None = None) -> Profile:
     """Steps of these frames, one row per stream, in turns with and without a profile."""
     with tempfile.TemporaryDirectory() as scratch:
-        plain = BareStreams(codec, role, threads, repository)
-        live = BareStreams(codec, role, threads, repository, Path(scratch, "profile"))
+        plain = StreamSession(codec, role, threads, repository)
+        live = StreamSession(codec, role, threads, repository, Path(scratch, "profile"))
         for _ in range(_WARM):
             plain.step(data)
             live.step(data)
-        alone, profiled = alternating([partial(each.step, data) for each in (plain, live)], _STEPS)
+        alone, profiled = interleaved_ms([partial(each.step, data) for each in (plain, live)], _STEPS)
         events = json.loads(live.runner.profiled().read_text())
     quickest = min(range(_STEPS), key=lambda step: profiled[step])
     run_ms, nodes = _nodes(events, quickest - _STEPS)

@@ -13,13 +13,13 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from scripts.bench.pairs import alternating, ratio_row
-from scripts.bench.sessions import NEAR_COPIES, Array, BareSession, has_streams
+from scripts.bench.sessions import NEAR_COPIES, Array, OfflineSession, has_streams
 from scripts.bench.steps import Sound, our_step
+from scripts.bench.timing import interleaved_ms, ratio_row
 from scripts.common.prepare import REPOSITORY, default_checkpoint
 from scripts.common.report import Row
 from scripts.common.speech_inputs import repeated
-from scripts.peers.layouts import in_every_layout
+from scripts.peers.layouts import all_layouts
 from scripts.peers.transformers_mimi import TransformersMimi, recognises, reference
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_runtime.fidelity import snr_db
@@ -41,7 +41,7 @@ def recipe_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> 
     """Of the recipes that there are for such a codec."""
     if not has_streams(codec, "decode_stream"):
         return []
-    session, rounds = BareSession(codec, threads), _QUICK_ROUNDS if quick else _ROUNDS
+    session, rounds = OfflineSession(codec, threads), _QUICK_ROUNDS if quick else _ROUNDS
     if sound.info.lookaround_frames < _NEAR:
         windows = _FEWER_WINDOWS if quick or codec in NEAR_COPIES else _WINDOWS
         return _window_rows(codec, session, threads, sound, windows, rounds)
@@ -52,7 +52,7 @@ def recipe_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> 
 
 
 def _window_rows(
-    codec: str, session: BareSession, threads: int, sound: Sound, windows: Sequence[int], rounds: int
+    codec: str, session: OfflineSession, threads: int, sound: Sound, windows: Sequence[int], rounds: int
 ) -> list[Row]:
     """Windows of so many frames before, and the one that is exact."""
     exact, hop, rows = sound.info.lookaround_frames, sound.info.samples_per_frame, []
@@ -64,13 +64,13 @@ def _window_rows(
         told = _apart(whole[exact * hop :], np.concatenate(heard))
         window = sound.tokens[:, : back + 1]
         limit = _EXACT_LIMIT if back == exact else _LIMITS.get(back)
-        times = alternating([step, lambda window=window: session.decode(window)], rounds)  # type: ignore[misc]
+        times = interleaved_ms([step, lambda window=window: session.decode(window)], rounds)  # type: ignore[misc]
         what = f"each frame with {back} before it" if back else "each frame alone"
         rows.append(_row(codec, f"decode_step_vs_window_{back}", times, limit, f"{what}: {told}"))
     return rows
 
 
-def _growing_rows(codec: str, session: BareSession, threads: int, sound: Sound, rounds: int) -> list[Row]:
+def _growing_rows(codec: str, session: OfflineSession, threads: int, sound: Sound, rounds: int) -> list[Row]:
     """After 20 s, when the cache has grown over the window of the network's attention."""
     network = _transformers(codec)
     if network is None:
@@ -80,13 +80,13 @@ def _growing_rows(codec: str, session: BareSession, threads: int, sound: Sound, 
     heard = [stream.decode_step(torch.from_numpy(each)[None]).numpy()[0] for each in _frames(tokens)]
     told = _apart(session.decode(tokens), np.concatenate(heard))
     step = our_step(codec, "decode", 1, threads, sound)
-    times = alternating([step, lambda: stream.decode_step(frame)], rounds)
+    times = interleaved_ms([step, lambda: stream.decode_step(frame)], rounds)
     how = f"frame {_GROWN}, transformers, attention alone remembers: {told}"
     return [_row(codec, "decode_step_vs_growing_cache", times, None, how)]
 
 
 def _transformers(codec: str) -> TransformersMimi | None:
-    layouts = in_every_layout(open_checkpoint(default_checkpoint(codec)))
+    layouts = all_layouts(open_checkpoint(default_checkpoint(codec)))
     return next((reference(each) for each in layouts if recognises(each)), None)
 
 
@@ -94,7 +94,7 @@ def _frames(tokens: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [tokens[:, n : n + 1] for n in range(tokens.shape[1])]
 
 
-def _glued_row(codec: str, session: BareSession, threads: int, sound: Sound) -> Row:
+def _glued_row(codec: str, session: OfflineSession, threads: int, sound: Sound) -> Row:
     """Both sides as sessions, ours with its optimizations, theirs without; the error is of the seams."""
     tokens = repeated(sound.tokens, _PIECE * _PIECES)
     whole = session.decode(tokens)
@@ -104,7 +104,7 @@ def _glued_row(codec: str, session: BareSession, threads: int, sound: Sound) -> 
     told = f"{_apart(whole[after:], glued[after:])} after the seam"
     latent, length = session.latent(tokens[:, :_PIECE])
     plain = _unoptimized(codec, threads)
-    times = alternating([lambda: session.sound(latent, length), lambda: plain(latent, length)], 2)
+    times = interleaved_ms([lambda: session.sound(latent, length), lambda: plain(latent, length)], 2)
     return _row(codec, "decode_vs_unoptimized", times, None, f"pieces of {_PIECE} frames, glued: {told}")
 
 

@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from scripts.bench.pairs import alternating, spread_of
-from scripts.bench.sessions import BareSession, has_streams
+from scripts.bench.sessions import OfflineSession, has_streams
 from scripts.bench.steps import Sound, our_step
+from scripts.bench.timing import interleaved_ms, spread_of
 from scripts.common.report import Row
 
 __all__ = ["scaling_rows"]
@@ -21,7 +21,7 @@ Measured = Iterator[tuple[float, int, Callable[[], object]]]
 
 def scaling_rows(codec: str, threads: int, sound: Sound) -> list[Row]:
     """Milliseconds per frame of one stream or row; ``at`` is the place on the axis."""
-    session, least = BareSession(codec, threads), sound.info.min_frames
+    session, least = OfflineSession(codec, threads), sound.info.min_frames
     tokens = np.tile(sound.tokens, (1, 2))
 
     def frames() -> Measured:
@@ -40,7 +40,7 @@ def scaling_rows(codec: str, threads: int, sound: Sound) -> list[Row]:
 
     def of_threads() -> Measured:
         for count in range(1, threads + 1):
-            alone = BareSession(codec, count)
+            alone = OfflineSession(codec, count)
             yield count, _FRAMES_PER_ROW, partial(alone.decode, tokens[:, :_FRAMES_PER_ROW])
 
     return [
@@ -56,7 +56,7 @@ def _curve(codec: str, check: str, axis: str, measured: Measured) -> list[Row]:
     for at, frames, action in measured:
         for _ in range(_WARM if frames < _LONG_FRAMES else 0):
             action()
-        (taken,) = alternating([action], _LONG_ROUNDS if frames >= _LONG_FRAMES else _ROUNDS)
+        (taken,) = interleaved_ms([action], _LONG_ROUNDS if frames >= _LONG_FRAMES else _ROUNDS)
         each = spread_of([value / frames for value in taken])
         how = f"{axis}: {at:g}"
         rows.append(Row(codec, check, each.median, "ms", "none", True, how, each.low, each.high, at))

@@ -15,7 +15,7 @@ from tritone_runtime.events import Journal
 from tritone_runtime.executors.onnx_runtime import Runner
 from tritone_runtime.scheduler import Limits, Step, Streams
 
-__all__ = ["NEAR_COPIES", "BareSession", "BareStreams", "has_streams", "read_bytes"]
+__all__ = ["NEAR_COPIES", "OfflineSession", "StreamSession", "has_streams", "weight_bytes"]
 
 Array = NDArray[np.generic]
 _FOR_GOOD_S = 1e6
@@ -23,7 +23,7 @@ NEAR_COPIES = ("nanocodec_1780bps", "nanocodec_1890bps")
 """Networks as nanocodec's, with other strides or codebooks: less of them is measured."""
 
 
-class BareSession:
+class OfflineSession:
     """The models of a codec without memory, each loaded when it is first asked for."""
 
     def __init__(self, codec: str, threads: int):
@@ -67,7 +67,7 @@ class BareSession:
         return tokens
 
 
-class BareStreams:
+class StreamSession:
     """Some live streams that advance together, their state kept and written as on the server.
 
     Args:
@@ -103,7 +103,7 @@ class BareStreams:
         return [answer for answer in answers if not isinstance(answer, Exception)]
 
 
-def read_bytes(codec: str, role: str) -> int:
+def weight_bytes(codec: str, role: str) -> int:
     """Of a built model, the weights that every step reads: all but tables, where a few rows are looked up."""
     graph = onnx.load(_model(codec, role), load_external_data=False).graph
     multiplied = {

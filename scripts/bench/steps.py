@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scripts.bench.pairs import alternating, ratio_row
-from scripts.bench.sessions import Array, BareStreams
+from scripts.bench.sessions import Array, StreamSession
+from scripts.bench.timing import interleaved_ms, ratio_row
 from scripts.common.prepare import default_checkpoint
 from scripts.common.report import Row
-from scripts.peers.live import Opening, StepPeer, live_peers
+from scripts.peers.streaming import Opening, StepPeer, streaming_peers
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_client import CodecInfo
 
@@ -55,7 +55,7 @@ class Sound:
 
 def step_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> list[Row]:
     """Beside every peer that keeps streams; most codecs have none."""
-    peers = live_peers(open_checkpoint(default_checkpoint(codec)), len(sound.tokens))
+    peers = streaming_peers(open_checkpoint(default_checkpoint(codec)), len(sound.tokens))
     warm, rounds = (_QUICK_WARM, _QUICK_ROUNDS) if quick else (_WARM, _ROUNDS)
     return [
         row
@@ -83,7 +83,7 @@ def _peer_rows(
         for side in sides:
             for _ in range(warm):
                 side()
-        ours, *others = alternating(sides, rounds)
+        ours, *others = interleaved_ms(sides, rounds)
     each, mine = f"streams: {batch}, codebooks: {len(sound.tokens)}", statistics.median(ours) / batch
     rows = [_stream_frame_row(codec, role, batch, mine, each)]
     for (name, limit), theirs in zip(targets.items(), others, strict=True):
@@ -105,7 +105,7 @@ def _step(role: str, batch: int) -> str:
 
 def our_step(codec: str, role: str, batch: int, threads: int, sound: Sound) -> Callable[[], object]:
     """One step of so many streams, each time with the frames that follow."""
-    streams, frames = BareStreams(codec, f"{role}_stream", threads), sound.frames(role, batch)
+    streams, frames = StreamSession(codec, f"{role}_stream", threads), sound.frames(role, batch)
     return lambda: streams.step(next(frames))
 
 
@@ -114,7 +114,7 @@ def step_ms(codec: str, role: str, threads: int, sound: Sound) -> list[float]:
     step = our_step(codec, role, 1, threads, sound)
     for _ in range(_ALONE_WARM):
         step()
-    return alternating([step], _ALONE_ROUNDS)[0]
+    return interleaved_ms([step], _ALONE_ROUNDS)[0]
 
 
 def _theirs(peer: StepPeer, role: str, batch: int, sound: Sound) -> Callable[[], object]:

@@ -6,7 +6,7 @@ from types import TracebackType
 
 import psutil
 
-__all__ = ["MemoryWatch", "memory_mb", "resting_mb"]
+__all__ = ["MemoryMonitor", "idle_mb", "memory_mb"]
 
 _INTERVAL_S = 0.02
 _REST_S = 1.0
@@ -24,7 +24,7 @@ def memory_mb(pid: int) -> float:
     return total / 1e6
 
 
-def resting_mb(pid: int) -> float:
+def idle_mb(pid: int) -> float:
     """The same between requests, the least of a second: an answer may come before its memory is freed."""
     least, until_s = memory_mb(pid), time.monotonic() + _REST_S
     while time.monotonic() < until_s:
@@ -33,7 +33,7 @@ def resting_mb(pid: int) -> float:
     return least
 
 
-class MemoryWatch:
+class MemoryMonitor:
     """Context manager; ``seen`` is the memory of the tree inside it, as (seconds, MB).
 
     Args:
@@ -57,7 +57,7 @@ class MemoryWatch:
         while not self._done.wait(self._interval_s):
             self.seen.append((time.monotonic() - begun, memory_mb(self._pid)))
 
-    def __enter__(self) -> "MemoryWatch":
+    def __enter__(self) -> "MemoryMonitor":
         self._thread.start()
         return self
 

@@ -11,10 +11,10 @@ from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.codecs import VARIANTS, shallow_variants
 
 __all__ = [
+    "DEFAULT_CODECS",
     "ENGINES",
     "MEASURED",
     "REPOSITORY",
-    "USUAL",
     "PrepareError",
     "build_engines",
     "build_models",
@@ -27,7 +27,7 @@ __all__ = [
 REPOSITORY, ENGINES = Path("artifacts/model_repository"), Path("artifacts/engine_repository")
 MEASURED = VARIANTS | shallow_variants()
 """What can be measured."""
-USUAL = [name for name in MEASURED if f"{name}_shallow" not in MEASURED]
+DEFAULT_CODECS = [name for name in MEASURED if f"{name}_shallow" not in MEASURED]
 """What is measured unless told: what fits a small machine."""
 _SEEDED = Path("artifacts/checkpoints")
 _AT_ONCE = 2

@@ -37,14 +37,14 @@ from rich.console import Console
 
 from scripts.common.prepare import REPOSITORY, PrepareError, build_models, default_checkpoint
 from scripts.common.report import Row, in_part, step, write_parts
-from scripts.faults.attacks.rows import attacks_rows
-from scripts.faults.clients import clients_rows
+from scripts.faults.attacks.access import attacks_rows
 from scripts.faults.cluster import Cluster, cluster
 from scripts.faults.fuzz import fuzz_rows
 from scripts.faults.haproxy import haproxy_rows
-from scripts.faults.machine import machine_rows
+from scripts.faults.host_faults import machine_rows
+from scripts.faults.killed_clients import clients_rows
+from scripts.faults.load_generator import LoadGenerator, UtteranceSet, lost_row, utterances_of
 from scripts.faults.pauses import pause_rows
-from scripts.faults.streams import Crowd, Spoken, lost_row, spoken_by
 from scripts.load.overload import overload_rows
 from tritone_client import Resume, TritoneError
 from tritone_server.launcher import ServerError, TritonServer, serving
@@ -109,7 +109,7 @@ def measured(
         yield from _injected(repository, codecs, injected, console)
     for kind in [kind for kind in counts if kind in _ALONE]:
         with serving(repository, codecs) as server, step(console, f"{kind}, {counts[kind]} times"):
-            spoken = {codec: spoken_by(codec, server.url) for codec in codecs}
+            spoken = {codec: utterances_of(codec, server.url) for codec in codecs}
             rows = in_part(kind, _ALONE[kind](server, spoken, counts[kind]))
         yield rows
 
@@ -118,21 +118,21 @@ def _injected(
     repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console
 ) -> Iterator[list[Row]]:
     with cluster(repository, codecs, _SERVERS) as servers:
-        spoken = {codec: spoken_by(codec, servers.urls[0]) for codec in codecs}
+        spoken = {codec: utterances_of(codec, servers.urls[0]) for codec in codecs}
         for kind, count in counts.items():
             with step(console, f"{kind}, {count} times"):
                 rows = in_part(kind, _cluster_rows(kind, count, servers, spoken))
             yield rows
 
 
-def _cluster_rows(kind: str, count: int, servers: Cluster, spoken: Mapping[str, Spoken]) -> list[Row]:
+def _cluster_rows(kind: str, count: int, servers: Cluster, spoken: Mapping[str, UtteranceSet]) -> list[Row]:
     for number in range(_SERVERS):
         if not servers.running(number):
             servers.restart(number)
     if kind == "paused":
         return pause_rows(servers, spoken, count)
     inject, resume = FAULTS[kind]
-    with Crowd(spoken, servers.urls, _PLACES, resume) as crowd:
+    with LoadGenerator(spoken, servers.urls, _PLACES, resume) as crowd:
         time.sleep(_SETTLE_S)
         for number in range(count):
             inject(servers, number)
@@ -140,12 +140,12 @@ def _cluster_rows(kind: str, count: int, servers: Cluster, spoken: Mapping[str, 
     return [_row(kind, count, crowd, resume)]
 
 
-def _row(kind: str, count: int, crowd: Crowd, resume: Resume) -> Row:
+def _row(kind: str, count: int, crowd: LoadGenerator, resume: Resume) -> Row:
     row = lost_row(f"{kind}_lost", crowd, f"{count} times")
     return _for_good_row(crowd, resume, row.how) if kind == "for_good" else row
 
 
-def _for_good_row(crowd: Crowd, resume: Resume, how: str) -> Row:
+def _for_good_row(crowd: LoadGenerator, resume: Resume, how: str) -> Row:
     """Every stream must have ended, with the one error and in time."""
     errors = crowd.checked.errors
     typed = [error for error in errors if error.startswith("NoServerLeftError")]
@@ -195,7 +195,7 @@ def _for_good(servers: Cluster, number: int) -> None:
     time.sleep(2 * _FOR_GOOD.deadline_s)
 
 
-def _overload_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
+def _overload_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
     """So many places, for the first codec."""
     return overload_rows(server.repository, next(iter(spoken)), count, _OVERLOAD_S)
 
@@ -210,7 +210,7 @@ FAULTS: Mapping[str, tuple[Inject, Resume]] = {
 }
 """What is done to the servers, and how streams are told to outlive it."""
 
-_ALONE: Mapping[str, Callable[[TritonServer, Mapping[str, Spoken], int], list[Row]]] = {
+_ALONE: Mapping[str, Callable[[TritonServer, Mapping[str, UtteranceSet], int], list[Row]]] = {
     "haproxy": haproxy_rows,
     "overload": _overload_rows,
     "machine": machine_rows,

@@ -17,10 +17,16 @@ import grpc  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from scripts.common.memory import resting_mb
+from scripts.common.memory import idle_mb
 from scripts.common.report import Row
+from scripts.faults.load_generator import (
+    LoadGenerator,
+    LoadResult,
+    UtteranceSet,
+    bystanders_row,
+    seconds_until_idle,
+)
 from scripts.faults.malformed import Malformed, malformed_requests
-from scripts.faults.streams import Checked, Crowd, Spoken, forgotten_s, unharmed_row
 from tritone_client import Codec, Resume
 from tritone_server.direct import channel_to
 from tritone_server.launcher import TritonServer
@@ -56,12 +62,12 @@ class Answers:
         return ", ".join(f"{status} {count}" for status, count in self.by_status.most_common())
 
 
-def fuzz_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
+def fuzz_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
     """Send them while four good streams go on, a first part to fill caches; then see what is left."""
     _fill(server, spoken)
     requests = malformed_requests(_metadata(server), count)
     warm = min(_WARM_UP, count // 2)
-    answers, checked = Answers(), Checked()
+    answers, checked = Answers(), LoadResult()
     before = _after(server, spoken, requests[:warm], answers, checked)
     grown = 100 * (_after(server, spoken, requests[warm:], answers, checked) / before - 1)
     broken = _broken(server)
@@ -77,11 +83,11 @@ def fuzz_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) ->
             *("all", "fuzz_memory", grown, "%", f"< {_MOST_GROWTH:g}", grown < _MOST_GROWTH),
             f"of {before:.0f} MB at rest after the first {warm}, {count - warm} requests later",
         ),
-        unharmed_row("fuzz_lost", checked),
+        bystanders_row("fuzz_lost", checked),
     ]
 
 
-def _fill(server: TritonServer, spoken: Mapping[str, Spoken]) -> None:
+def _fill(server: TritonServer, spoken: Mapping[str, UtteranceSet]) -> None:
     """Steps of all sizes whose working memory a server keeps for the next one."""
     for codec, each in spoken.items():
         with Codec(codec, server.url) as client:
@@ -102,16 +108,16 @@ def _metadata(server: TritonServer) -> list[Any]:
 
 def _after(
     server: TritonServer,
-    spoken: Mapping[str, Spoken],
+    spoken: Mapping[str, UtteranceSet],
     requests: Sequence[Malformed],
     answers: Answers,
-    checked: Checked,
+    checked: LoadResult,
 ) -> float:
     """Memory in MB once they are answered, and no stream is live any more."""
-    with Crowd(spoken, [server.url], _PLACES, Resume(), checked), _Sender(server, answers) as sender:
+    with LoadGenerator(spoken, [server.url], _PLACES, Resume(), checked), _Sender(server, answers) as sender:
         sender.send(requests)
-    forgotten_s(server, _FORGOTTEN_S)
-    return resting_mb(server.pid)
+    seconds_until_idle(server, _FORGOTTEN_S)
+    return idle_mb(server.pid)
 
 
 def _broken(server: TritonServer) -> list[str]:

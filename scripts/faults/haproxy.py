@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from scripts.common.haproxy import Haproxy, installed
 from scripts.common.report import Row
-from scripts.faults.streams import Crowd, Spoken, lost_row
+from scripts.faults.load_generator import LoadGenerator, UtteranceSet, lost_row
 from tritone_client import Resume
 from tritone_server.launcher import TritonServer
 
@@ -14,11 +14,14 @@ __all__ = ["haproxy_rows"]
 _PLACES, _SETTLE_S, _DOWN_S = 8, 2.0, 0.5
 
 
-def haproxy_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
+def haproxy_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
     """Killed, away for half a second, and started again, ``count`` times; nothing where there is none."""
     if not installed():
         return []
-    with Haproxy([server] * 3) as proxy, Crowd(spoken, [proxy.url], _PLACES, Resume(deadline_s=60)) as crowd:
+    with (
+        Haproxy([server] * 3) as proxy,
+        LoadGenerator(spoken, [proxy.url], _PLACES, Resume(deadline_s=60)) as crowd,
+    ):
         for _ in range(count):
             time.sleep(_SETTLE_S)
             proxy.stop()

@@ -17,7 +17,7 @@ import psutil
 
 from scripts.common.report import Row
 from scripts.faults.cluster import Cluster
-from scripts.faults.streams import Checked, Crowd, Spoken, lost_row
+from scripts.faults.load_generator import LoadGenerator, LoadResult, UtteranceSet, lost_row
 from tritone_client import Codec, Resume, TritoneError
 from tritone_server.launcher import TritonServer
 from tritone_server.supervisor import Supervisor
@@ -31,11 +31,11 @@ _SETTLE_S, _LOOK_S, _READY_S = 2.0, 0.2, 600.0
 _RESUME = Resume(deadline_s=600)
 
 
-def pause_rows(servers: Cluster, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
+def pause_rows(servers: Cluster, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
     """Stop something ``count`` times, for 0.5, 1.1 and 3 s; rows for live streams and for whole inputs."""
     with ExitStack() as stack:
         supervisors = [stack.enter_context(Supervisor(each, _say_nothing, _MANY)) for each in servers.servers]
-        crowd = stack.enter_context(Crowd(spoken, servers.urls, _PLACES, _RESUME))
+        crowd = stack.enter_context(LoadGenerator(spoken, servers.urls, _PLACES, _RESUME))
         callers = stack.enter_context(_Callers(spoken, servers.urls))
         time.sleep(_SETTLE_S)
         for number in range(count):
@@ -90,9 +90,9 @@ class _Callers:
         urls: of the servers.
     """
 
-    def __init__(self, spoken: Mapping[str, Spoken], urls: Sequence[str]):
+    def __init__(self, spoken: Mapping[str, UtteranceSet], urls: Sequence[str]):
         self._spoken, self._urls = spoken, urls
-        self._checked, self._ends = Checked(), Event()
+        self._checked, self._ends = LoadResult(), Event()
         self._pool = ThreadPoolExecutor(len(spoken))
 
     def __enter__(self) -> "_Callers":
@@ -120,7 +120,7 @@ class _Callers:
                     return
                 self._decode_one(codec, spoken, number)
 
-    def _decode_one(self, codec: Codec, spoken: Spoken, number: int) -> None:
+    def _decode_one(self, codec: Codec, spoken: UtteranceSet, number: int) -> None:
         error, audio = None, np.zeros(0, np.float32)
         try:
             audio = codec.decode(spoken.utterances[number].tokens)

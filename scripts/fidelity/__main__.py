@@ -15,21 +15,21 @@ import sys
 from rich.console import Console
 
 from scripts.common.prepare import (
+    DEFAULT_CODECS,
     MEASURED,
     REPOSITORY,
-    USUAL,
     build_engines,
     build_models,
     default_checkpoint,
 )
 from scripts.common.report import Row, step, write_report
+from scripts.fidelity.bounded_replay import replay_rows
 from scripts.fidelity.case import FULL, QUICK, Case, Durations
-from scripts.fidelity.half import compile_rows, half_rows
+from scripts.fidelity.half_precision import compile_rows, fp16_rows
 from scripts.fidelity.offline import offline_rows, reference_rows
 from scripts.fidelity.quality import quality_rows
-from scripts.fidelity.replays import replay_rows
-from scripts.fidelity.streams import cut_rows, isolation_rows, long_rows
-from scripts.train.speech import SynthesizerError
+from scripts.fidelity.streams import chunking_rows, isolation_rows, long_rows
+from scripts.train.speech_synthesis import SynthesizerError
 from tritone_client import Codec
 from tritone_client.transport.grpc_transport import Transport
 from tritone_server.launcher import TritonServer, serving
@@ -38,10 +38,10 @@ _TIMEOUT_S = 600
 _CHECKS = {
     "reference": ("against its authors' network", reference_rows),
     "offline": ("in batches and in pieces", offline_rows),
-    "cut": ("as streams, however they are cut", cut_rows),
+    "cut": ("as streams, however they are cut", chunking_rows),
     "isolation": ("as streams that run together", isolation_rows),
     "compiled": ("as TensorRT compiles it", compile_rows),
-    "half": ("in FP16", half_rows),
+    "half": ("in FP16", fp16_rows),
     "long": ("as long streams", long_rows),
     "replay": ("as streams that were moved with part of their past", replay_rows),
     "quality": ("by how speech sounds", quality_rows),
@@ -69,7 +69,11 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--codec", choices=list(MEASURED), nargs="+", default=USUAL, help=f"default: {', '.join(USUAL)}"
+        "--codec",
+        choices=list(MEASURED),
+        nargs="+",
+        default=DEFAULT_CODECS,
+        help=f"default: {', '.join(DEFAULT_CODECS)}",
     )
     parser.add_argument(
         "--only", choices=list(_CHECKS), nargs="+", default=list(_CHECKS), help="checks (default: all)"

@@ -10,9 +10,9 @@ from scripts.common.prepare import ENGINES, MEASURED
 from scripts.common.quality import WordErrors, mel_db, pesq_wb, stoi
 from scripts.common.report import Row
 from scripts.fidelity.case import Case
-from scripts.fidelity.fp16 import HalfCodec
+from scripts.fidelity.fp16_codec import Fp16Codec
 from scripts.train.sentences import HELD_OUT_SEED, TRAINING_SEED, sentences
-from scripts.train.speech import KEPT_OUT, RATE_HZ, SPEECH, VOICES, Speaker, Voice
+from scripts.train.speech_synthesis import RATE_HZ, SPEECH, UNSEEN_VOICE, VOICES, Synthesizer, Voice
 from tritone_build.engines.buckets import most_frames
 from tritone_client.inputs.audio import resampled
 
@@ -36,13 +36,13 @@ class _Group:
     def spoken(self, count: int) -> list[tuple[str, Audio]]:
         """Text and sound at ``RATE_HZ``."""
         texts = sentences(count, self.seed)
-        return [(text, Speaker(voice, SPEECH)(text)) for voice in self.voices for text in texts]
+        return [(text, Synthesizer(voice, SPEECH)(text)) for voice in self.voices for text in texts]
 
 
 _GROUPS = (
     _Group("seen_sentences", TRAINING_SEED, VOICES),
     _Group("unseen_sentences", HELD_OUT_SEED, VOICES, stoi=0.93, pesq=1.6),
-    _Group("unseen_voice", HELD_OUT_SEED, (KEPT_OUT,), stoi=0.80),
+    _Group("unseen_voice", HELD_OUT_SEED, (UNSEEN_VOICE,), stoi=0.80),
 )
 
 
@@ -74,7 +74,7 @@ def _half(case: Case, tokens: NDArray[np.int64]) -> Audio:
     """As TensorRT would, by the graph that it compiles."""
     info = case.codec.info
     most = most_frames(info.frame_rate_hz, info.lookaround_frames, info.causal)
-    return HalfCodec(case.name, ENGINES).decode(tokens, most)
+    return Fp16Codec(case.name, ENGINES).decode(tokens, most)
 
 
 def _group_rows(

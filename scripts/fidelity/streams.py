@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from scripts.common.memory import resting_mb
+from scripts.common.memory import idle_mb
 from scripts.common.report import Row
 from scripts.common.stream_metrics import mean_batch, steps_by_batch
 from scripts.fidelity.case import Array, Case, Direction, directions
 from tritone_client import Stream
 
-__all__ = ["cut_rows", "cuts", "isolation_rows", "long_rows"]
+__all__ = ["chunking_rows", "chunkings", "isolation_rows", "long_rows"]
 
 _STREAMS, _APART, _SHARED = 8, 5, 2.0
 _PIECE = 25
@@ -22,7 +22,7 @@ _LAST_S, _EARLIER_S = 60, 100
 _GROWTH_MB = 20
 
 
-def cut_rows(case: Case) -> list[Row]:
+def chunking_rows(case: Case) -> list[Row]:
     """The same input in pushes of every size, against one request with all of it."""
     return [row for direction in directions(case) for row in _cut_rows(direction)]
 
@@ -31,7 +31,7 @@ def _cut_rows(direction: Direction) -> Iterator[Row]:
     seconds = direction.case.durations.stream
     data = direction.piece(0, direction.case.frames(seconds))
     whole = direction.whole(data)
-    for told, sizes in cuts(direction, data.shape[-1]):
+    for told, sizes in chunkings(direction, data.shape[-1]):
         edges = [edge for edge in np.cumsum(sizes) if edge < data.shape[-1]]
         with direction.stream() as stream:
             pieces = [stream.push(piece) for piece in np.split(data, edges, axis=-1)]
@@ -42,7 +42,7 @@ def _cut_rows(direction: Direction) -> Iterator[Row]:
         yield direction.row("stream_vs_offline", [(whole, np.concatenate(pieces, axis=-1))], how)
 
 
-def cuts(direction: Direction, steps: int) -> Iterator[tuple[str, Array]]:
+def chunkings(direction: Direction, steps: int) -> Iterator[tuple[str, Array]]:
     """Sizes of pushes; those of sound are never whole frames."""
     unit = direction.unit * direction.step
     word, odd = ("frame", 0) if direction.role == "decode" else ("sample", 1)
@@ -126,9 +126,9 @@ def _long_rows(direction: Direction) -> list[Row]:
     total, last = case.frames(seconds), case.frames(_LAST_S)
     with direction.stream() as stream:
         _pushed(direction, stream, 0, last)
-        before_mb = resting_mb(case.server.pid)
+        before_mb = idle_mb(case.server.pid)
         ours = _pushed(direction, stream, last, total)
-        grown_mb = resting_mb(case.server.pid) - before_mb
+        grown_mb = idle_mb(case.server.pid) - before_mb
     with direction.stream() as stream:
         fresh = _pushed(direction, stream, total - case.frames(_LAST_S + _EARLIER_S), total)
     how = f"{seconds / 60:.0f} min of stream time in pushes of {_PIECE} frames"

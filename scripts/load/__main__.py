@@ -37,9 +37,9 @@ from scripts.common.speech_inputs import tokens_of
 from scripts.load.offline import offline_rows
 from scripts.load.overload import overload_rows
 from scripts.load.perf_analyzer import PerfAnalyzerError
-from scripts.load.picture import draw, draw_memory
+from scripts.load.plots import draw, draw_memory
 from scripts.load.soak import soak_of, soak_rows
-from scripts.load.start import cold_start_row, first_audio_rows
+from scripts.load.startup import cold_start_row, first_audio_rows
 from scripts.load.streams import Asked, LoadError, commands, served_sweep, stream_rows
 from tritone_client import Codec, TritoneError
 from tritone_server.launcher import ServerError, serving

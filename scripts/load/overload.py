@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.common.listeners import Heard, Utterance, heard_by, percentile
+from scripts.common.realtime_streams import StreamResult, Utterance, percentile, run_streams
 from scripts.common.report import Row
 from scripts.common.speech_inputs import repeated, tokens_of
 from tritone_client import Codec
@@ -28,11 +28,11 @@ def overload_rows(
         # Calls of different people: their frames are due at different times.
         first = [Utterance(spoken, n * period_s / most) for n in range(most)]
         later = [Utterance(spoken, _LATER_S + n * _SPREAD_S / more) for n in range(more)]
-        heard = heard_by(codec, server.url, [*first, *later])
+        heard = run_streams(codec, server.url, [*first, *later])
     return _rows(codec, heard[:most], heard[most:])
 
 
-def _rows(codec: str, live: Sequence[Heard], more: Sequence[Heard]) -> list[Row]:
+def _rows(codec: str, live: Sequence[StreamResult], more: Sequence[StreamResult]) -> list[Row]:
     frames = sum(len(each.latencies_ms) for each in live)
     misses = sum(each.misses for each in live) / max(1, frames)
     lost = [each.failure for each in live if each.failure]

@@ -27,8 +27,8 @@ __all__ = [
     "Result",
     "find_perf_analyzer",
     "measure",
-    "missing_share",
     "read_answers",
+    "unanswered_share",
 ]
 
 _BINARY = "tritonclient-2.51.0.data/data/bin/perf_analyzer"
@@ -210,7 +210,7 @@ def _linked_libraries() -> Path:
     return folder
 
 
-def missing_share(result: Result[Load]) -> float:
+def unanswered_share(result: Result[Load]) -> float:
     """Share of the asked requests that was not answered; one at the edge of the span is no miss."""
     return max(0.0, 1 - (len(result.latencies_ms) + 1) / (result.load.asked_hz * result.span_s))
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.common.listeners import Heard, Utterance, heard_by, percentile
-from scripts.common.memory import MemoryWatch
+from scripts.common.memory import MemoryMonitor
+from scripts.common.realtime_streams import StreamResult, Utterance, percentile, run_streams
 from scripts.common.report import Row
 from scripts.common.rounding import limit_of
 from scripts.common.speech_inputs import reordered
@@ -32,7 +32,7 @@ class Soak:
 
     streams: int
     seconds: float
-    heard: Sequence[Heard]
+    heard: Sequence[StreamResult]
     comparisons: Sequence[Comparison]
     memory: Sequence[tuple[float, float]]
 
@@ -46,8 +46,8 @@ def soak_of(
     pieces = {_key(each): (name, each) for name, each in _pieces(tokens, streams)}
     sounds = dict(zip(pieces, codec.decode([each for _, each in pieces.values()]), strict=True))
     limit, hop = limit_of(codec, tokens), codec.info.samples_per_frame
-    with MemoryWatch(server.pid, _SAMPLED_S) as watch:
-        heard = heard_by(codec.name, server.url, utterances, keep=True)
+    with MemoryMonitor(server.pid, _SAMPLED_S) as watch:
+        heard = run_streams(codec.name, server.url, utterances, keep=True)
     comparisons = []
     for each, one in zip(utterances, heard, strict=True):
         own = _key(each.tokens)

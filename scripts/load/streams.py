@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from tritonclient.grpc import model_config_pb2 as pb
 
-from scripts.common.listeners import Heard, Utterance, heard_by
+from scripts.common.realtime_streams import StreamResult, Utterance, run_streams
 from scripts.common.report import Row
 from scripts.common.speech_inputs import frames_of, repeated, write_inputs
 from scripts.common.stream_metrics import mean_batch, steps_by_batch
-from scripts.load.perf_analyzer import Load, find_perf_analyzer, measure, missing_share
+from scripts.load.perf_analyzer import Load, find_perf_analyzer, measure, unanswered_share
 from scripts.load.sweep import Point, Sweep
 from tritone_server.launcher import TritonServer, serving
 
@@ -107,9 +107,9 @@ def _point(load: Load, tokens: NDArray[np.generic] | None, server: TritonServer,
     return point
 
 
-def _listen(load: Load, tokens: NDArray[np.generic]) -> Heard:
+def _listen(load: Load, tokens: NDArray[np.generic]) -> StreamResult:
     spoken = repeated(tokens.astype(np.int64), round(load.duration_s * load.rate_hz))
-    return heard_by(load.model.removesuffix("_decode_stream"), load.url, [Utterance(spoken)])[0]
+    return run_streams(load.model.removesuffix("_decode_stream"), load.url, [Utterance(spoken)])[0]
 
 
 def _told(point: Point) -> str:
@@ -118,7 +118,7 @@ def _told(point: Point) -> str:
         return f"{len(result.errors)} streams failed: {result.errors[0]}"
     p50, p95, p99 = (result.percentile_ms(percent) for percent in (50, 95, 99))
     told = f"p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, longest {result.percentile_ms(100):.1f} ms"
-    told += f"; {100 * (1 - missing_share(result)):.1f} % of {result.load.asked_hz:g}/s"
+    told += f"; {100 * (1 - unanswered_share(result)):.1f} % of {result.load.asked_hz:g}/s"
     if point.mean_batch is not None:
         told += f"; {point.mean_batch:.1f} streams per step"
     return told if point.heard is None else f"{told}; a listener: {point.heard.told}"

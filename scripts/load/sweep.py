@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from scripts.common.listeners import Heard
-from scripts.load.perf_analyzer import Load, Result, missing_share
+from scripts.common.realtime_streams import StreamResult
+from scripts.load.perf_analyzer import Load, Result, unanswered_share
 
 __all__ = ["Point", "Sweep"]
 
@@ -26,7 +26,7 @@ class Point:
 
     result: Result[Load]
     mean_batch: float | None = None
-    heard: Heard | None = None
+    heard: StreamResult | None = None
 
     @property
     def streams(self) -> int:
@@ -47,7 +47,7 @@ class Point:
     def real_time(self) -> bool:
         """Whether the streams were served as they must be."""
         heard_late = self.heard is not None and not self.heard.in_time
-        unanswered = missing_share(self.result) > _MISSING_ALLOWED
+        unanswered = unanswered_share(self.result) > _MISSING_ALLOWED
         return not (self.late or heard_late or self.result.errors or unanswered)
 
 
@@ -75,4 +75,4 @@ class Sweep:
         last = self.points[-_LATE_IN_A_ROW:]
         if len(last) == _LATE_IN_A_ROW and all(point.late for point in last):
             return True
-        return any(point.result.errors or missing_share(point.result) > _SATURATED for point in last[-1:])
+        return any(point.result.errors or unanswered_share(point.result) > _SATURATED for point in last[-1:])

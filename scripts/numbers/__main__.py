@@ -20,9 +20,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from scripts.common.report import Row, read_report
-from scripts.numbers.scaling_picture import draw_scaling
+from scripts.numbers.scaling_plot import draw_scaling
 
-_TEMPLATE, _PAGE = Path("scripts/benchmarks.md"), Path("docs/benchmarks.md")
+_TEMPLATE, _PAGE = Path(__file__).with_name("benchmarks.md"), Path("docs/benchmarks.md")
 _PICTURES = ("load.svg", "memory.svg")
 _LINE = re.compile(r"^\{\{(\w+) (\w+) ?(.*)\}\}$", re.MULTILINE)
 

@@ -5,7 +5,7 @@ from typing import Protocol
 from torch import Tensor
 
 from scripts.peers import moshi, nemo, openmoss, transformers_mimi
-from scripts.peers.layouts import in_every_layout
+from scripts.peers.layouts import all_layouts
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
 __all__ = ["Reference", "reference_of", "references_of"]
@@ -55,6 +55,6 @@ def reference_of(checkpoint: Checkpoint) -> Reference:
 def references_of(checkpoint: Checkpoint) -> dict[str, Reference]:
     """Every implementation of this network, by package, with weights in the layout that it reads."""
     made: dict[str, Reference] = {}
-    for each in in_every_layout(checkpoint):
+    for each in all_layouts(checkpoint):
         made |= {name: peer.reference(each) for name, peer in _PEERS.items() if peer.recognises(each)}
     return {name: made[name] for name in _PEERS if name in made}

@@ -9,10 +9,10 @@ from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs import mimi, mimi_names
 from tritone_build.codecs.mimi_config import PUBLISHED, parse
 
-__all__ = ["in_every_layout"]
+__all__ = ["all_layouts"]
 
 
-def in_every_layout(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
+def all_layouts(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
     """The checkpoint as it is, then, for Mimi, with its tensors in the other layout."""
     yield checkpoint
     layout = mimi_names.layout_of(checkpoint.tensors)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scripts.peers.packages import imported, stand_in
-from scripts.peers.residual import residual_margin
+from scripts.peers.rounding_margin import residual_margin
+from scripts.peers.wheel_imports import imported, stand_in
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_server.wheels import Wheel
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scripts.peers.packages import replaced
+from scripts.peers.wheel_imports import replaced
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_server.wheels import Wheel
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.peers.packages import imported
+from scripts.peers.wheel_imports import imported
 from tritone_server.wheels import Wheel
 
 __all__ = ["RustyMimi"]

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scripts.peers.packages import imported, stand_in
-from scripts.peers.residual import residual_margin
+from scripts.peers.rounding_margin import residual_margin
+from scripts.peers.wheel_imports import imported, stand_in
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_server.wheels import Wheel
 
-__all__ = ["GrowingMimi", "TransformersMimi", "recognises", "reference", "transformers_module"]
+__all__ = ["GrowingCacheStream", "TransformersMimi", "recognises", "reference", "transformers_module"]
 
 _WHEEL = Wheel(
     "transformers==5.23.0",
@@ -70,9 +70,9 @@ class TransformersMimi:
         audio: Tensor = self._model.decode(tokens.long()).audio_values
         return audio[:, 0]
 
-    def growing(self) -> "GrowingMimi":
+    def growing(self) -> "GrowingCacheStream":
         """A stream as `decode` offers one."""
-        return GrowingMimi(self._model, transformers_module("cache_utils").DynamicCache())
+        return GrowingCacheStream(self._model, transformers_module("cache_utils").DynamicCache())
 
     @torch.no_grad()
     def latent(self, audio: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class TransformersMimi:
         return served if num_codebooks is None else num_codebooks
 
 
-class GrowingMimi:
+class GrowingCacheStream:
     """A stream whose attention remembers, in a cache that grows, and whose convolutions do not."""
 
     def __init__(self, model: Any, cache: Any):

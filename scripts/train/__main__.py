@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from scripts.train.network import NAME, write_checkpoint
-from scripts.train.picture import draw_losses
+from scripts.train.autoencoder import NAME, write_checkpoint
+from scripts.train.plots import draw_losses
 from scripts.train.sentences import HELD_OUT_SEED, TRAINING_SEED, sentences
-from scripts.train.speech import RATE_HZ, SPEECH, VOICES, SynthesizerError, spoken
+from scripts.train.speech_synthesis import RATE_HZ, SPEECH, VOICES, SynthesizerError, spoken
 from scripts.train.training import Corpus, Settings, Training, TrainingError
 
 _HELD_OUT = 20

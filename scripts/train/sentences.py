@@ -12,7 +12,7 @@ __all__ = ["HELD_OUT_SEED", "TRAINING_SEED", "sentences"]
 
 TRAINING_SEED, HELD_OUT_SEED = 0, 1
 
-_WORDS = Path(__file__).with_name("words.yaml")
+_WORDS = Path(__file__).with_name("sentence_grammar.yaml")
 
 
 @cache

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scripts.train.autoencoder import Autoencoder
 from scripts.train.losses import envelope_loss, mel_loss, wave_loss
-from scripts.train.network import Autoencoder
 from scripts.train.optimizers import Optimizers
 
 __all__ = ["LOSSES", "Corpus", "Settings", "Training", "TrainingError"]

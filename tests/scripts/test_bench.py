@@ -10,11 +10,11 @@ import torch
 
 from scripts.bench import recipes as bench_recipes
 from scripts.bench import sessions as bench_sessions
-from scripts.bench.limits import frame_gflop
 from scripts.bench.operators import Node, Profile, profile_of, profile_rows
 from scripts.bench.recipes import recipe_rows
+from scripts.bench.roofline import frame_gflop
 from scripts.bench.scaling import scaling_rows
-from scripts.bench.sessions import BareSession
+from scripts.bench.sessions import OfflineSession
 from scripts.bench.steps import Sound
 from scripts.common.prepare import MEASURED
 from tritone_build.codecs import outline_of
@@ -47,7 +47,7 @@ def test_longer_windows_are_nearer_to_the_whole_and_the_field_is_exact(sound: So
 
 def test_glued_pieces_continue_every_codebook_in_time(sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_recipes, "_PIECE", 100)
-    session = BareSession(NAME, 1)
+    session = OfflineSession(NAME, 1)
     with patch.object(session, "decode", wraps=session.decode) as decode:
         bench_recipes._glued_row(NAME, session, 1, sound)
     whole, *pieces = (call.args[0] for call in decode.call_args_list)

@@ -10,7 +10,7 @@ from rich.console import Console
 from scripts.common import report
 from scripts.common.report import Row, read_report, write_report
 from scripts.numbers.__main__ import filled
-from scripts.numbers.scaling_picture import draw_scaling
+from scripts.numbers.scaling_plot import draw_scaling
 
 ROWS = [
     Row("mimi", "decode_step_vs_moshi", 0.25, "ratio", "<= 0.286", True, "8 codebooks", 0.2, 0.3),

@@ -10,11 +10,11 @@ import pytest
 from helpers.paths import ROOT
 from helpers.raw import comes_true
 
-from scripts.common.listeners import Heard
+from scripts.common.realtime_streams import StreamResult
 from scripts.common.speech_inputs import repeated, write_inputs
 from scripts.common.stream_metrics import mean_batch, parse_steps, steps_by_batch
 from scripts.load.perf_analyzer import Load, PerfAnalyzerError, Result, measure, read_answers
-from scripts.load.picture import draw
+from scripts.load.plots import draw
 from scripts.load.streams import Asked, stream_rows
 from scripts.load.sweep import Point, Sweep
 from tritone_client import Codec
@@ -58,9 +58,9 @@ def test_streams_that_do_not_keep_up_are_not_counted(overloaded: Point) -> None:
 
 
 def test_a_listener_who_hears_gaps_counts() -> None:
-    late = Heard([10.0] * 100, misses=2)
+    late = StreamResult([10.0] * 100, misses=2)
     assert not Point(point(3, 10).result, heard=late).real_time
-    assert Point(point(3, 10).result, heard=Heard([10.0] * 100, misses=1)).real_time
+    assert Point(point(3, 10).result, heard=StreamResult([10.0] * 100, misses=1)).real_time
     assert Point(point(3, 10).result, heard=late).streams == 4
 
 

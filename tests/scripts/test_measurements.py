@@ -9,14 +9,14 @@ import pytest
 import torch
 from conftest import SMALL
 
-from scripts.bench.pairs import alternating, ratio_row, spread_of
-from scripts.fidelity import replays as fidelity_replays
+from scripts.bench.timing import interleaved_ms, ratio_row, spread_of
+from scripts.fidelity import bounded_replay as fidelity_replays
+from scripts.fidelity.bounded_replay import after_replay, replay_rows
 from scripts.fidelity.case import QUICK, Case, Direction
-from scripts.fidelity.half import compared
-from scripts.fidelity.replays import after_replay, replay_rows
-from scripts.fidelity.streams import cuts
+from scripts.fidelity.half_precision import compared
+from scripts.fidelity.streams import chunkings
 from scripts.peers import references_of
-from scripts.peers.live import live_peers
+from scripts.peers.streaming import streaming_peers
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_client import Codec
@@ -37,7 +37,7 @@ def direction(role: str, kept: bool) -> Direction:
 @pytest.mark.parametrize("role", ["decode", "encode"])
 @pytest.mark.parametrize("kept", [True, False])
 def test_every_way_to_cut_covers_the_input(role: str, kept: bool) -> None:
-    for told, sizes in cuts(direction(role, kept), 1000):
+    for told, sizes in chunkings(direction(role, kept), 1000):
         assert sizes.sum() >= 1000, told
         assert sizes.min() > 0, told
 
@@ -114,7 +114,7 @@ def test_equal_sound_falls_short_where_nothing_was_proven() -> None:
 
 def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
     seen: list[str] = []
-    times = alternating([lambda: seen.append("a"), lambda: seen.append("b")], 2)
+    times = interleaved_ms([lambda: seen.append("a"), lambda: seen.append("b")], 2)
     assert seen == ["a", "b"] * 3
     assert [len(side) for side in times] == [2, 2]
 
@@ -140,4 +140,4 @@ def test_every_implementation_gets_the_layout_it_reads(layout: str, tmp_path: Pa
     tokens: Any = torch.arange(64).reshape(1, 8, 8)
     ours, theirs = (reference.decode(tokens).numpy() for reference in references.values())
     assert snr_db(ours, theirs) > 110
-    assert list(live_peers(checkpoint, 8)) == ["moshi", "rustymimi"]
+    assert list(streaming_peers(checkpoint, 8)) == ["moshi", "rustymimi"]

@@ -83,7 +83,7 @@ def test_a_server_whose_certificate_has_expired_is_not_talked_to(repository: Pat
 
 
 def test_missing_files_are_named(repository: Path, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match=r"server\.pem is missing; scripts/certificates\.py"):
+    with pytest.raises(ServerError, match=r"server\.pem is missing; scripts/common/certificates\.py"):
         TritonServer(repository, [NAME], ports=Ports.free(), tls=server_tls(tmp_path)).start()
     with pytest.raises(ValueError, match="one of them is missing"):
         Tls(certificate=folder / "right" / "client.pem")

@@ -123,7 +123,7 @@ def test_only_who_has_a_key_is_let_in(server: TritonServer, tmp_path: Path) -> N
     keys.write_text("".join(sha256(key).hexdigest().upper() + "\n" for key in (b"right", b"another")))
     write_certificates(folder, days=2)
     both = folder / "both.pem"
-    both.write_bytes((folder / "server.pem").read_bytes() + (folder / "server.key").read_bytes())
+    both.write_bytes((folder / "server.pem").read_bytes() + (folder / "server.key").weight_bytes())
     tls = Tls(folder / "ca.pem")
     with Haproxy([server] * 3, {"TRITONE_API_KEYS": keys, "TRITONE_TLS": both}) as proxy:
         url = proxy.url

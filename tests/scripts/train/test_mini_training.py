@@ -12,12 +12,12 @@ import pytest
 import torch
 from helpers.paths import ROOT
 
+from scripts.train.autoencoder import NAME, Autoencoder, write_checkpoint
 from scripts.train.losses import envelope_loss, mel_distance, mel_loss, wave_loss
-from scripts.train.network import NAME, Autoencoder, write_checkpoint
 from scripts.train.optimizers import Optimizers
-from scripts.train.picture import draw_losses
+from scripts.train.plots import draw_losses
 from scripts.train.sentences import sentences
-from scripts.train.speech import VOICES, Speaker, SynthesizerError, Voice
+from scripts.train.speech_synthesis import VOICES, Synthesizer, SynthesizerError, Voice
 from scripts.train.training import Corpus, Settings, Training, TrainingError
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_build.codecs import load_codec
@@ -61,12 +61,12 @@ def test_speech_is_synthesized_once_at_an_even_loudness(
 ) -> None:
     source = ROOT / "samples" / "speech.wav"
     monkeypatch.setattr(Voice, "command", lambda *asked: ["cp", str(source), str(asked[-1])])
-    spoken = Speaker(VOICES[0], tmp_path)("Once only.")
+    spoken = Synthesizer(VOICES[0], tmp_path)("Once only.")
     assert np.sqrt(np.mean(spoken**2)) == pytest.approx(0.08, rel=0.01)
     monkeypatch.setattr(Voice, "command", lambda *asked: ["false"])
-    np.testing.assert_array_equal(Speaker(VOICES[0], tmp_path)("Once only."), spoken)
+    np.testing.assert_array_equal(Synthesizer(VOICES[0], tmp_path)("Once only."), spoken)
     with pytest.raises(SynthesizerError, match="false failed on 'Something else"):
-        Speaker(VOICES[0], tmp_path)("Something else.")
+        Synthesizer(VOICES[0], tmp_path)("Something else.")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_speech_is_synthesized_once_at_an_even_loudness(
     ],
 )
 def test_every_synthesizer_speaks(voice: Voice, tmp_path: Path) -> None:
-    spoken = Speaker(voice, tmp_path)("It was quiet at school.")
+    spoken = Synthesizer(voice, tmp_path)("It was quiet at school.")
     assert len(spoken) > RATE_HZ / 2
     assert np.sqrt(np.mean(spoken**2)) == pytest.approx(0.08, rel=0.01)
 
@@ -88,7 +88,7 @@ def test_a_missing_synthesizer_is_told_with_its_package(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SynthesizerError, match=f"install the package {voice.package}"):
-        Speaker(voice, tmp_path)("Hello.")
+        Synthesizer(voice, tmp_path)("Hello.")
 
 
 def test_losses_are_zero_for_equal_sound_and_grow_with_the_difference() -> None:

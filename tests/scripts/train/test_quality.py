@@ -13,7 +13,7 @@ from scripts.common import quality
 from scripts.common.quality import WordErrors, mel_db, pesq_wb, stoi, word_errors
 from scripts.fidelity import quality as fidelity_quality
 from scripts.fidelity.case import QUICK, Case
-from scripts.train.speech import RATE_HZ, VOICES, Speaker, SynthesizerError
+from scripts.train.speech_synthesis import RATE_HZ, VOICES, Synthesizer, SynthesizerError
 from tritone_build.codecs import variant
 from tritone_client.inputs.audio import read_audio
 
@@ -62,7 +62,7 @@ def test_word_errors_are_the_fewest_edits(said: str, heard: str, errors: int) ->
 @pytest.mark.needs("flite")
 def test_the_recognizer_hears_what_is_said_and_not_what_is_drowned(tmp_path: Path) -> None:
     said = "It was quiet and grey at school next week."
-    audio = Speaker(VOICES[0], tmp_path)(said)
+    audio = Synthesizer(VOICES[0], tmp_path)(said)
     clear, drowned = WordErrors(), WordErrors()
     clear.add(said, audio, RATE_HZ)
     drowned.add(said, noisy(audio, 1.0), RATE_HZ)
@@ -91,11 +91,11 @@ class Perfect:
 def test_rows_are_short_when_speech_is_lost(
     gain: float, speech: tuple[NDArray[np.float32], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Speaker, "__call__", lambda self, text: speech[0])
+    monkeypatch.setattr(Synthesizer, "__call__", lambda self, text: speech[0])
     monkeypatch.setattr(fidelity_quality, "stoi", lambda *_: gain)
     for way in ("_streamed", "_half"):
         monkeypatch.setattr(fidelity_quality, way, fidelity_quality._whole)
-    text = "Heard by all."
+    text = "StreamResult by all."
     monkeypatch.setattr(fidelity_quality, "sentences", lambda count, seed: [text] * count)
     monkeypatch.setattr(quality, "_recognized", lambda audio, _: text if np.abs(audio).max() > 0.1 else "")
     case = cast(Case, SimpleNamespace(name="nanocodec_mini", codec=Perfect(gain), durations=QUICK))

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scripts.common.prepare import ENGINES, MEASURED
 from scripts.common.report import Row
 from scripts.fidelity.case import Case, Direction
-from scripts.fidelity.fp16 import HalfCodec, pieces
+from scripts.fidelity.fp16_codec import Fp16Codec, pieces
 from tritone_build.engines.buckets import most_frames
 from tritone_runtime.fidelity import differing_share, snr_db
 from tritone_runtime.manifests import read_manifest
 
-__all__ = ["compared", "compile_rows", "half_rows"]
+__all__ = ["compared", "compile_rows", "fp16_rows"]
 
 _LEAST_DB, _LEAST_TRAINED_DB = 55, 50
 """Trained weights are coarser: they came in FP16, and speech is softer than noise."""
@@ -52,9 +52,9 @@ def _told(model: str, engine: dict[str, Any]) -> str:
     return f"{model}; frames x batch {', '.join(profiles)}; {size:.1f} MB; {share:.0%} of weights FP16"
 
 
-def half_rows(case: Case) -> list[Row]:
+def fp16_rows(case: Case) -> list[Row]:
     """FP16 against FP32: whole and, where there is a step, streamed a frame at a time."""
-    half, info = HalfCodec(case.name, ENGINES), case.codec.info
+    half, info = Fp16Codec(case.name, ENGINES), case.codec.info
     most = most_frames(info.frame_rate_hz, info.lookaround_frames, info.causal)
     rows: list[Row] = []
     roles: tuple[Literal["decode", "encode"], ...] = ("decode", "encode")

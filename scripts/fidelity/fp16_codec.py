@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tritone_runtime.manifests import ONNX_FILE
 
-__all__ = ["HalfCodec", "pieces"]
+__all__ = ["Fp16Codec", "pieces"]
 
 Array = NDArray[Any]
 _DTYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int64)": np.int64}
@@ -34,7 +34,7 @@ class Steps:
         return answer
 
 
-class HalfCodec:
+class Fp16Codec:
     """Models of one codec in a repository that ``tritone-build engines`` wrote.
 
     Args:

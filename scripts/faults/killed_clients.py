@@ -4,9 +4,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from scripts.common.memory import resting_mb
+from scripts.common.memory import idle_mb
 from scripts.common.report import Row
-from scripts.faults.streams import Spoken, forgotten_s
+from scripts.faults.load_generator import UtteranceSet, seconds_until_idle
 from tritone_client import Codec
 from tritone_server.launcher import TritonServer
 
@@ -31,7 +31,7 @@ while True:
 """
 
 
-def clients_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
+def clients_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
     """Twenty streams at a time are killed with their process, and must be forgotten within the idle limit."""
     codec = next(iter(spoken))
     with Codec(codec, server.url) as client:
@@ -39,12 +39,12 @@ def clients_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int)
         info = client.stream_info
         assert info is not None, "a codec with live streams"
     _crowd_killed(codec, server.url)  # the first fills caches
-    forgotten_s(server, 3 * info.idle_limit_ms / 1000)
-    before, slowest = resting_mb(server.pid), 0.0
+    seconds_until_idle(server, 3 * info.idle_limit_ms / 1000)
+    before, slowest = idle_mb(server.pid), 0.0
     for _ in range(0, count, _AT_ONCE):
         _crowd_killed(codec, server.url)
-        slowest = max(slowest, forgotten_s(server, 3 * info.idle_limit_ms / 1000))
-    grown, limit = resting_mb(server.pid) - before, info.idle_limit_ms / 1000 + _AFTER_S
+        slowest = max(slowest, seconds_until_idle(server, 3 * info.idle_limit_ms / 1000))
+    grown, limit = idle_mb(server.pid) - before, info.idle_limit_ms / 1000 + _AFTER_S
     how = f"{count} streams, {_AT_ONCE} at a time, killed with their process"
     return [
         Row(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.bench.pairs import alternating, ratio_row
-from scripts.bench.sessions import BareStreams, has_streams, read_bytes
+from scripts.bench.sessions import StreamSession, has_streams, weight_bytes
 from scripts.bench.steps import Sound, step_ms
+from scripts.bench.timing import interleaved_ms, ratio_row
 from scripts.common.prepare import build_models, default_checkpoint
 from scripts.common.report import Row
 from tritone_runtime.fidelity import snr_db
 
-__all__ = ["INT8", "int8_rows", "reading_rows"]
+__all__ = ["INT8", "int8_rows", "weight_reading_rows"]
 
 INT8 = Path("artifacts/int8_repository")
 _ROUNDS, _COMPARED = 25, 150
@@ -22,7 +22,7 @@ _COPYING, _LARGE = 1.3, 1 << 30
 _INT8_STEP, _INT8_DB = 0.5, 30.0
 
 
-def reading_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row]) -> list[Row]:
+def weight_reading_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row]) -> list[Row]:
     """A step of one stream, in times that its weights take to be read or copied; asked of what takes longest.
 
     Args:
@@ -33,7 +33,7 @@ def reading_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row])
     """
     if not has_streams(codec, "decode_stream"):
         return []
-    size = read_bytes(codec, "decode_stream")
+    size = weight_bytes(codec, "decode_stream")
     step, rows = statistics.median(step_ms(codec, "decode", threads, sound)), []
     for check, speed, limit in (("read", "reading", 0.0), ("copy", "copying", _COPYING)):
         gbytes = next(row.value for row in machine if row.check == check)
@@ -48,8 +48,8 @@ def reading_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row])
 def int8_rows(codec: str, threads: int, sound: Sound) -> list[Row]:
     """Time and sound of a step in INT8 against FP32."""
     build_models([(codec, default_checkpoint(codec))], INT8, "int8")
-    exact = BareStreams(codec, "decode_stream", threads)
-    quick = BareStreams(codec, "decode_stream", threads, INT8)
+    exact = StreamSession(codec, "decode_stream", threads)
+    quick = StreamSession(codec, "decode_stream", threads, INT8)
     heard: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     frames = sound.frames("decode", 1)
     for _ in range(_COMPARED):
@@ -57,7 +57,7 @@ def int8_rows(codec: str, threads: int, sound: Sound) -> list[Row]:
         for streams, sounds in zip((exact, quick), heard, strict=True):
             sounds.extend(streams.step(frame))
     frame = next(frames)
-    slow, fast = alternating([lambda: exact.step(frame), lambda: quick.step(frame)], _ROUNDS)
+    slow, fast = interleaved_ms([lambda: exact.step(frame), lambda: quick.step(frame)], _ROUNDS)
     how = f"{statistics.median(fast):.1f} against {statistics.median(slow):.1f} ms, one stream"
     noise = snr_db(*(np.concatenate(sounds, axis=-1) for sounds in heard))
     told = f"{_COMPARED} frames streamed in ones, INT8 against FP32"

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from scripts.bench.pairs import spread_of
-from scripts.bench.sessions import has_streams, read_bytes
+from scripts.bench.sessions import has_streams, weight_bytes
 from scripts.bench.steps import Sound, step_ms
+from scripts.bench.timing import spread_of
 from scripts.common.prepare import MEASURED
 from scripts.common.report import Row
 from tritone_build.codecs import outline_of
 from tritone_build.graphs.role import BATCH
 from tritone_build.graphs.roles import engine_role
 
-__all__ = ["frame_gflop", "limit_rows"]
+__all__ = ["frame_gflop", "roofline_rows"]
 
 
-def limit_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row]) -> list[Row]:
+def roofline_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row]) -> list[Row]:
     """A step of one stream each way: the share of its time that its binding limit explains.
 
     Args:
@@ -32,7 +32,7 @@ def limit_rows(codec: str, threads: int, sound: Sound, machine: Sequence[Row]) -
         name = f"{role}_stream"
         if not has_streams(codec, name):
             continue
-        size, gflop = read_bytes(codec, name) / 1e9, frame_gflop(codec, name)
+        size, gflop = weight_bytes(codec, name) / 1e9, frame_gflop(codec, name)
         taken = spread_of(step_ms(codec, role, threads, sound))
         limits = {"arithmetic": 1000 * gflop / gflops, "reading its weights": 1000 * size / gbytes}
         binding = max(limits, key=lambda each: limits[each])

@@ -6,23 +6,23 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.bench.pairs import REPEATS, spread_of
 from scripts.bench.sessions import has_streams
 from scripts.bench.steps import Sound
+from scripts.bench.timing import REPEATS, spread_of
 from scripts.common.report import Row
 from scripts.common.stream_metrics import mean_batch, parse_seconds, parse_steps, published
 from tritone_client import Codec
 from tritone_client.aio import AsyncCodec, AsyncStream
 from tritone_server.launcher import TritonServer
 
-__all__ = ["served_step_rows"]
+__all__ = ["step_overhead_rows"]
 
 _STREAMS, _ROUNDS, _QUICK_ROUNDS, _WARM = (1, 8), 40, 10, 10
 _MOST = {("mimi", 8): 0.10}
 """Most that Triton and the client may take, by codec and streams."""
 
 
-def served_step_rows(codec: Codec, server: TritonServer, sound: Sound, quick: bool = False) -> list[Row]:
+def step_overhead_rows(codec: Codec, server: TritonServer, sound: Sound, quick: bool = False) -> list[Row]:
     """Streams push as fast as they are answered; the share of that time in which no step ran."""
     if not has_streams(codec.name, "decode_stream"):
         return []

@@ -12,32 +12,32 @@ from tritonclient.grpc import service_pb2_grpc
 
 from scripts.common.certificates import write_certificates
 from scripts.common.report import Row
-from scripts.faults.attacks.idle import idle_rows
-from scripts.faults.attacks.ids import ids_row
-from scripts.faults.attacks.size import size_rows
-from scripts.faults.streams import Spoken
+from scripts.faults.attacks.guessed_ids import ids_row
+from scripts.faults.attacks.huge_messages import size_rows
+from scripts.faults.attacks.idle_connections import idle_rows
+from scripts.faults.load_generator import UtteranceSet
 from tritone_client import Codec, Tls, TritoneError
 from tritone_server.direct import channel_to
 from tritone_server.launcher import Ports, ServerTls, TritonServer
 
-__all__ = ["attacks_rows", "doors_row", "strangers_row"]
+__all__ = ["attacks_rows", "certificates_row", "restricted_endpoints_row"]
 
 _FULL, _WITHIN_S = 10_000, 60.0
 _TURNED_AWAY = {"ServerUnavailableError", "WrongProtocolError"}
 
 
-def attacks_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
+def attacks_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
     """So many idle connections, and all else once; messages of gigabytes only where ``count`` is full."""
     return [
-        strangers_row(server),
-        doors_row(server),
+        certificates_row(server),
+        restricted_endpoints_row(server),
         *(ids_row(server, codec, each) for codec, each in spoken.items()),
         *idle_rows(server, spoken, count),
         *size_rows(server, spoken, count >= _FULL),
     ]
 
 
-def strangers_row(server: TritonServer) -> Row:
+def certificates_row(server: TritonServer) -> Row:
     """Everybody without the right certificate, at a server of its own that asks for one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -79,7 +79,7 @@ def _met(server: TritonServer, codec: str, tls: Tls | None) -> str:
     return "served"
 
 
-def doors_row(server: TritonServer) -> Row:
+def restricted_endpoints_row(server: TritonServer) -> Row:
     """What Triton, started without further words, would let any client change."""
     tried = {
         "RepositoryModelUnload": pb.RepositoryModelUnloadRequest(model_name=f"{server.codecs[0]}_decode"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tritone_client import ServerFullError, TritoneError
 from tritone_client.aio import AsyncCodec
 
-__all__ = ["Heard", "Utterance", "heard_by", "listened", "percentile"]
+__all__ = ["StreamResult", "Utterance", "percentile", "run_stream", "run_streams"]
 
 Tokens = NDArray[np.int64]
 _LATE_ALLOWED = 0.01
@@ -29,7 +29,7 @@ class Utterance:
 
 
 @dataclass
-class Heard:
+class StreamResult:
     """How a stream fared.
 
     ``misses`` are answers that came after the next frame was due, ``underruns`` the times that a player
@@ -74,10 +74,12 @@ class Heard:
         return self.latencies_ms[0]
 
 
-def heard_by(codec: str, url: str, utterances: Sequence[Utterance], keep: bool = False) -> list[Heard]:
+def run_streams(
+    codec: str, url: str, utterances: Sequence[Utterance], keep: bool = False
+) -> list[StreamResult]:
     """Speak them all at real-time pace, each as a stream of its own; ``keep`` their sound."""
 
-    async def speak() -> list[Heard]:
+    async def speak() -> list[StreamResult]:
         async with AsyncCodec(codec, url) as client:
             begun = time.perf_counter()
             return list(await asyncio.gather(*(_one(client, each, begun, keep) for each in utterances)))
@@ -85,20 +87,20 @@ def heard_by(codec: str, url: str, utterances: Sequence[Utterance], keep: bool =
     return asyncio.run(speak())
 
 
-def percentile(heard: Sequence[Heard], percent: float) -> float:
+def percentile(heard: Sequence[StreamResult], percent: float) -> float:
     """Of the latencies of all their frames, in ms; infinite where there are none."""
     latencies = [each for one in heard for each in one.latencies_ms]
     return float(np.percentile(latencies, percent)) if latencies else float("inf")
 
 
-async def _one(client: AsyncCodec, utterance: Utterance, begun: float, keep: bool) -> Heard:
+async def _one(client: AsyncCodec, utterance: Utterance, begun: float, keep: bool) -> StreamResult:
     await asyncio.sleep(max(0.0, begun + utterance.begins_s - time.perf_counter()))
-    return await listened(client, utterance.tokens, keep)
+    return await run_stream(client, utterance.tokens, keep)
 
 
-async def listened(client: AsyncCodec, tokens: Tokens, keep: bool = False) -> Heard:
+async def run_stream(client: AsyncCodec, tokens: Tokens, keep: bool = False) -> StreamResult:
     """Speak tokens [K, T] at real-time pace, as one stream; no error of a server is raised."""
-    heard, opened = Heard(), time.perf_counter()
+    heard, opened = StreamResult(), time.perf_counter()
     try:
         async with client.decode_stream() as stream:
             await _spoken(stream, tokens, 1 / client.info.frame_rate_hz, heard, keep)
@@ -109,7 +111,7 @@ async def listened(client: AsyncCodec, tokens: Tokens, keep: bool = False) -> He
     return heard
 
 
-async def _spoken(stream: Any, tokens: Tokens, period_s: float, heard: Heard, keep: bool) -> None:
+async def _spoken(stream: Any, tokens: Tokens, period_s: float, heard: StreamResult, keep: bool) -> None:
     begun, plays_at = time.perf_counter(), float("inf")
     for number in range(tokens.shape[1]):
         due = begun + number * period_s

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scripts.peers import moshi, openmoss
-from scripts.peers.layouts import in_every_layout
+from scripts.peers.layouts import all_layouts
 from scripts.peers.rustymimi import RustyMimi
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
-__all__ = ["Opening", "StepPeer", "live_peers"]
+__all__ = ["Opening", "StepPeer", "streaming_peers"]
 
 
 class StepPeer(Protocol):
@@ -38,9 +38,9 @@ class Opening(Protocol):
         ...
 
 
-def live_peers(checkpoint: Checkpoint, num_codebooks: int) -> Mapping[str, Opening]:
+def streaming_peers(checkpoint: Checkpoint, num_codebooks: int) -> Mapping[str, Opening]:
     """By package, those that keep streams of this network; none for most codecs."""
-    for each in in_every_layout(checkpoint):
+    for each in all_layouts(checkpoint):
         if moshi.recognises(each):
             streaming = partial(moshi.reference(each).streaming, num_codebooks=num_codebooks)
             return {"moshi": streaming, "rustymimi": partial(_rustymimi, each, num_codebooks)}

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from scripts.common.report import Row
 
-__all__ = ["REPEATS", "Spread", "alternating", "ratio_row", "spread_of"]
+__all__ = ["REPEATS", "Spread", "interleaved_ms", "ratio_row", "spread_of"]
 
 REPEATS = 5
 """Groups of rounds, by whose medians it is told how far a figure holds."""
@@ -25,7 +25,7 @@ class Spread:
     high: float
 
 
-def alternating(actions: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+def interleaved_ms(actions: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
     """Milliseconds of every action, run in turn, in every round; one more round warms up."""
     times: list[list[float]] = [[] for _ in actions]
     for index in range(rounds + 1):

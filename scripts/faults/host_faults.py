@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scripts.common.prepare import default_checkpoint
 from scripts.common.report import Row
 from scripts.common.speech_inputs import repeated
-from scripts.faults.streams import Crowd, Spoken, lost_row
+from scripts.faults.load_generator import LoadGenerator, UtteranceSet, lost_row
 from tritone_client import Codec, Resume, ServerRefusedError
 from tritone_server.launcher import Ports, ServerError, TritonServer
 
@@ -32,18 +32,18 @@ _LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 _STEPS_S, _SETTLE_S = (3600, -7200, 3600), 2.0
 
 
-def machine_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
+def machine_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
     """All of them, ``count`` times where that makes a difference."""
     rows = [_memory_row(server, spoken, count), _damage_row(server, next(iter(spoken)))]
     return rows + disk_rows() + clock_rows(server.repository, spoken)
 
 
-def _memory_row(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> Row:
+def _memory_row(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> Row:
     """A request too large for the memory that is left is refused; live streams and the next one are not."""
     codec = list(spoken)[-1]  # the larger one
     tokens, whole = spoken[codec].tokens, spoken[codec].whole
     refused, wrong = 0, 0
-    with Crowd(spoken, [server.url], 4, Resume()) as crowd, Codec(codec, server.url) as client:
+    with LoadGenerator(spoken, [server.url], 4, Resume()) as crowd, Codec(codec, server.url) as client:
         # As much as goes in one request: more would go another way, piece by piece.
         much = repeated(tokens, int(_MUCH_S * client.info.frame_rate_hz))
         for _ in range(count):
@@ -134,7 +134,7 @@ def _damage_row(server: TritonServer, codec: str) -> Row:
     )
 
 
-def clock_rows(repository: Path, spoken: Mapping[str, Spoken]) -> list[Row]:
+def clock_rows(repository: Path, spoken: Mapping[str, UtteranceSet]) -> list[Row]:
     """The wall clock is set an hour on and two back, under live streams; nothing without libfaketime."""
     if not _LIBFAKETIME.exists():
         return []
@@ -143,7 +143,7 @@ def clock_rows(repository: Path, spoken: Mapping[str, Spoken]) -> list[Row]:
         tempfile.NamedTemporaryFile("w") as clock,
         _faked_clock(Path(clock.name)),
         TritonServer(repository, list(spoken), ports=Ports.free()) as server,
-        Crowd(spoken, [server.url], 4, Resume()) as crowd,
+        LoadGenerator(spoken, [server.url], 4, Resume()) as crowd,
     ):
         for step_s in _STEPS_S:
             time.sleep(_SETTLE_S)

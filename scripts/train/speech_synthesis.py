@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 
 from tritone_client.inputs.audio import read_audio, resampled
 
-__all__ = ["KEPT_OUT", "RATE_HZ", "SPEECH", "VOICES", "Speaker", "SynthesizerError", "Voice", "spoken"]
+__all__ = [
+    "RATE_HZ",
+    "SPEECH",
+    "UNSEEN_VOICE",
+    "VOICES",
+    "Synthesizer",
+    "SynthesizerError",
+    "Voice",
+    "spoken",
+]
 
 RATE_HZ = 22050
 SPEECH = Path("artifacts/speech")
@@ -57,12 +66,12 @@ VOICES = (
     Voice("espeak_us", "espeak-ng", "en-us"),
     Voice("espeak_gb", "espeak-ng", "en-gb+f3"),
 )
-KEPT_OUT = Voice("flite_awb", "flite", "awb")
+UNSEEN_VOICE = Voice("flite_awb", "flite", "awb")
 """Never trained on."""
 
 
 @dataclass(frozen=True)
-class Speaker:
+class Synthesizer:
     """A voice that speaks sentences into a folder, once each."""
 
     voice: Voice
@@ -112,4 +121,4 @@ def _float(stored: NDArray[np.int16]) -> Audio:
 def spoken(voice: Voice, texts: Sequence[str], folder: Path) -> list[Audio]:
     """Every text in that voice, two at a time."""
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(Speaker(voice, folder), texts))
+        return list(pool.map(Synthesizer(voice, folder), texts))

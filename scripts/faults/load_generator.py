@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.common.listeners import listened
+from scripts.common.realtime_streams import run_stream
 from scripts.common.report import Row
 from scripts.common.rounding import limit_of
 from scripts.common.speech_inputs import reordered, repeated, tokens_of
@@ -23,14 +23,14 @@ from tritone_server.launcher import TritonServer
 from tritone_server.stream_check import Comparison, Limit, compared
 
 __all__ = [
-    "Checked",
-    "Crowd",
-    "Spoken",
+    "LoadGenerator",
+    "LoadResult",
     "Utterance",
-    "forgotten_s",
+    "UtteranceSet",
+    "bystanders_row",
     "lost_row",
-    "spoken_by",
-    "unharmed_row",
+    "seconds_until_idle",
+    "utterances_of",
 ]
 
 _FRAMES = 120
@@ -47,7 +47,7 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class Spoken:
+class UtteranceSet:
     """What streams of a codec say, and how near each must come to its whole.
 
     No two utterances are alike, so a frame tells whose it is.
@@ -78,7 +78,7 @@ class Spoken:
 
 
 @dataclass
-class Checked:
+class LoadResult:
     """What all streams together were given; ``wrong`` counts the samples of streams that differ.
 
     ``worst_db`` is how near the one that differs most comes to its whole, ``first_wrong`` says what is wrong
@@ -113,7 +113,7 @@ class Checked:
             self.first_wrong = self.first_wrong or f"{stream}: {comparison}"
 
 
-def spoken_by(codec: str, url: str) -> Spoken:
+def utterances_of(codec: str, url: str) -> UtteranceSet:
     """The beginning of the repository's sample, over and over where it is short, in several orders.
 
     The limit is measured on the first; on speech, the order changes it by less than 1 dB.
@@ -125,10 +125,10 @@ def spoken_by(codec: str, url: str) -> Spoken:
         tokens = repeated(tokens_of(client), _FRAMES)
         variants = [reordered(tokens, seed) for seed in range(_UTTERANCES)]
         utterances = [Utterance(*pair) for pair in zip(variants, client.decode(variants), strict=True)]
-        return Spoken(utterances, client.info.samples_per_frame, limit_of(client, tokens))
+        return UtteranceSet(utterances, client.info.samples_per_frame, limit_of(client, tokens))
 
 
-class Crowd:
+class LoadGenerator:
     """So many streams at real-time pace, one after another in each place, until it is left.
 
     No two of them say the same at the same time, unless there are more than utterances of a codec.
@@ -143,20 +143,20 @@ class Crowd:
 
     def __init__(
         self,
-        spoken: Mapping[str, Spoken],
+        spoken: Mapping[str, UtteranceSet],
         urls: Sequence[str],
         places: int,
         resume: Resume,
-        checked: Checked | None = None,
+        checked: LoadResult | None = None,
     ):
         self._spoken, self._urls, self._places, self._resume = spoken, urls, places, resume
-        self.checked, self.resumptions = checked or Checked(), list[Resumption]()
+        self.checked, self.resumptions = checked or LoadResult(), list[Resumption]()
         self._turns = {name: itertools.cycle(range(len(each.utterances))) for name, each in spoken.items()}
         self._live: set[tuple[str, int]] = set()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._speak()), daemon=True)
 
-    def __enter__(self) -> "Crowd":
+    def __enter__(self) -> "LoadGenerator":
         self._thread.start()
         return self
 
@@ -183,7 +183,7 @@ class Crowd:
         spoken, number = self._spoken[codec.name], self._next_utterance(codec.name)
         self._live.add((codec.name, number))
         failovers.of_stream.clear()
-        heard = await listened(codec, spoken.utterances[number].tokens, keep=True)
+        heard = await run_stream(codec, spoken.utterances[number].tokens, keep=True)
         self._live.discard((codec.name, number))
         comparison = spoken.compared(number, heard.sound, failovers.of_stream)
         self.checked.add(comparison, heard.failure, f"{codec.name} in place {place}, utterance {number}")
@@ -200,7 +200,7 @@ class Crowd:
 class _Failovers:
     """Of the stream that lives in a place; a crowd counts them all."""
 
-    def __init__(self, crowd: Crowd):
+    def __init__(self, crowd: LoadGenerator):
         self._crowd, self.of_stream = crowd, list[Resumption]()
 
     def told(self, resumption: Resumption) -> None:
@@ -209,7 +209,7 @@ class _Failovers:
         self._crowd.checked.resumed += 1
 
 
-def lost_row(check: str, crowd: Crowd, how: str) -> Row:
+def lost_row(check: str, crowd: LoadGenerator, how: str) -> Row:
     """What the listeners of a crowd lost or heard wrong, and how long streams took to go on."""
     checked, taken = crowd.checked, [each.seconds for each in crowd.resumptions]
     p50, p95 = np.percentile(taken, [50, 95]) if taken else (0.0, 0.0)
@@ -223,19 +223,19 @@ def lost_row(check: str, crowd: Crowd, how: str) -> Row:
     )
 
 
-def unharmed_row(check: str, checked: Checked) -> Row:
+def bystanders_row(check: str, checked: LoadResult) -> Row:
     """Of good streams that went on beside an attack."""
     how = f"{checked.streams} good streams beside it, {checked.expected} samples; {checked.resumed} resumed, "
     ok = checked.streams > 0 and not (checked.lost or checked.errors or checked.resumed)
     return Row("all", check, checked.lost, "samples", "0", ok, how + _failures(checked))
 
 
-def _failures(checked: Checked) -> str:
+def _failures(checked: LoadResult) -> str:
     failed = f"{len(checked.errors)} streams failed" + (f": {checked.errors[0]}" if checked.errors else "")
     return failed + (f"; {checked.first_wrong}" if checked.first_wrong else "")
 
 
-def forgotten_s(server: TritonServer, within_s: float) -> float:
+def seconds_until_idle(server: TritonServer, within_s: float) -> float:
     """Until no stream is live, or the server has ended; the limit and more where some stay."""
     begun = time.monotonic()
     while server.running and live_streams(page(server.metrics_url)) and time.monotonic() - begun < within_s:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import psutil
 from tritonclient.grpc import service_pb2
 
-from scripts.common.memory import MemoryWatch, resting_mb
+from scripts.common.memory import MemoryMonitor, idle_mb
 from scripts.common.report import Row
 from scripts.faults.attacks.raw_http2 import RawPeer
-from scripts.faults.streams import Crowd, Spoken, unharmed_row
+from scripts.faults.load_generator import LoadGenerator, UtteranceSet, bystanders_row
 from tritone_client import Resume
 from tritone_server.launcher import TritonServer
 
@@ -38,14 +38,14 @@ class _Taken:
         return f"{self.status} after {self.seconds:.0f} s; the server had {grown}"
 
 
-def size_rows(server: TritonServer, spoken: Mapping[str, Spoken], full: bool) -> list[Row]:
+def size_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], full: bool) -> list[Row]:
     """A length that is only claimed, a message over gRPC's limit, and one below it, beside good streams."""
-    with Crowd(spoken, [server.url], _PLACES, Resume()) as crowd:
+    with LoadGenerator(spoken, [server.url], _PLACES, Resume()) as crowd:
         rows = [_claimed_row(server)]
         if full:
             rows.append(_row(server, "attack_2gb", _OVER, "RESOURCE_EXHAUSTED"))
         rows.append(_row(server, "attack_large", _WELL_FORMED if full else _SMALL, "NOT_FOUND"))
-    return [*rows, unharmed_row("attack_size_lost", crowd.checked)]
+    return [*rows, bystanders_row("attack_size_lost", crowd.checked)]
 
 
 def _claimed_row(server: TritonServer) -> Row:
@@ -68,12 +68,12 @@ def _row(server: TritonServer, check: str, size: int, expected: str) -> Row:
 
 
 def _taken(server: TritonServer, head: bytes, size: int, claimed: int | None = None) -> _Taken:
-    before, begun = resting_mb(server.pid), time.monotonic()
-    with MemoryWatch(server.pid, 0.1) as watch:
+    before, begun = idle_mb(server.pid), time.monotonic()
+    with MemoryMonitor(server.pid, 0.1) as watch:
         status = RawPeer(server.host, server.ports.grpc).ask(_PATH, head, size, claimed)
     seconds = time.monotonic() - begun
     time.sleep(_REST_S)
-    return _Taken(status, before, max(before, watch.peak_mb), resting_mb(server.pid), seconds)
+    return _Taken(status, before, max(before, watch.peak_mb), idle_mb(server.pid), seconds)
 
 
 def _head(zeros: int) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from scripts.faults import machine as fault_machine
+from scripts.faults import host_faults as fault_machine
 from tritone_build.files import written_whole
 from tritone_client import Codec, ServerRefusedError
 from tritone_runtime.fidelity import snr_db

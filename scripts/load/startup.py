@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.common.listeners import Utterance, heard_by
+from scripts.common.realtime_streams import Utterance, run_streams
 from scripts.common.report import Row
 from scripts.common.speech_inputs import repeated
 from tritone_client import Codec
@@ -47,7 +47,7 @@ def _first_audio_row(
     spoken = repeated(tokens, frames)
     background = [Utterance(spoken, n / rate_hz / live) for n in range(live)]
     openings = [Utterance(tokens[:, :_FRAMES], _SETTLED_S + n * _APART_S) for n in range(count)]
-    heard = heard_by(codec.name, server.url, [*openings, *background])[:count]
+    heard = run_streams(codec.name, server.url, [*openings, *background])[:count]
     first = [each.first_ms for each in heard if each.latencies_ms] or [float("inf")]
     p50, p99 = (float(np.percentile(first, percent)) for percent in (50, 99))
     ok = all(each.latencies_ms for each in heard)

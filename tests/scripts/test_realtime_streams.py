@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scripts.common.listeners import Heard, Utterance, heard_by, percentile
+from scripts.common.realtime_streams import StreamResult, Utterance, percentile, run_streams
 from scripts.common.speech_inputs import write_requests
 from scripts.load import offline as load_offline
 from scripts.load import overload as load_overload
-from scripts.load import start as load_start
+from scripts.load import startup as load_start
 from scripts.load.overload import overload_rows
 from scripts.load.perf_analyzer import ClosedLoop, measure
-from scripts.load.picture import draw_memory
+from scripts.load.plots import draw_memory
 from scripts.load.soak import Soak, soak_of, soak_rows
-from scripts.load.start import first_audio_rows
+from scripts.load.startup import first_audio_rows
 from tritone_client import Codec, ServerUnavailableError
 from tritone_server.launcher import TritonServer
 from tritone_server.stream_check import Limit, compared
@@ -48,7 +48,7 @@ def test_a_soak_sees_memory_that_grows_and_samples_that_are_lost(tmp_path: Path)
     memory = [(float(at), 100.0 + max(0, at - 120) / 20) for at in range(0, 400, 5)]
     whole = np.random.default_rng(0).standard_normal(100).astype(np.float32)
     heard = [compared(whole, whole[:length], 10, Limit(110)) for length in (100, 70)]
-    soak = Soak(1, 400, [Heard([1.0])], heard, memory)
+    soak = Soak(1, 400, [StreamResult([1.0])], heard, memory)
     rows = {row.check: row for row in soak_rows("small", soak)}
     assert rows["soak_memory_growth"].value == pytest.approx(11.7, abs=2)
     assert not rows["soak_memory_growth"].ok
@@ -81,8 +81,8 @@ def test_twice_as_many_streams_as_a_server_takes_are_refused(
 
 def test_a_server_that_is_gone_is_an_error_of_every_listener(tokens: NDArray[np.int64]) -> None:
     with pytest.raises(ServerUnavailableError):
-        heard_by(SPOKEN, "127.0.0.1:9", [Utterance(tokens)])
-    assert percentile([Heard(error="gone")], 99) == float("inf")
+        run_streams(SPOKEN, "127.0.0.1:9", [Utterance(tokens)])
+    assert percentile([StreamResult(error="gone")], 99) == float("inf")
 
 
 def test_whole_utterances_go_round_in_a_closed_loop(server: TritonServer, tmp_path: Path) -> None:

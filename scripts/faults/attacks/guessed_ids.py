@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2_grpc
 
 from scripts.common.report import Row
-from scripts.faults.streams import Spoken
+from scripts.faults.load_generator import UtteranceSet
 from tritone_client.transport.wire import Place, answer_of, request_of
 from tritone_server.direct import channel_to
 from tritone_server.launcher import TritonServer
@@ -21,7 +21,7 @@ _ID_BITS, _LIVE = 63, 64
 """What the client draws from the system's randomness, and streams of a model."""
 
 
-def ids_row(server: TritonServer, codec: str, spoken: Spoken) -> Row:
+def ids_row(server: TritonServer, codec: str, spoken: UtteranceSet) -> Row:
     """Half of the guesses are random, half lie beside an id that is live; its stream goes on between them."""
     random = np.random.default_rng(_SEED)
     own = int(random.integers(2**60, 2**62))

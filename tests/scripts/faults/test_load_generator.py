@@ -10,7 +10,14 @@ from rich.console import Console
 from scripts.faults.__main__ import measured
 from scripts.faults.cluster import cluster
 from scripts.faults.flaky_proxy import FlakyProxy
-from scripts.faults.streams import Checked, Crowd, Spoken, Utterance, spoken_by, unharmed_row
+from scripts.faults.load_generator import (
+    LoadGenerator,
+    LoadResult,
+    Utterance,
+    UtteranceSet,
+    bystanders_row,
+    utterances_of,
+)
 from tritone_client import Codec, Resume, ServerUnavailableError
 from tritone_server.launcher import TritonServer
 from tritone_server.stream_check import Limit
@@ -31,7 +38,7 @@ def test_real_servers_may_die_break_off_and_pause_without_a_lost_sample(reposito
 def test_lost_wrong_and_failed_streams_are_told_apart() -> None:
     whole, other = np.random.default_rng(0).standard_normal((2, 100)).astype(np.float32)
     utterances = [Utterance(np.zeros((1, 10), np.int64), each) for each in (whole, other)]
-    spoken, checked = Spoken(utterances, 10, Limit(110, 100)), Checked()
+    spoken, checked = UtteranceSet(utterances, 10, Limit(110, 100)), LoadResult()
     foreign = np.concatenate([whole[:40], other[40:50], whole[50:]])
     checked.add(spoken.compared(0, whole))
     checked.add(spoken.compared(0, whole[:90]))
@@ -42,13 +49,13 @@ def test_lost_wrong_and_failed_streams_are_told_apart() -> None:
     assert checked.first_wrong is not None
     assert "frame 9 is the first wrong one: missing" in checked.first_wrong
     assert "it is frame 4 of utterance 1" in str(spoken.compared(0, foreign))
-    assert checked.first_wrong in unharmed_row("any", checked).how
+    assert checked.first_wrong in bystanders_row("any", checked).how
 
 
 def test_streams_at_the_same_time_say_different_things(server: TritonServer) -> None:
-    spoken = spoken_by(NAMES[0], server.url)
+    spoken = utterances_of(NAMES[0], server.url)
     assert len({each.tokens.tobytes() for each in spoken.utterances}) == len(spoken.utterances) >= 8
-    crowd = Crowd({NAMES[0]: spoken}, [server.url], 2, Resume())
+    crowd = LoadGenerator({NAMES[0]: spoken}, [server.url], 2, Resume())
     with crowd:
         assert comes_true(lambda: crowd.checked.streams >= 2)
     assert not crowd.checked.lost, crowd.checked.first_wrong
@@ -56,8 +63,8 @@ def test_streams_at_the_same_time_say_different_things(server: TritonServer) -> 
 
 def test_streams_that_cannot_be_resumed_show_in_the_count(repository: Path) -> None:
     with cluster(repository, NAMES[:1], 1) as servers:
-        spoken = {NAMES[0]: spoken_by(NAMES[0], servers.urls[0])}
-        with Crowd(spoken, servers.urls, 2, Resume(deadline_s=0.5)) as crowd:
+        spoken = {NAMES[0]: utterances_of(NAMES[0], servers.urls[0])}
+        with LoadGenerator(spoken, servers.urls, 2, Resume(deadline_s=0.5)) as crowd:
             assert comes_true(lambda: crowd.checked.streams >= 2)
             servers.kill(0)
             assert comes_true(lambda: len(crowd.checked.errors) >= 2)

@@ -8,23 +8,23 @@ from rich.console import Console
 from tritonclient.grpc import service_pb2
 
 from scripts.faults.__main__ import measured
-from scripts.faults.attacks import ids as attack_ids
-from scripts.faults.attacks.idle import idle_rows
-from scripts.faults.attacks.ids import ids_row
+from scripts.faults.attacks import guessed_ids as attack_ids
+from scripts.faults.attacks.access import certificates_row, restricted_endpoints_row
+from scripts.faults.attacks.guessed_ids import ids_row
+from scripts.faults.attacks.huge_messages import size_rows
+from scripts.faults.attacks.idle_connections import idle_rows
 from scripts.faults.attacks.raw_http2 import RawPeer
-from scripts.faults.attacks.rows import doors_row, strangers_row
-from scripts.faults.attacks.size import size_rows
 from scripts.faults.fuzz import Answers
+from scripts.faults.load_generator import LoadResult, UtteranceSet, bystanders_row, utterances_of
 from scripts.faults.malformed import malformed_requests
-from scripts.faults.streams import Checked, Spoken, spoken_by, unharmed_row
 from tritone_server.launcher import TritonServer
 
 NAMES = ["small_nanocodec", "small_mimi"]
 
 
 @pytest.fixture(scope="module")
-def spoken(server: TritonServer) -> dict[str, Spoken]:
-    return {name: spoken_by(name, server.url) for name in NAMES}
+def spoken(server: TritonServer) -> dict[str, UtteranceSet]:
+    return {name: utterances_of(name, server.url) for name in NAMES}
 
 
 def test_malformed_requests_are_all_answered_beside_good_streams(repository: Path) -> None:
@@ -51,18 +51,18 @@ def test_no_answer_and_a_dead_model_are_improper() -> None:
     answers.add("INTERNAL", "Stub process is not healthy.", proper=False)
     assert answers.told == "INVALID_ARGUMENT 1, INTERNAL 1"
     assert answers.improper == ["INTERNAL Stub process is not healthy."]
-    assert not unharmed_row("any", Checked()).ok, "nothing was heard"
-    assert unharmed_row("any", Checked(streams=1, expected=9, delivered=9)).ok
-    assert not unharmed_row("any", Checked(streams=1, expected=9, delivered=9, resumed=1)).ok
+    assert not bystanders_row("any", LoadResult()).ok, "nothing was heard"
+    assert bystanders_row("any", LoadResult(streams=1, expected=9, delivered=9)).ok
+    assert not bystanders_row("any", LoadResult(streams=1, expected=9, delivered=9, resumed=1)).ok
 
 
 def test_strangers_are_not_served_and_nobody_changes_the_server(server: TritonServer) -> None:
-    for row in (strangers_row(server), doors_row(server)):
+    for row in (certificates_row(server), restricted_endpoints_row(server)):
         assert row.ok, row
 
 
 def test_guessed_ids_are_refused(
-    server: TritonServer, spoken: dict[str, Spoken], monkeypatch: pytest.MonkeyPatch
+    server: TritonServer, spoken: dict[str, UtteranceSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attack_ids, "_GUESSES", 120)
     for name in NAMES:
@@ -70,7 +70,9 @@ def test_guessed_ids_are_refused(
         assert row.ok, row
 
 
-def test_idle_connections_leave_room_for_others(server: TritonServer, spoken: dict[str, Spoken]) -> None:
+def test_idle_connections_leave_room_for_others(
+    server: TritonServer, spoken: dict[str, UtteranceSet]
+) -> None:
     *kinds, lost = idle_rows(server, spoken, 100)
     assert [row.check for row in kinds] == ["attack_idle_silent", "attack_idle_http2"]
     for row in kinds:
@@ -78,7 +80,9 @@ def test_idle_connections_leave_room_for_others(server: TritonServer, spoken: di
     assert lost.ok, lost
 
 
-def test_large_messages_are_refused_and_harm_nobody(server: TritonServer, spoken: dict[str, Spoken]) -> None:
+def test_large_messages_are_refused_and_harm_nobody(
+    server: TritonServer, spoken: dict[str, UtteranceSet]
+) -> None:
     """What they leave in the server's memory is for the fault table."""
     claimed, large, lost = size_rows(server, spoken, full=False)
     assert "4 GB announced and 1 MB sent" in claimed.how

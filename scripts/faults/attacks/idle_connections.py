@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import psutil
 
-from scripts.common.memory import resting_mb
+from scripts.common.memory import idle_mb
 from scripts.common.report import Row
 from scripts.faults.attacks.raw_http2 import PREFACE
-from scripts.faults.streams import Crowd, Spoken, unharmed_row
+from scripts.faults.load_generator import LoadGenerator, UtteranceSet, bystanders_row
 from tritone_client import Codec, Resume, TritoneError
 from tritone_server.launcher import TritonServer
 
@@ -22,19 +22,19 @@ _PLACES, _WITHIN_S, _MOST_KB, _SPARE, _OTHERS = 2, 60.0, 100.0, 500, 10
 _SAID = {"silent": b"", "http2": PREFACE}
 
 
-def idle_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
+def idle_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
     """Connections without a word, then some that greet as HTTP/2 does; beside good streams."""
     _have_descriptors(count)
-    with Crowd(spoken, [server.url], _PLACES, Resume()) as crowd:
+    with LoadGenerator(spoken, [server.url], _PLACES, Resume()) as crowd:
         rows = [_row(server, next(iter(spoken)), kind, count) for kind in _SAID]
-    return [*rows, unharmed_row("attack_idle_lost", crowd.checked)]
+    return [*rows, bystanders_row("attack_idle_lost", crowd.checked)]
 
 
 def _row(server: TritonServer, codec: str, kind: str, count: int) -> Row:
-    before, process = resting_mb(server.pid), psutil.Process(server.pid)
+    before, process = idle_mb(server.pid), psutil.Process(server.pid)
     files, allowed = process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[0]
     with _connected(server, count, _SAID[kind]) as opened:
-        each_kb = 1000 * (resting_mb(server.pid) - before) / max(1, opened)
+        each_kb = 1000 * (idle_mb(server.pid) - before) / max(1, opened)
         newcomer, proper = _newcomer(server, codec)
     gone_s = _forgotten_s(server, files)
     how = f"{opened} of {count} connected; a new client {newcomer}; forgotten within {gone_s:.1f} s; "
