@@ -1,4 +1,4 @@
-"""What a frame costs along each axis: frames in a request, rows in a batch, live streams, threads."""
+"""Cost of a frame as a function of frames per request, rows per batch, live streams and threads."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,11 +16,11 @@ _FRAMES, _ROWS, _STREAMS = (1, 4, 10, 50, 200), (1, 2, 4, 8), (1, 2, 4, 8, 16)
 _FRAMES_PER_ROW, _WARM = 10, 3
 _LONG_FRAMES, _LONG_ROUNDS, _ROUNDS = 16, 3, 5
 Measured = Iterator[tuple[float, int, Callable[[], object]]]
-"""Where on the axis, how many frames of how many rows it computes, and how."""
+"""Position on the axis, frames computed (over all rows), and the action that computes them."""
 
 
 def scaling_rows(codec: str, threads: int, sound: Sound) -> list[Row]:
-    """Milliseconds per frame of one stream or row; ``at`` is the place on the axis."""
+    """Milliseconds per frame of one stream or row; ``at`` is the position on the axis."""
     session, least = OfflineSession(codec, threads), sound.info.min_frames
     tokens = np.tile(sound.tokens, (1, 2))
 
@@ -38,16 +38,16 @@ def scaling_rows(codec: str, threads: int, sound: Sound) -> list[Row]:
         for count in _STREAMS if has_streams(codec, "decode_stream") else ():
             yield count, count, our_step(codec, "decode", count, threads, sound)
 
-    def of_threads() -> Measured:
+    def thread_counts() -> Measured:
         for count in range(1, threads + 1):
-            alone = OfflineSession(codec, count)
-            yield count, _FRAMES_PER_ROW, partial(alone.decode, tokens[:, :_FRAMES_PER_ROW])
+            own_session = OfflineSession(codec, count)
+            yield count, _FRAMES_PER_ROW, partial(own_session.decode, tokens[:, :_FRAMES_PER_ROW])
 
     return [
         *_curve(codec, "frame_ms_by_frames", "frames in a request", frames()),
         *_curve(codec, "frame_ms_by_rows", f"rows of {_FRAMES_PER_ROW} frames in a batch", rows()),
         *_curve(codec, "frame_ms_by_streams", "live streams in a step", streams()),
-        *_curve(codec, "frame_ms_by_threads", f"threads, {_FRAMES_PER_ROW} frames", of_threads()),
+        *_curve(codec, "frame_ms_by_threads", f"threads, {_FRAMES_PER_ROW} frames", thread_counts()),
     ]
 
 

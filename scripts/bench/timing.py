@@ -1,4 +1,4 @@
-"""Timing sides in turn, so that what slows the machine slows all of them."""
+"""Timing several actions in turn, so that a slow moment of the machine affects all of them."""
 
 import statistics
 import time
@@ -11,14 +11,15 @@ from scripts.common.report import Row
 __all__ = ["REPEATS", "Spread", "interleaved_ms", "ratio_row", "spread_of"]
 
 REPEATS = 5
-"""Groups of rounds, by whose medians it is told how far a figure holds."""
-_REST_S = 0.005
-"""Before each action: PyTorch's threads spin on for a while (a step of Mimi: 16 ms beside them, else 10)."""
+"""Groups of consecutive rounds; the lowest and highest of their medians are the range of a figure."""
+_PAUSE_S = 0.005
+"""Pause before each action, since idle threads of PyTorch spin for a while: a step of Mimi takes 16 ms
+beside them and 10 ms otherwise."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A median, and the lowest and highest median among repeats."""
+    """A median over all rounds, and the lowest and highest median of the repeats."""
 
     median: float
     low: float
@@ -26,11 +27,15 @@ class Spread:
 
 
 def interleaved_ms(actions: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
-    """Milliseconds of every action, run in turn, in every round; one more round warms up."""
+    """Milliseconds of each action in each round; the actions run in turn, after a round of warm-up.
+
+    Returns:
+        One list per action, with ``rounds`` entries.
+    """
     times: list[list[float]] = [[] for _ in actions]
     for index in range(rounds + 1):
         for side, action in zip(times, actions, strict=True):
-            time.sleep(_REST_S)
+            time.sleep(_PAUSE_S)
             started = time.perf_counter()
             action()
             if index:
@@ -39,7 +44,7 @@ def interleaved_ms(actions: Sequence[Callable[[], object]], rounds: int) -> list
 
 
 def spread_of(values: Sequence[float]) -> Spread:
-    """Of one value per round, in their order; each repeat is an equal share of the rounds that follow."""
+    """The spread of one value per round, in order; the rounds are split evenly into repeats."""
     repeats = min(REPEATS, len(values))
     edges = [len(values) * n // repeats for n in range(repeats + 1)]
     medians = [statistics.median(values[a:b]) for a, b in pairwise(edges)]
@@ -49,7 +54,7 @@ def spread_of(values: Sequence[float]) -> Spread:
 def ratio_row(
     codec: str, check: str, ours: Sequence[float], theirs: Sequence[float], limit: float | None, how: str
 ) -> Row:
-    """What our side took in times of theirs, round by round; held against the limit by its worse end."""
+    """Our time over theirs, round by round; the row is ok if the highest repeat is within the limit."""
     ratio = spread_of([a / b for a, b in zip(ours, theirs, strict=True)])
     target = "none" if limit is None else f"<= {limit:.3g}"
     ok = limit is None or ratio.high <= limit

@@ -1,4 +1,4 @@
-"""What the machine does to a server: no memory, a full disk, a damaged file, a clock that is set."""
+"""Faults of the machine that a server runs on: no memory left, a full disk, a damaged file, a set clock."""
 
 import os
 import resource
@@ -25,39 +25,39 @@ from tritone_server.launcher import Ports, ServerError, TritonServer
 
 __all__ = ["clock_rows", "disk_rows", "machine_rows"]
 
-_SPARE_BYTES, _MUCH_S = 64 << 20, 15.0
+_SPARE_BYTES, _LONG_S = 64 << 20, 15.0
 _DISK_BYTES = 1 << 20
 _OWN_MOUNTS = ("unshare", "--map-root-user", "--mount")
 _LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 _STEPS_S, _SETTLE_S = (3600, -7200, 3600), 2.0
 
 
-def machine_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
-    """All of them, ``count`` times where that makes a difference."""
-    rows = [_memory_row(server, spoken, count), _damage_row(server, next(iter(spoken)))]
-    return rows + disk_rows() + clock_rows(server.repository, spoken)
+def machine_rows(server: TritonServer, utterances: Mapping[str, UtteranceSet], count: int) -> list[Row]:
+    """Rows for all faults of the machine; the memory fault is injected ``count`` times."""
+    rows = [_memory_row(server, utterances, count), _damage_row(server, next(iter(utterances)))]
+    return rows + disk_rows() + clock_rows(server.repository, utterances)
 
 
-def _memory_row(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> Row:
-    """A request too large for the memory that is left is refused; live streams and the next one are not."""
-    codec = list(spoken)[-1]  # the larger one
-    tokens, whole = spoken[codec].tokens, spoken[codec].whole
+def _memory_row(server: TritonServer, utterances: Mapping[str, UtteranceSet], count: int) -> Row:
+    """Limit a decoder's memory; a large request may be refused, live streams and the next request may not."""
+    codec = list(utterances)[-1]  # mimi by default, the larger network
+    tokens, whole = utterances[codec].tokens, utterances[codec].whole
     refused, wrong = 0, 0
-    with LoadGenerator(spoken, [server.url], 4, Resume()) as crowd, Codec(codec, server.url) as client:
-        # As much as goes in one request: more would go another way, piece by piece.
-        much = repeated(tokens, int(_MUCH_S * client.info.frame_rate_hz))
+    with LoadGenerator(utterances, [server.url], 4, Resume()) as load, Codec(codec, server.url) as client:
+        # As long as the client sends in one request; it would cut a longer one into pieces.
+        long = repeated(tokens, int(_LONG_S * client.info.frame_rate_hz))
         for _ in range(count):
             time.sleep(_SETTLE_S)
             with _little_memory(server, f"{codec}_vocoder"):
                 try:
-                    wrong += not _begins_with(client.decode(much), whole)
+                    wrong += not _begins_with(client.decode(long), whole)
                 except ServerRefusedError:
                     refused += 1
             wrong += not _begins_with(client.decode(tokens), whole)
-    lost = crowd.checked.lost
+    lost = load.result.lost
     how = f"{count} times a decoder had {_SPARE_BYTES >> 20} MB left: {refused} requests refused, {wrong} "
-    how += f"decoded wrong then or after; {crowd.checked.streams} streams beside it"
-    return Row("all", "memory_lost", lost, "samples", "0", not (wrong or lost or crowd.checked.errors), how)
+    how += f"decoded wrong then or after; {load.result.streams} streams beside it"
+    return Row("all", "memory_lost", lost, "samples", "0", not (wrong or lost or load.result.errors), how)
 
 
 def _begins_with(audio: NDArray[np.float32], whole: NDArray[np.float32]) -> bool:
@@ -66,7 +66,7 @@ def _begins_with(audio: NDArray[np.float32], whole: NDArray[np.float32]) -> bool
 
 @contextmanager
 def _little_memory(server: TritonServer, model: str) -> Iterator[None]:
-    """The model's process gets no more than a little."""
+    """Limit the address space of a model's process to 64 MiB more than it has."""
     (process,) = [
         each
         for each in psutil.Process(server.pid).children(recursive=True)
@@ -81,9 +81,9 @@ def _little_memory(server: TritonServer, model: str) -> Iterator[None]:
 
 
 def disk_rows() -> list[Row]:
-    """A build that finds the disk full says so, and leaves nothing that a server would take for whole.
+    """Build onto a disk that is too small; the build must say so and leave no model that looks complete.
 
-    Nothing where one may not mount a small disk of one's own.
+    No rows where this user may not mount a file system in a namespace of its own.
     """
     if shutil.which(_OWN_MOUNTS[0]) is None:
         return []
@@ -102,16 +102,16 @@ def disk_rows() -> list[Row]:
         )
     if done.stderr.startswith(("unshare:", "mount:")):
         return []
-    told = "No space left" in done.stderr and "Traceback" not in done.stderr
-    whole = done.stdout.count("manifest.json")
-    said = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "nothing"
-    ok = done.returncode != 0 and told and whole == 0
-    how = f"1 MB for a build, which says: {said}"
-    return [Row("nanocodec_mini", "disk_full", whole, "models", "0", ok, how)]
+    explained = "No space left" in done.stderr and "Traceback" not in done.stderr
+    complete = done.stdout.count("manifest.json")
+    message = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "nothing"
+    ok = done.returncode != 0 and explained and complete == 0
+    how = f"1 MB for a build, which says: {message}"
+    return [Row("nanocodec_mini", "disk_full", complete, "models", "0", ok, how)]
 
 
 def _damage_row(server: TritonServer, codec: str) -> Row:
-    """A bit within a weight is turned: the graph loads, but the server is not started."""
+    """Flip one bit of a weight; the graph still loads, but the server must refuse to start."""
     served = 0
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder)
@@ -125,25 +125,31 @@ def _damage_row(server: TritonServer, codec: str) -> Row:
         try:
             damaged.start()
         except ServerError as error:
-            said = str(error)
+            message = str(error)
         else:
-            served, said = 1, "served"
+            served, message = 1, "served"
             damaged.stop()
     return Row(
-        codec, "damage_served", served, "models", "0", not served, f"one bit of {len(content)} bytes: {said}"
+        codec,
+        "damage_served",
+        served,
+        "models",
+        "0",
+        not served,
+        f"one bit of {len(content)} bytes: {message}",
     )
 
 
-def clock_rows(repository: Path, spoken: Mapping[str, UtteranceSet]) -> list[Row]:
-    """The wall clock is set an hour on and two back, under live streams; nothing without libfaketime."""
+def clock_rows(repository: Path, utterances: Mapping[str, UtteranceSet]) -> list[Row]:
+    """Set the wall clock forward an hour and back two, under live streams; no rows without libfaketime."""
     if not _LIBFAKETIME.exists():
         return []
     moved = 0
     with (
         tempfile.NamedTemporaryFile("w") as clock,
         _faked_clock(Path(clock.name)),
-        TritonServer(repository, list(spoken), ports=Ports.free()) as server,
-        LoadGenerator(spoken, [server.url], 4, Resume()) as crowd,
+        TritonServer(repository, list(utterances), ports=Ports.free()) as server,
+        LoadGenerator(utterances, [server.url], 4, Resume()) as load,
     ):
         for step_s in _STEPS_S:
             time.sleep(_SETTLE_S)
@@ -151,12 +157,12 @@ def clock_rows(repository: Path, spoken: Mapping[str, UtteranceSet]) -> list[Row
             Path(clock.name).write_text(f"{moved:+d}")
         time.sleep(_SETTLE_S)
     steps = ", ".join(f"{each:+d}" for each in _STEPS_S)
-    return [lost_row("clock_lost", crowd, f"the clock set by {steps} s")]
+    return [lost_row("clock_lost", load, f"the clock set by {steps} s")]
 
 
 @contextmanager
 def _faked_clock(offset: Path) -> Iterator[None]:
-    """What is started inside believes the clock that a file says; time that only counts on is as it is."""
+    """Processes started inside have their wall clock shifted by the offset in a file, no other clock."""
     settings = {
         "LD_PRELOAD": str(_LIBFAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(offset),

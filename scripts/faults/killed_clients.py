@@ -1,4 +1,4 @@
-"""Clients killed in the middle of their streams: the server must get their places and memory back."""
+"""Kill clients in the middle of their streams; the server must get their places and memory back."""
 
 import subprocess
 import sys
@@ -12,51 +12,54 @@ from tritone_server.launcher import TritonServer
 
 __all__ = ["clients_rows"]
 
-_AT_ONCE, _START_S, _AFTER_S, _MOST_MB = 20, 60.0, 2.0, 20.0
+_STREAMS, _GRACE_S, _MAX_GROWTH_MB = 20, 2.0, 20.0
 _CLIENT = """
 import sys, time
 import numpy as np
 from tritone_client import Codec
 codec, url, streams = sys.argv[1], sys.argv[2], int(sys.argv[3])
 client = Codec(codec, url)
-held = [client.decode_stream() for _ in range(streams)]
+opened = [client.decode_stream() for _ in range(streams)]
 frame = np.zeros((client.info.num_codebooks, 1), np.int64)
-for stream in held:
+for stream in opened:
     stream.push(frame)
 print("live", flush=True)
 while True:
     time.sleep(0.5)
-    for stream in held:
+    for stream in opened:
         stream.push(frame)
 """
 
 
-def clients_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
-    """Twenty streams at a time are killed with their process, and must be forgotten within the idle limit."""
-    codec = next(iter(spoken))
+def clients_rows(server: TritonServer, utterances: Mapping[str, UtteranceSet], count: int) -> list[Row]:
+    """Kill a client process with its twenty streams, until ``count`` streams have been killed.
+
+    The server must end them within the idle limit and two seconds.
+    """
+    codec = next(iter(utterances))
     with Codec(codec, server.url) as client:
-        client.decode(spoken[codec].tokens)
+        client.decode(utterances[codec].tokens)
         info = client.stream_info
         assert info is not None, "a codec with live streams"
-    _crowd_killed(codec, server.url)  # the first fills caches
+    _kill_client(codec, server.url)  # the first one fills caches
     seconds_until_idle(server, 3 * info.idle_limit_ms / 1000)
     before, slowest = idle_mb(server.pid), 0.0
-    for _ in range(0, count, _AT_ONCE):
-        _crowd_killed(codec, server.url)
+    for _ in range(0, count, _STREAMS):
+        _kill_client(codec, server.url)
         slowest = max(slowest, seconds_until_idle(server, 3 * info.idle_limit_ms / 1000))
-    grown, limit = idle_mb(server.pid) - before, info.idle_limit_ms / 1000 + _AFTER_S
-    how = f"{count} streams, {_AT_ONCE} at a time, killed with their process"
+    grown, limit = idle_mb(server.pid) - before, info.idle_limit_ms / 1000 + _GRACE_S
+    how = f"{count} streams, {_STREAMS} at a time, killed with their process"
     return [
         Row(
             codec, "clients_forgotten", slowest, "s", f"<= {limit:g}", slowest <= limit, f"{how}; the slowest"
         ),
-        Row(codec, "clients_memory", grown, "MB", f"<= {_MOST_MB:g}", grown <= _MOST_MB, how),
+        Row(codec, "clients_memory", grown, "MB", f"<= {_MAX_GROWTH_MB:g}", grown <= _MAX_GROWTH_MB, how),
     ]
 
 
-def _crowd_killed(codec: str, url: str) -> None:
-    command = [sys.executable, "-c", _CLIENT, codec, url, str(_AT_ONCE)]
+def _kill_client(codec: str, url: str) -> None:
+    command = [sys.executable, "-c", _CLIENT, codec, url, str(_STREAMS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None, "piped"
-        assert process.stdout.readline().strip() == "live", "the streams began"
+        assert process.stdout.readline().strip() == "live", "the streams have started"
         process.kill()

@@ -1,4 +1,4 @@
-"""Streams that go on after a bounded replay: how far they are from undisturbed ones."""
+"""Streams that failed over with a bounded replay: how far they are from undisturbed streams."""
 
 import numpy as np
 
@@ -13,37 +13,37 @@ _BEFORE_S, _AFTER_S = 40, 10
 
 
 def replay_rows(case: Case) -> list[Row]:
-    """The seconds after a stream was moved with less of its past than the network looks back."""
-    return [row for direction in directions(case) if direction.kept for row in _replay_rows(direction)]
+    """The seconds after a failover whose replay is shorter than the network's receptive field."""
+    return [row for direction in directions(case) if direction.stateful for row in _replay_rows(direction)]
 
 
 def _replay_rows(direction: Direction) -> list[Row]:
-    case, field_s = direction.case, direction.back / direction.case.codec.info.frame_rate_hz
+    case, field_s = direction.case, direction.lookback_frames / direction.case.codec.info.frame_rate_hz
     undisturbed = after_replay(direction, _BEFORE_S)
     rows = []
     for replayed_s in [seconds for seconds in _REPLAYED_S if seconds < field_s]:
         after = after_replay(direction, replayed_s)
-        apart = [_apart(*pair) for pair in zip(undisturbed, after, strict=True)]
+        distances = [_distance(*pair) for pair in zip(undisturbed, after, strict=True)]
         unit = "dB" if direction.role == "decode" else "share"
-        how = f"with the last {replayed_s} of {_BEFORE_S} s, of a field of {field_s:.0f} s; "
-        how += f"first second {apart[0]:.4g}, second {_AFTER_S}: {apart[-1]:.4g} {unit}"
-        value = _apart(np.concatenate(undisturbed, -1), np.concatenate(after, -1))
-        check = direction.check(f"replayed_{replayed_s}s")
+        how = f"with the last {replayed_s} of {_BEFORE_S} s, of a receptive field of {field_s:.0f} s; "
+        how += f"first second {distances[0]:.4g}, second {_AFTER_S}: {distances[-1]:.4g} {unit}"
+        value = _distance(np.concatenate(undisturbed, -1), np.concatenate(after, -1))
+        check = direction.check_name(f"replayed_{replayed_s}s")
         rows.append(Row(case.name, check, value, unit, "none", True, how))
     return rows
 
 
 def after_replay(direction: Direction, known_s: int) -> list[Array]:
-    """Second by second what follows, of a stream that was shown so much of what came before."""
+    """The ten seconds of output after the replay of the last ``known_s`` seconds, one array per second."""
     frames = direction.case.frames
     with direction.stream() as stream:
-        made = [
-            stream.push(direction.piece(frames(at), frames(at + 1)))
+        output = [
+            stream.push(direction.input_frames(frames(at), frames(at + 1)))
             for at in range(_BEFORE_S - known_s, _BEFORE_S + _AFTER_S)
         ]
-    return made[known_s:]
+    return output[known_s:]
 
 
-def _apart(theirs: Array, ours: Array) -> float:
-    """Decibels of sound, or the share of tokens that differ."""
+def _distance(theirs: Array, ours: Array) -> float:
+    """SNR in dB of audio, or the share of tokens that differ."""
     return snr_db(theirs, ours) if theirs.dtype.kind == "f" else differing_share(theirs, ours)

@@ -1,4 +1,4 @@
-"""A codec in FP16 without a GPU: the graphs that TensorRT compiles, run by ONNX Runtime on the CPU."""
+"""A codec in FP16 without a GPU: ONNX Runtime on the CPU runs the graphs that TensorRT compiles."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from tritone_runtime.manifests import ONNX_FILE
 
-__all__ = ["Fp16Codec", "pieces"]
+__all__ = ["Fp16Codec", "split_evenly"]
 
 Array = NDArray[Any]
 _DTYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int64)": np.int64}
 
 
-class Steps:
-    """A live stream by the step that TensorRT runs; the past of its one row is kept here."""
+class _Stream:
+    """A live stream of one row; its state is kept here, as Triton keeps it for an engine."""
 
     def __init__(self, session: onnxruntime.InferenceSession):
         self._session = session
@@ -27,32 +27,32 @@ class Steps:
         self._past = {each.name: np.zeros((1, *each.shape[1:]), _DTYPES[each.type]) for each in pasts}
 
     def push(self, data: Array) -> Array:
-        """The next frames [1, ..., steps] to what they give."""
-        made, *nexts = self._session.run(None, {self._data.name: data, **self._past})
+        """Run one step on the next frames, [1, ..., steps]."""
+        output, *nexts = self._session.run(None, {self._data.name: data, **self._past})
         self._past = dict(zip(self._past, nexts, strict=True))
-        answer: Array = made
+        answer: Array = output
         return answer
 
 
 class Fp16Codec:
-    """Models of one codec in a repository that ``tritone-build engines`` wrote.
+    """One codec of a repository that ``tritone-build engines`` wrote.
 
     Args:
         name: of the codec.
-        repository: with its graphs.
+        repository: that contains its graphs.
     """
 
     def __init__(self, name: str, repository: Path):
         self._name, self._repository = name, repository
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
-    def streams(self, role: str) -> bool:
-        """Whether there is a step for it."""
+    def has_stream(self, role: str) -> bool:
+        """Whether the codec has a streaming model for ``decode`` or ``encode``."""
         return self._path(f"{role}_stream").exists()
 
     def decode(self, tokens: Array, most: int) -> Array:
-        """[K, T] -> [S], in pieces of at most so many frames."""
-        return np.concatenate([self._decoded(piece[None]) for piece in pieces(tokens, most)])
+        """Tokens [K, T] -> audio [S], in pieces of at most ``most`` frames."""
+        return np.concatenate([self._decoded(piece[None]) for piece in split_evenly(tokens, most)])
 
     def _decoded(self, tokens: Array) -> Array:
         length = np.array([[tokens.shape[2]]])
@@ -62,14 +62,14 @@ class Fp16Codec:
         return sound
 
     def encode(self, audio: Array, most: int, hop: int) -> Array:
-        """[S] -> [K, T], in pieces of at most so many frames of ``hop`` samples."""
-        given = [(piece[None], np.array([[len(piece)]])) for piece in pieces(audio, most, hop)]
+        """Audio [S] -> tokens [K, T], in pieces of at most ``most`` frames of ``hop`` samples."""
+        given = [(piece[None], np.array([[len(piece)]])) for piece in split_evenly(audio, most, hop)]
         made = [self._session("encode").run(None, {"audio": a, "audio_len": n})[0][0] for a, n in given]
         return np.concatenate(made, axis=1)
 
-    def streamed(self, role: str, data: Array, step: int = 1) -> Array:
-        """As a stream, a frame of ``step`` time steps at a time."""
-        stream = Steps(self._session(f"{role}_stream"))
+    def run_stream(self, role: str, data: Array, step: int = 1) -> Array:
+        """The output of a stream that gets ``data`` frame by frame; a frame has ``step`` time steps."""
+        stream = _Stream(self._session(f"{role}_stream"))
         frames = range(0, data.shape[-1], step)
         made = [stream.push(data[None, ..., start : start + step])[0] for start in frames]
         return np.concatenate(made, axis=-1)
@@ -85,12 +85,20 @@ class Fp16Codec:
     @cached_property
     def _options(self) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()
-        options.enable_mem_pattern = False  # lengths differ, and planned buffers would pile up
+        options.enable_mem_pattern = (
+            False  # lengths differ, and ONNX Runtime would keep a memory plan for each
+        )
         return options
 
 
-def pieces(data: Array, most: int, step: int = 1) -> Iterator[Array]:
-    """At most so many frames of ``step`` time steps each, as even as can be."""
+def split_evenly(data: Array, most: int, step: int = 1) -> Iterator[Array]:
+    """Cut ``data`` along its last axis into pieces of similar size.
+
+    Args:
+        data: [..., time steps].
+        most: frames in a piece, at most.
+        step: time steps in a frame.
+    """
     frames = -(-data.shape[-1] // step)
     count = -(-frames // most)
     edges = [step * round(frames * n / count) for n in range(count + 1)]

@@ -1,4 +1,4 @@
-"""One checkpoint in every layout that its codec is published in: peers read one each."""
+"""A checkpoint in every layout in which its codec is published, since each implementation reads one only."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ __all__ = ["all_layouts"]
 
 
 def all_layouts(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
-    """The checkpoint as it is, then, for Mimi, with its tensors in the other layout."""
+    """Yield the checkpoint and, for Mimi, the same tensors in the other layout (Kyutai's, Hugging Face's)."""
     yield checkpoint
     layout = mimi_names.layout_of(checkpoint.tensors)
     if layout is None:

@@ -1,4 +1,4 @@
-"""How close a residual quantizer's search was."""
+"""The margin by which a residual quantizer chose each code."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ __all__ = ["residual_margin"]
 def residual_margin(latent: Tensor, codebooks: Iterable[Tensor]) -> Tensor:
     """Latent [B, D, T], codebooks [N, D] -> (second - best) / second squared distance, FP32 [B, K, T].
 
-    Distances are taken in double precision; the residual is carried in the latent's own.
+    Distances are computed in double precision; the residual keeps the precision of the latent.
     """
     residual, margins = latent.transpose(1, 2), []  # [B, T, D]
     for codebook in codebooks:

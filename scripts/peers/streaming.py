@@ -1,4 +1,4 @@
-"""Peers that keep streams: one step of theirs, to be timed beside one of ours."""
+"""Implementations with a streaming mode, whose steps are timed beside ours."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,11 +15,11 @@ from scripts.peers.layouts import all_layouts
 from scripts.peers.rustymimi import RustyMimi
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
-__all__ = ["Opening", "StepPeer", "streaming_peers"]
+__all__ = ["StepPeer", "StreamOpener", "streaming_peers"]
 
 
 class StepPeer(Protocol):
-    """Some streams that advance together; each call continues where the last one ended."""
+    """Streams that advance together; each call continues where the last one ended."""
 
     def encode_step(self, audio: Tensor) -> Tensor:
         """Audio FP32 [B, 1, hop] -> tokens [B, K, 1]."""
@@ -30,16 +30,16 @@ class StepPeer(Protocol):
         ...
 
 
-class Opening(Protocol):
-    """Fresh streams for as long as the context lasts, ``batch`` of them."""
+class StreamOpener(Protocol):
+    """A function that opens ``batch`` new streams for as long as its context lasts."""
 
     def __call__(self, batch: int) -> AbstractContextManager[StepPeer]:
-        """See the class."""
+        """Open the streams."""
         ...
 
 
-def streaming_peers(checkpoint: Checkpoint, num_codebooks: int) -> Mapping[str, Opening]:
-    """By package, those that keep streams of this network; none for most codecs."""
+def streaming_peers(checkpoint: Checkpoint, num_codebooks: int) -> Mapping[str, StreamOpener]:
+    """The implementations with streams of this network, by package; empty for most codecs."""
     for each in all_layouts(checkpoint):
         if moshi.recognises(each):
             streaming = partial(moshi.reference(each).streaming, num_codebooks=num_codebooks)
@@ -51,7 +51,7 @@ def streaming_peers(checkpoint: Checkpoint, num_codebooks: int) -> Mapping[str, 
 
 @contextmanager
 def _rustymimi(checkpoint: Checkpoint, num_codebooks: int, batch: int) -> Iterator[StepPeer]:
-    del batch  # its first step settles it
+    del batch  # the first step determines it
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "mimi.safetensors")
         save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, path)

@@ -1,4 +1,4 @@
-"""Importing whole packages from unpacked wheels, without installing what they depend on."""
+"""Import packages from unpacked wheels, without installing their dependencies."""
 
 import importlib
 import sys
@@ -21,7 +21,7 @@ def stand_in(name: str, **members: Any) -> ModuleType:
 
 @contextmanager
 def replaced(modules: Mapping[str, ModuleType]) -> Iterator[None]:
-    """These modules in place of whatever is imported under their names."""
+    """Put these modules into ``sys.modules``, and restore it when the context ends."""
     before = {name: sys.modules.get(name) for name in modules}
     sys.modules.update(modules)
     try:
@@ -35,13 +35,13 @@ def replaced(modules: Mapping[str, ModuleType]) -> Iterator[None]:
 
 
 def imported(wheel: Wheel, name: str, **absent: ModuleType) -> Any:
-    """Module ``name`` of the wheel, never of an installed copy.
+    """Import module ``name`` from the wheel, even if another copy is installed.
 
     Args:
-        wheel: where the package comes from; fetched on the first call.
-        name: dotted name.
-        absent: dependencies our path does not use, by name, present only while importing: other
-            packages look for them to decide what they can do.
+        wheel: that contains the package; downloaded on the first call.
+        name: dotted name of the module.
+        absent: stand-ins for dependencies that are not used, by name. They are present only during the
+            import, since other packages look for them to decide which features to offer.
     """
     root = str(wheel.unpacked())
     with replaced(absent):

@@ -1,7 +1,6 @@
-"""One server as an attacker would treat it; each row is one thing tried, and what may come of it at most."""
+"""Access without the right: clients without the right certificate, and endpoints that change the server."""
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +11,18 @@ from tritonclient.grpc import service_pb2_grpc
 
 from scripts.common.certificates import write_certificates
 from scripts.common.report import Row
-from scripts.faults.attacks.guessed_ids import ids_row
-from scripts.faults.attacks.huge_messages import size_rows
-from scripts.faults.attacks.idle_connections import idle_rows
-from scripts.faults.load_generator import UtteranceSet
 from tritone_client import Codec, Tls, TritoneError
 from tritone_server.direct import channel_to
 from tritone_server.launcher import Ports, ServerTls, TritonServer
 
-__all__ = ["attacks_rows", "certificates_row", "restricted_endpoints_row"]
+__all__ = ["certificates_row", "restricted_endpoints_row"]
 
-_FULL, _WITHIN_S = 10_000, 60.0
-_TURNED_AWAY = {"ServerUnavailableError", "WrongProtocolError"}
-
-
-def attacks_rows(server: TritonServer, spoken: Mapping[str, UtteranceSet], count: int) -> list[Row]:
-    """So many idle connections, and all else once; messages of gigabytes only where ``count`` is full."""
-    return [
-        certificates_row(server),
-        restricted_endpoints_row(server),
-        *(ids_row(server, codec, each) for codec, each in spoken.items()),
-        *idle_rows(server, spoken, count),
-        *size_rows(server, spoken, count >= _FULL),
-    ]
+_TIMEOUT_S = 60.0
+_REJECTED = {"ServerUnavailableError", "WrongProtocolError"}
 
 
 def certificates_row(server: TritonServer) -> Row:
-    """Everybody without the right certificate, at a server of its own that asks for one."""
+    """Clients without the right certificate, at an extra server that requires one; none may be served."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for kind, days in (("right", 2), ("foreign", 2), ("expired", -2)):
@@ -47,32 +31,34 @@ def certificates_row(server: TritonServer) -> Row:
         tls = ServerTls(right / "server.pem", right / "server.key", right / "ca.pem")
         codec = server.codecs[0]
         with TritonServer(server.repository, [codec], ports=Ports.free(), tls=tls) as mutual:
-            met = {kind: _met(mutual, codec, tls) for kind, tls in _strangers(folder).items()}
-            friend = _met(mutual, codec, _shown(right, right))
-    served = [kind for kind, what in met.items() if what == "served"]
-    how = ", ".join(f"{kind}: {what}" for kind, what in met.items()) + f"; the right one: {friend}"
-    ok = friend == "served" and set(met.values()) <= _TURNED_AWAY
-    return Row("all", "attack_strangers", len(served), "served", f"0 of {len(met)}", ok, how)
+            outcomes = {kind: _outcome(mutual, codec, tls) for kind, tls in _wrong_settings(folder).items()}
+            accepted = _outcome(mutual, codec, _settings(right, right))
+    served = [kind for kind, outcome in outcomes.items() if outcome == "served"]
+    how = ", ".join(f"{kind}: {outcome}" for kind, outcome in outcomes.items())
+    how += f"; the right one: {accepted}"
+    ok = accepted == "served" and set(outcomes.values()) <= _REJECTED
+    return Row("all", "attack_strangers", len(served), "served", f"0 of {len(outcomes)}", ok, how)
 
 
-def _strangers(folder: Path) -> dict[str, Tls | None]:
+def _wrong_settings(folder: Path) -> dict[str, Tls | None]:
     right, foreign, expired = (folder / kind for kind in ("right", "foreign", "expired"))
     return {
         "without TLS": None,
         "without a certificate": Tls(right / "ca.pem"),
-        "another authority's": _shown(foreign, right),
-        "expired": _shown(expired, right),
-        "who trusts another server": _shown(right, foreign),
+        "another authority's": _settings(foreign, right),
+        "expired": _settings(expired, right),
+        "a client that trusts another authority": _settings(right, foreign),
     }
 
 
-def _shown(folder: Path, ca: Path) -> Tls:
+def _settings(folder: Path, ca: Path) -> Tls:
+    """The client certificate in ``folder``, and the authority in ``ca`` to check the server with."""
     return Tls(ca / "ca.pem", folder / "client.pem", folder / "client.key")
 
 
-def _met(server: TritonServer, codec: str, tls: Tls | None) -> str:
+def _outcome(server: TritonServer, codec: str, tls: Tls | None) -> str:
     try:
-        with Codec(codec, server.url, timeout_s=_WITHIN_S, tls=tls) as client:
+        with Codec(codec, server.url, timeout_s=_TIMEOUT_S, tls=tls) as client:
             client.decode(np.zeros((client.info.num_codebooks, 8), np.int64))
     except TritoneError as error:
         return type(error).__name__
@@ -80,25 +66,25 @@ def _met(server: TritonServer, codec: str, tls: Tls | None) -> str:
 
 
 def restricted_endpoints_row(server: TritonServer) -> Row:
-    """What Triton, started without further words, would let any client change."""
-    tried = {
+    """Endpoints through which any client could change a Triton with default settings; none may be open."""
+    requests = {
         "RepositoryModelUnload": pb.RepositoryModelUnloadRequest(model_name=f"{server.codecs[0]}_decode"),
-        "RepositoryModelLoad": _code(),
+        "RepositoryModelLoad": _load_python_code(),
         "SystemSharedMemoryRegister": pb.SystemSharedMemoryRegisterRequest(name="x", key="/x", byte_size=8),
         "TraceSetting": pb.TraceSettingRequest(),
         "LogSettings": pb.LogSettingsRequest(),
     }
     with channel_to(server.url) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        met = {method: _status(getattr(stub, method), request) for method, request in tried.items()}
-    opened = [method for method, status in met.items() if status == "OK"]
-    how = ", ".join(f"{method}: {status}" for method, status in met.items())
-    return Row("all", "attack_doors", len(opened), "opened", f"0 of {len(met)}", not opened, how)
+        statuses = {method: _status(getattr(stub, method), each) for method, each in requests.items()}
+    opened = [method for method, status in statuses.items() if status == "OK"]
+    how = ", ".join(f"{method}: {status}" for method, status in statuses.items())
+    return Row("all", "attack_doors", len(opened), "opened", f"0 of {len(statuses)}", not opened, how)
 
 
-def _code() -> Any:
-    """A model of Python code, which Triton would run."""
-    request = pb.RepositoryModelLoadRequest(model_name="of_mine")
+def _load_python_code() -> Any:
+    """A request to load a model made of Python code, which Triton would execute."""
+    request = pb.RepositoryModelLoadRequest(model_name="injected")
     request.parameters["config"].string_param = '{"backend": "python"}'
     request.parameters["file:1/model.py"].bytes_param = b"class TritonPythonModel: pass"
     return request
@@ -106,7 +92,7 @@ def _code() -> Any:
 
 def _status(method: Any, request: Any) -> str:
     try:
-        method(request, timeout=_WITHIN_S)
+        method(request, timeout=_TIMEOUT_S)
     except grpc.RpcError as error:
         return str(error.code().name)
     return "OK"

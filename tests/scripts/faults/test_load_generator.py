@@ -1,4 +1,4 @@
-"""The fault table counts what is lost: nothing with real servers, and everything where it is."""
+"""The load generator counts what streams lose: nothing on our servers, and everything that is lost."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from helpers.raw import comes_true
 from rich.console import Console
 
-from scripts.faults.__main__ import measured
+from scripts.faults.__main__ import fault_rows
 from scripts.faults.cluster import cluster
 from scripts.faults.flaky_proxy import FlakyProxy
 from scripts.faults.load_generator import (
@@ -25,50 +25,50 @@ from tritone_server.stream_check import Limit
 NAMES = ["small_nanocodec", "small_mimi"]
 
 
-def test_real_servers_may_die_break_off_and_pause_without_a_lost_sample(repository: Path) -> None:
-    """Once each; by the dozen in 'make faults'."""
+def test_killed_reset_and_paused_servers_lose_no_sample(repository: Path) -> None:
+    """Each fault is injected once or a few times here, and dozens of times by ``make faults``."""
     counts = {"kill": 1, "reset": 1, "paused": 3}
-    found = measured(repository, NAMES, counts, Console(quiet=True))
+    found = fault_rows(repository, NAMES, counts, Console(quiet=True))
     rows = {row.check: row for kind in found for row in kind}
     assert list(rows) == ["kill_lost", "reset_lost", "paused_lost", "paused_wrong"]
     for row in rows.values():
         assert row.ok, row
 
 
-def test_lost_wrong_and_failed_streams_are_told_apart() -> None:
+def test_lost_wrong_and_failed_streams_are_distinguished() -> None:
     whole, other = np.random.default_rng(0).standard_normal((2, 100)).astype(np.float32)
-    utterances = [Utterance(np.zeros((1, 10), np.int64), each) for each in (whole, other)]
-    spoken, checked = UtteranceSet(utterances, 10, Limit(110, 100)), LoadResult()
+    both = [Utterance(np.zeros((1, 10), np.int64), each) for each in (whole, other)]
+    utterances, result = UtteranceSet(both, 10, Limit(110, 100)), LoadResult()
     foreign = np.concatenate([whole[:40], other[40:50], whole[50:]])
-    checked.add(spoken.compared(0, whole))
-    checked.add(spoken.compared(0, whole[:90]))
-    checked.add(spoken.compared(0, foreign), stream="in place 2")
-    checked.add(spoken.compared(0, whole[:50]), "gone")
-    assert (checked.streams, checked.expected, checked.delivered) == (4, 400, 340)
-    assert (checked.wrong, checked.errors) == (200, ["gone"])
-    assert checked.first_wrong is not None
-    assert "frame 9 is the first wrong one: missing" in checked.first_wrong
-    assert "it is frame 4 of utterance 1" in str(spoken.compared(0, foreign))
-    assert checked.first_wrong in bystanders_row("any", checked).how
+    result.add(utterances.compared(0, whole))
+    result.add(utterances.compared(0, whole[:90]))
+    result.add(utterances.compared(0, foreign), stream="in place 2")
+    result.add(utterances.compared(0, whole[:50]), "gone")
+    assert (result.streams, result.expected, result.delivered) == (4, 400, 340)
+    assert (result.wrong, result.errors) == (200, ["gone"])
+    assert result.first_wrong is not None
+    assert "frame 9 is the first wrong one: missing" in result.first_wrong
+    assert "it is frame 4 of utterance 1" in str(utterances.compared(0, foreign))
+    assert result.first_wrong in bystanders_row("any", result).how
 
 
-def test_streams_at_the_same_time_say_different_things(server: TritonServer) -> None:
-    spoken = utterances_of(NAMES[0], server.url)
-    assert len({each.tokens.tobytes() for each in spoken.utterances}) == len(spoken.utterances) >= 8
-    crowd = LoadGenerator({NAMES[0]: spoken}, [server.url], 2, Resume())
-    with crowd:
-        assert comes_true(lambda: crowd.checked.streams >= 2)
-    assert not crowd.checked.lost, crowd.checked.first_wrong
+def test_concurrent_streams_send_different_utterances(server: TritonServer) -> None:
+    utterances = utterances_of(NAMES[0], server.url)
+    assert len({each.tokens.tobytes() for each in utterances.utterances}) == len(utterances.utterances) >= 8
+    load = LoadGenerator({NAMES[0]: utterances}, [server.url], 2, Resume())
+    with load:
+        assert comes_true(lambda: load.result.streams >= 2)
+    assert not load.result.lost, load.result.first_wrong
 
 
-def test_streams_that_cannot_be_resumed_show_in_the_count(repository: Path) -> None:
+def test_streams_that_cannot_be_resumed_are_counted_as_errors(repository: Path) -> None:
     with cluster(repository, NAMES[:1], 1) as servers:
-        spoken = {NAMES[0]: utterances_of(NAMES[0], servers.urls[0])}
-        with LoadGenerator(spoken, servers.urls, 2, Resume(deadline_s=0.5)) as crowd:
-            assert comes_true(lambda: crowd.checked.streams >= 2)
+        utterances = {NAMES[0]: utterances_of(NAMES[0], servers.urls[0])}
+        with LoadGenerator(utterances, servers.urls, 2, Resume(deadline_s=0.5)) as load:
+            assert comes_true(lambda: load.result.streams >= 2)
             servers.kill(0)
-            assert comes_true(lambda: len(crowd.checked.errors) >= 2)
-    assert crowd.checked.delivered < crowd.checked.expected
+            assert comes_true(lambda: len(load.result.errors) >= 2)
+    assert load.result.delivered < load.result.expected
 
 
 def test_the_proxy_resets_and_stalls(server: TritonServer) -> None:

@@ -1,4 +1,4 @@
-"""Streams that are used wrongly: refused in words, and neither they nor their neighbours come to harm."""
+"""Misused streams: the request is refused with a message, and no stream changes its output."""
 
 import re
 from collections.abc import Iterator
@@ -55,11 +55,11 @@ def test_an_id_can_be_used_again_after_the_end_and_only_with_a_start(
     raw.step(stream, tokens[:, :0], end=True)
 
 
-def test_a_start_on_a_live_id_starts_afresh(raw: RawStreams, tokens: NDArray[np.int64]) -> None:
+def test_a_start_on_a_live_id_restarts_the_stream(raw: RawStreams, tokens: NDArray[np.int64]) -> None:
     stream, before = new_id(), raw.count("streams_live")
     fresh = raw.step(stream, tokens, start=True)
     later = raw.step(stream, tokens)
-    assert not np.array_equal(later, fresh), "it has a past"
+    assert not np.array_equal(later, fresh), "the stream has state"
     assert np.array_equal(raw.step(stream, tokens, start=True), fresh)
     assert np.array_equal(raw.step(stream, tokens), later)
     raw.step(stream, tokens[:, :0], end=True)
@@ -67,7 +67,7 @@ def test_a_start_on_a_live_id_starts_afresh(raw: RawStreams, tokens: NDArray[np.
 
 
 @pytest.mark.parametrize(
-    ("name", "bad", "said"),
+    ("name", "bad", "message"),
     [
         (NANO, np.full((4, 3), 4032), r"tokens must be in 0\.\.4031"),
         (NANO, np.full((4, 3), -1), r"tokens must be in 0\.\.4031"),
@@ -81,7 +81,7 @@ def test_a_start_on_a_live_id_starts_afresh(raw: RawStreams, tokens: NDArray[np.
     ids=["N", "-1", "empty", "5 of 4 books", "float", "8 to 4 books", "8 to 33 books", "mimi N"],
 )
 def test_bad_tokens_leave_a_stream_as_it_was(
-    name: str, bad: NDArray[Any], said: str, server: TritonServer
+    name: str, bad: NDArray[Any], message: str, server: TritonServer
 ) -> None:
     raw, stream = RawStreams(server, f"{name}_decode_stream"), new_id()
     with Codec(name, server.url) as codec:
@@ -89,15 +89,17 @@ def test_bad_tokens_leave_a_stream_as_it_was(
         whole = codec.decode(tokens)
     pieces = [raw.step(stream, tokens[:, :20], start=True)]
     answer = raw.refusal(stream, bad)
-    assert re.match(f"INVALID_ARGUMENT .*({said})", answer), answer
-    assert answer.endswith("; the stream is as it was before") or "model '" in answer, "Triton's own words"
+    assert re.match(f"INVALID_ARGUMENT .*({message})", answer), answer
+    assert answer.endswith("; the stream is as it was before") or "model '" in answer, (
+        "a message of Triton's own"
+    )
     pieces.append(raw.step(stream, tokens[:, 20:], end=True))
     found = against_whole(codec, tokens, np.concatenate(pieces), whole)
     assert found.ok, found
 
 
 @pytest.mark.parametrize(
-    ("bad", "more", "said"),
+    ("bad", "more", "message"),
     [
         (np.full(MIMI_HOP, np.nan, np.float32), {}, "audio must be finite"),
         (np.full(MIMI_HOP, np.inf, np.float32), {}, "audio must be finite"),
@@ -109,7 +111,7 @@ def test_bad_tokens_leave_a_stream_as_it_was(
     ids=["nan", "inf", "hop + 1", "empty", "8 to 4 books", "8 to 33 books"],
 )
 def test_bad_audio_leaves_a_stream_as_it_was(
-    bad: NDArray[Any], more: dict[str, int], said: str, server: TritonServer
+    bad: NDArray[Any], more: dict[str, int], message: str, server: TritonServer
 ) -> None:
     raw, stream = RawStreams(server, f"{MIMI}_encode_stream"), new_id()
     books: dict[str, Any] = {"num_codebooks": 8}
@@ -118,7 +120,7 @@ def test_bad_audio_leaves_a_stream_as_it_was(
         whole = codec.encode(audio, codec.info.sample_rate_hz, 8)
     pieces = [raw.step(stream, audio[: 9 * MIMI_HOP], start=True, **books)]
     answer = raw.refusal(stream, bad, **(books | more))
-    assert re.match(f"INVALID_ARGUMENT .*{said}.*; the stream is as it was before", answer), answer
+    assert re.match(f"INVALID_ARGUMENT .*{message}.*; the stream is as it was before", answer), answer
     pieces.append(raw.step(stream, audio[9 * MIMI_HOP :], end=True, **books))
     assert np.array_equal(whole, np.concatenate(pieces, axis=1))
 
