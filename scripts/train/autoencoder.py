@@ -1,4 +1,4 @@
-"""The network of nanocodec_mini as it is trained: audio to latent to audio, rounding in between."""
+"""The network of nanocodec_mini for training: encoder, quantizer with straight-through gradient, decoder."""
 
 from math import sqrt
 from pathlib import Path
@@ -17,11 +17,12 @@ __all__ = ["NAME", "Autoencoder", "write_checkpoint"]
 
 NAME = "nanocodec_mini"
 _GAINS = {"audio_encoder.pre_conv": 30.0, "audio_decoder.post_conv": 0.1, "skip_conv": 0.2}
-"""Speech is soft: its latents would all round to zero at first, and sound that is clipped does not learn."""
+"""Initial gains of some layers. Without the first, latents of quiet speech would all round to zero; without
+the others the output would clip, where its gradient is zero."""
 
 
 class Autoencoder(nn.Module):
-    """Audio [B, S], S a multiple of ``hop``, -> audio [B, S] that its tokens give."""
+    """Audio [B, S] -> the audio [B, S] decoded from its tokens; S is a multiple of ``hop``."""
 
     def __init__(self, seed: int):
         super().__init__()
@@ -39,11 +40,11 @@ class Autoencoder(nn.Module):
 
     @property
     def rate_hz(self) -> int:
-        """Of the audio."""
+        """Sample rate of the audio."""
         return self.config.sample_rate_hz
 
     def _initial(self, name: str, parameter: Tensor, generator: torch.Generator) -> Tensor:
-        """Weights uniform with variance 1 / fan, so that loudness passes through; snakes' alpha 1."""
+        """Initial values: uniform with variance 1 / fan-in, to keep loudness; 1 for the alpha of snakes."""
         if name.endswith("alpha"):
             return torch.ones(parameter.shape)
         if name.endswith("bias"):
@@ -54,13 +55,13 @@ class Autoencoder(nn.Module):
         return gain * (2 * torch.rand(parameter.shape, generator=generator) - 1) * sqrt(3 / fan)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """See the class."""
+        """Encode, quantize and decode: [B, S] -> [B, S]."""
         latent = whole(self.network.audio_encoder, audio[:, None])
         return whole(self.network.audio_decoder, self.quantizer.straight_through(latent))
 
 
 def write_checkpoint(model: Autoencoder, path: Path) -> Path:
-    """The weights in FP16, in NeMo's own format."""
+    """Write the weights in FP16 as a .nemo file; return its path."""
     tensors = nemo.published_tensors(model.network, model.config)
     halved = {name: t.half().cpu() if t.is_floating_point() else t for name, t in tensors.items()}
     return write_nemo(path, variant(NAME).config, halved)

@@ -1,6 +1,6 @@
-"""Speech of two free synthesizers, flite and eSpeak NG, in several voices.
+"""Speech from two free synthesizers, flite and eSpeak NG, in several voices.
 
-Their output is free of any claim: it is made from this repository's own text, in the public domain.
+The audio is in the public domain, as is the text it is made from, which was written for this repository.
 """
 
 import hashlib
@@ -26,15 +26,15 @@ __all__ = [
     "Synthesizer",
     "SynthesizerError",
     "Voice",
-    "spoken",
+    "synthesized",
 ]
 
 RATE_HZ = 22050
 SPEECH = Path("artifacts/speech")
-"""Where what has been spoken is kept."""
+"""Folder in which synthesized speech is cached."""
 _INT16 = 32767
 _LOUDNESS, _SILENCE = 0.08, 1e-6
-_PACES = (0.9, 1.0, 1.12)
+_DURATION_STRETCHES = (0.9, 1.0, 1.12)
 
 Audio: TypeAlias = NDArray[np.float32]
 
@@ -45,18 +45,24 @@ class SynthesizerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Voice:
-    """One voice of a synthesizer; ``package`` is Debian's name of it."""
+    """A voice of a synthesizer.
+
+    Attributes:
+        name: ours.
+        package: Debian package of the synthesizer.
+        voice_id: the synthesizer's own name of the voice.
+    """
 
     name: str
     package: Literal["flite", "espeak-ng"]
-    spoken_as: str
+    voice_id: str
 
-    def command(self, text: str, pace: float, path: Path) -> list[str]:
-        """Says ``text`` into a WAV file, ``pace`` times as long as usual."""
+    def command(self, text: str, stretch: float, path: Path) -> list[str]:
+        """The command that speaks ``text`` into a WAV file, ``stretch`` times as long as usual."""
         if self.package == "flite":
-            stretch = ("--setf", f"duration_stretch={pace}")
-            return ["flite", "-voice", self.spoken_as, *stretch, "-t", text, "-o", str(path)]
-        return ["espeak-ng", "-v", self.spoken_as, "-s", str(round(150 / pace)), "-w", str(path), text]
+            options = ("--setf", f"duration_stretch={stretch}")
+            return ["flite", "-voice", self.voice_id, *options, "-t", text, "-o", str(path)]
+        return ["espeak-ng", "-v", self.voice_id, "-s", str(round(150 / stretch)), "-w", str(path), text]
 
 
 VOICES = (
@@ -67,27 +73,27 @@ VOICES = (
     Voice("espeak_gb", "espeak-ng", "en-gb+f3"),
 )
 UNSEEN_VOICE = Voice("flite_awb", "flite", "awb")
-"""Never trained on."""
+"""A voice that no training uses."""
 
 
 @dataclass(frozen=True)
 class Synthesizer:
-    """A voice that speaks sentences into a folder, once each."""
+    """Synthesizes sentences in one voice, and caches each in a folder."""
 
     voice: Voice
     folder: Path
 
     def __call__(self, text: str) -> Audio:
-        """[S] at ``RATE_HZ``, at an even loudness; its pace depends on the text.
+        """Audio [S] at ``RATE_HZ``, normalized in loudness; the speaking rate depends on the text.
 
         Raises:
-            SynthesizerError: says which package is missing, or what the synthesizer said.
+            SynthesizerError: the program is missing or failed; the message names its package or error.
         """
         digest = hashlib.sha256(text.encode()).digest()
         path = self.folder / self.voice.name / f"{digest.hex()[:20]}.npy"
         if path.exists():
             return _float(np.load(path))
-        audio = self._synthesize(text, _PACES[digest[0] % len(_PACES)])
+        audio = self._synthesize(text, _DURATION_STRETCHES[digest[0] % len(_DURATION_STRETCHES)])
         path.parent.mkdir(parents=True, exist_ok=True)
         stored = np.clip(np.rint(audio * _INT16), -_INT16, _INT16).astype(np.int16)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as partial:
@@ -95,10 +101,10 @@ class Synthesizer:
         Path(partial.name).rename(path)
         return _float(stored)
 
-    def _synthesize(self, text: str, pace: float) -> Audio:
+    def _synthesize(self, text: str, stretch: float) -> Audio:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
-            command = self.voice.command(text, pace, path)
+            command = self.voice.command(text, stretch, path)
             if shutil.which(command[0]) is None:
                 raise SynthesizerError(
                     f"{command[0]} is not installed; it speaks {self.voice.name}: "
@@ -118,7 +124,7 @@ def _float(stored: NDArray[np.int16]) -> Audio:
     return stored.astype(np.float32) / np.float32(_INT16)
 
 
-def spoken(voice: Voice, texts: Sequence[str], folder: Path) -> list[Audio]:
-    """Every text in that voice, two at a time."""
+def synthesized(voice: Voice, texts: Sequence[str], folder: Path) -> list[Audio]:
+    """Each text in this voice, two at a time, cached in ``folder``."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(Synthesizer(voice, folder), texts))
