@@ -1,4 +1,4 @@
-"""The page, served by its command, in a real Chromium without a window."""
+"""The web page, served by ``tritone page``, in a headless Chromium."""
 
 import subprocess
 import sys
@@ -13,14 +13,14 @@ from helpers.programs import needs
 from tritone_server.launcher import Ports
 
 PATIENCE_MS = 180_000
-"""Only what hangs takes as long, on however busy a machine."""
+"""Limit of every wait: only something that hangs takes this long, even on a busy machine."""
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking")
 _SOUND = ("--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream")
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Skips the test where there is none."""
+    """Launch Chromium; skip the test if it is not installed."""
     executable = needs("chromium")
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
@@ -33,7 +33,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def profile(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
-    """A browser of its own, with nothing of another test in it."""
+    """A new browser context, which shares nothing with other tests."""
     opened = browser.new_context(**options)
     opened.set_default_timeout(PATIENCE_MS)
     yield opened
@@ -42,7 +42,7 @@ def profile(browser: Browser, **options: Any) -> Iterator[BrowserContext]:
 
 @contextmanager
 def held_back(page: Page, pattern: str) -> Iterator[None]:
-    """What the page requests by that pattern is answered at the end, when it has requested something."""
+    """Hold back the page's requests that match ``pattern`` until the context ends; at least one must come."""
     held: list[Route] = []
     page.route(pattern, lambda route: held.append(route))  # noqa: PLW0108, playwright takes no built-in
     with page.expect_request(pattern):
@@ -53,7 +53,7 @@ def held_back(page: Page, pattern: str) -> Iterator[None]:
 
 
 class Texts:
-    """Every text that an element shows from now on, however briefly."""
+    """Records every text that an element shows from now on, however briefly."""
 
     def __init__(self, page: Page, element: str):
         self._page, self._name = page, f"texts of {element}"
@@ -69,17 +69,18 @@ class Texts:
         )
 
     def so_far(self) -> list[str]:
+        """All texts that were shown until now."""
         shown: list[str] = self._page.evaluate("name => window[name]", self._name)
         return shown
 
     def wait_for(self, text: str) -> None:
-        """Returns at once if it was shown before."""
+        """Wait until a text is shown; return at once if it was shown before."""
         self._page.wait_for_function("([name, text]) => window[name].includes(text)", arg=[self._name, text])
 
 
 @contextmanager
 def page_for(url: str, metrics_port: int) -> Iterator[str]:
-    """Address of a page for the server at ``url``, whether that runs or not."""
+    """Serve a page for the server at ``url``, which need not run; yield the page's address."""
     port = Ports.free().http
     command = [str(Path(sys.executable).with_name("tritone")), "page", "--port", str(port)]
     options = ["--url", url, "--metrics", f"127.0.0.1:{metrics_port}"]

@@ -1,6 +1,6 @@
-"""A gRPC server that speaks as much of Triton's protocol as our client uses, and answers as a test tells it.
+"""A gRPC server with the part of Triton's protocol that our client uses, whose answers a test sets.
 
-It gives at will the wrong answers that the real server gives once in a while.
+With it, a test can provoke the wrong answers that a real server gives only now and then.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 CODEC, HOP, BOOKS = "lied", 4, 2
 Answer: TypeAlias = Callable[[Any], Any]
-"""From a request to the response; one that raises :class:`Refusal` refuses the request."""
+"""A function from request to response; it raises :class:`Refusal` to refuse the request."""
 
 _PARAMETERS = {
     "sample_rate": "8000",
@@ -34,7 +34,7 @@ _PARAMETERS = {
 
 
 class Refusal(Exception):  # noqa: N818
-    """A gRPC status and its text."""
+    """The gRPC status and message with which a request is refused."""
 
     def __init__(self, status: grpc.StatusCode, text: str):
         super().__init__(text)
@@ -42,7 +42,7 @@ class Refusal(Exception):  # noqa: N818
 
 
 def right(request: Any) -> Any:
-    """Each token of the first codebook, HOP times over, and the nonce; audio as its mean per frame."""
+    """The right answer: each token of the first codebook repeated HOP times, and the nonce."""
     tensor = request.inputs[0]
     dtype = np.int64 if tensor.datatype == "INT64" else np.float32
     data = np.frombuffer(request.raw_input_contents[0], dtype).reshape(tensor.shape)
@@ -62,7 +62,7 @@ def response(model: str, **arrays: np.ndarray[Any, Any]) -> Any:
 
 
 class LyingServer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """Right until ``answer`` is set to something else; ``asked`` counts requests."""
+    """Answers right until ``answer`` is set to another function; ``asked`` counts the requests."""
 
     def __init__(self) -> None:
         self.url, self.asked = "", 0
@@ -95,7 +95,7 @@ class LyingServer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignor
 
 @contextmanager
 def lying_server() -> Iterator[LyingServer]:
-    """One on a free port of loopback."""
+    """Run a server on a free port of loopback."""
     servicer, server = LyingServer(), grpc.server(ThreadPoolExecutor(8))
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
     servicer.url = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

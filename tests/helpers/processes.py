@@ -8,7 +8,7 @@ __all__ = ["ended", "process_of"]
 
 
 def process_of(server: TritonServer, model: str) -> psutil.Process:
-    """In which the server runs a model."""
+    """The process in which the server runs a model."""
     (found,) = [
         each
         for each in psutil.Process(server.pid).children()
@@ -18,7 +18,7 @@ def process_of(server: TritonServer, model: str) -> psutil.Process:
 
 
 def ended(process: psutil.Process) -> bool:
-    """Whether it has; nobody may have asked how yet."""
+    """Whether a process has ended, even if its parent has not collected its status yet."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

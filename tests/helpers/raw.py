@@ -1,4 +1,4 @@
-"""Streams as any client could drive them, right or wrong, what the server counts of them, and waiting."""
+"""Streams without our client's checks, the server's counters, and waiting for a condition."""
 
 import os
 import re
@@ -20,13 +20,13 @@ from tritone_server.direct import NO_PROXY, opened
 from tritone_server.launcher import TritonServer
 
 HANGS_S = 300
-"""Nothing that works takes so long, however busy the machine is: the limit of all that is waited for."""
+"""Limit of every wait: only something that hangs takes this long, even on a busy machine."""
 
 _FIGURE = re.compile(r'^tritone_(\w+)\{[^}]*model="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
 
 
 class RawStreams:
-    """Steps of streams of one model, sent one by one as they are."""
+    """Sends single steps to the streams of one model, unchecked."""
 
     def __init__(self, server: TritonServer, model: str):
         self.model, self._server = model, server
@@ -38,7 +38,15 @@ class RawStreams:
     def step(
         self, stream: int, data: NDArray[Any], start: bool = False, end: bool = False, **more: int
     ) -> NDArray[Any]:
-        """The answer, without batch axis; ``more`` are other inputs."""
+        """Send one step; return its output without the batch axis.
+
+        Args:
+            stream: sequence id.
+            data: tokens [K, T] or audio [S].
+            start: set the START flag.
+            end: set the END flag.
+            more: values of further scalar inputs, by name.
+        """
         arrays = {self._input: data[None], **{name: np.array([[value]]) for name, value in more.items()}}
         answer = self.client.infer(
             self.model,
@@ -52,7 +60,7 @@ class RawStreams:
         return array
 
     def refusal(self, stream: int, data: NDArray[Any], **options: Any) -> str:
-        """Status and message of a step that must fail; else an empty text."""
+        """Status and message of a step that fails; an empty string if it succeeds."""
         try:
             self.step(stream, data, **options)
         except InferenceServerException as error:
@@ -60,12 +68,12 @@ class RawStreams:
         return ""
 
     def count(self, figure: str) -> float:
-        """What Prometheus reads: ``tritone_<figure>`` of this model, over all its labels."""
+        """The metric ``tritone_<figure>`` of this model, summed over its other labels."""
         return counted(self._server, figure, self.model)
 
 
 def counted(server: TritonServer, figure: str, model: str) -> float:
-    """What Prometheus reads: ``tritone_<figure>`` of a model, over all its labels."""
+    """The metric ``tritone_<figure>`` of a model, summed over its other labels."""
     url = server.metrics_url
     with opened(url, timeout_s=HANGS_S) as answer:
         figures = _FIGURE.findall(answer.read().decode())
@@ -73,7 +81,7 @@ def counted(server: TritonServer, figure: str, model: str) -> float:
 
 
 def comes_true(holds: Callable[[], bool]) -> bool:
-    """Wait for it."""
+    """Wait until the condition holds; return False if it does not hold within ``HANGS_S``."""
     deadline = time.monotonic() + HANGS_S
     while not holds():
         if time.monotonic() > deadline:
@@ -83,7 +91,7 @@ def comes_true(holds: Callable[[], bool]) -> bool:
 
 
 def silenced(server: TritonServer, model: str) -> bool:
-    """Wait until the live streams of a model, one at least, have been ended because nothing came."""
+    """Wait until a model has live streams, then until the server has ended all of them for being idle."""
     return comes_true(lambda: counted(server, "streams_live", model) > 0) and comes_true(
         lambda: counted(server, "streams_live", model) == 0
     )
@@ -91,7 +99,7 @@ def silenced(server: TritonServer, model: str) -> bool:
 
 @contextmanager
 def paused(pid: int) -> Iterator[None]:
-    """None of a process's threads runs, until the end, or somebody ends it."""
+    """Pause all threads of a process until the context ends; the process may be killed meanwhile."""
     os.kill(pid, signal.SIGSTOP)
     try:
         assert comes_true(lambda: all(map(_stopped, Path(f"/proc/{pid}/task").iterdir())))
@@ -106,12 +114,12 @@ def _stopped(thread: Path) -> bool:
 
 
 def new_id() -> int:
-    """Nobody else's."""
+    """A random sequence id, which no other stream has."""
     return 1 + secrets.randbelow(2**62)
 
 
 def inputs_of(arrays: Arrays) -> list[triton.InferInput]:
-    """Arrays as tritonclient takes them."""
+    """Arrays as inputs of tritonclient."""
     inputs = []
     for name, array in arrays.items():
         tensor = triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))

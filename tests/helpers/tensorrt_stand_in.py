@@ -1,7 +1,7 @@
-"""Triton's ``tensorrt`` backend as far as it needs no GPU: the graph of an engine, on ONNX Runtime.
+"""A stand-in for Triton's ``tensorrt`` backend, which runs the graph of an engine with ONNX Runtime.
 
-It lies in a server's folder of backends as ``tensorrt/model.py``, beside the modules of our own backend, and
-keeps implicit state as Triton does: zeros at START, then what the last step left.
+Tests install it in a server's backend folder as ``tensorrt/model.py``, beside the modules of our own backend.
+It keeps implicit state as Triton does: zeros at START, then the state after the last step.
 """
 
 import json
@@ -17,7 +17,7 @@ _START, _END = 1, 2
 
 
 class TritonPythonModel:
-    """One engine."""
+    """One model."""
 
     def initialize(self, args: dict[str, Any]) -> None:
         config = json.loads(args["model_config"])
