@@ -94,11 +94,17 @@ def _provenance() -> dict[str, str]:
     return {
         "date": datetime.now(tz=UTC).date().isoformat(),
         "begun": _STARTED.isoformat(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([_program(), *sys.argv[1:]]),
         "took": f"{(time.monotonic() - _STARTED_S) / 60:.1f} min",
         "machine": f"{_processor()}, {os.cpu_count()} cores, no GPU used",
         "versions": ", ".join(["Python " + platform.python_version(), *versions]),
     }
+
+
+def _program() -> str:
+    """How the running program was called; after ``python -m``, ``sys.argv`` names only a file."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else Path(sys.argv[0]).name
 
 
 def _processor() -> str:

@@ -35,6 +35,7 @@ def test_reports_are_read_as_they_were_written_and_say_how_they_were_made() -> N
     assert rows == ROWS
     assert made["date"]
     assert made["took"].endswith(" min")
+    assert "__main__" not in made["command"]
     assert "onnxruntime" in made["versions"]
     with pytest.raises(FileNotFoundError, match="'make load' writes it"):
         read_report("load")
