@@ -1,6 +1,6 @@
-"""Commands that build, measure and check; one folder per job.
+"""Commands that measure, check, train and demonstrate; one folder per job.
 
-What they download and unpack stays in the clone's own cache.
+What they download and unpack goes to the clone's own ``.cache``.
 """
 
 import os

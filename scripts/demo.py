@@ -1,9 +1,13 @@
 """Serve a codec and use it: speech -> tokens -> speech, through a real Triton server.
 
+The decoded speech and a figure are written to artifacts/demo. The codec's authors' implementation, with the
+same weights, is run for comparison.
+
 Examples:
   make demo
-  make demo CODEC=mimi                      # no weights of its own here: random ones, and noise
+  make demo CODEC=mimi                      # random weights, since no others are here: noise comes back
   make demo CODEC=nanocodec CHECKPOINT=nemo-nano-codec.nemo AUDIO=me.flac
+  .venv/bin/python -m scripts.demo --codec mimi --audio me.flac
 """
 
 import argparse
@@ -22,6 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from scripts.common.cli import argument_parser
 from scripts.common.prepare import REPOSITORY, PrepareError, build_models, seeded_checkpoint
 from scripts.common.quality import pesq_wb, stoi
 from scripts.peers import reference_of
@@ -41,7 +46,7 @@ Audio: TypeAlias = NDArray[np.float32]
 
 
 def main() -> int:
-    """Entry point; 1 with the reason when something is missing or wrong."""
+    """Entry point; returns 1 with the reason when something is missing or wrong."""
     options, console = _options(), Console()
     try:
         _demo(options, console)
@@ -52,27 +57,30 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--codec", default="nanocodec_mini", help="%(default)s")
+    parser = argument_parser("scripts.demo", __doc__)
+    parser.add_argument("--codec", default="nanocodec_mini", help="codec to serve (default: %(default)s)")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument(
         "--checkpoint",
-        help="file, folder or hub id (default: the codec's own, if it comes along, else noise)",
+        help="file, folder or hub id (default: the codec's weights in this repository, else --noise)",
     )
     weights.add_argument(
-        "--noise", action="store_true", help="seeded random weights: what comes back is noise"
+        "--noise", action="store_true", help="use seeded random weights; the decoded audio is noise"
     )
-    parser.add_argument("--repository", type=Path, default=REPOSITORY, help="of models (%(default)s)")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=REPOSITORY,
+        help="where the models are built (default: %(default)s)",
+    )
     parser.add_argument("--in-process", action="store_true", help="start no server")
-    parser.add_argument("--audio", type=Path, default=Path("samples/speech.wav"), help="%(default)s")
+    parser.add_argument("--audio", type=Path, default=Path("samples/speech.wav"), help="default: %(default)s")
     return parser.parse_args()
 
 
 @dataclass(frozen=True)
-class _Served:
-    """What a codec behind a server made of the sound, and how long it took."""
+class _RoundTrip:
+    """Audio encoded and decoded through a server, and the times that took."""
 
     info: CodecInfo
     audio: Audio
@@ -81,7 +89,7 @@ class _Served:
     encode_s: float
     decode_s: float
     latency_ms: float
-    live: str | None
+    streaming: str | None
 
 
 def _demo(options: argparse.Namespace, console: Console) -> None:
@@ -94,20 +102,20 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
     build_models([(options.codec, source)], options.repository)
     with _opened(options, hindrance, console) as codec:
         console.print(f"[bold]3/4[/] encoding and decoding {options.audio}")
-        served = _serve(codec, audio, rate_hz)
+        round_trip = _round_trip(codec, audio, rate_hz)
     _OUTPUT.mkdir(parents=True, exist_ok=True)
     wav, png = _OUTPUT / f"{options.codec}.wav", _OUTPUT / f"{options.codec}.png"
-    write_audio(wav, served.decoded, served.info.sample_rate_hz)
-    figure_of(served.info, served.audio, served.tokens, served.decoded).savefig(png, dpi=110)
+    write_audio(wav, round_trip.decoded, round_trip.info.sample_rate_hz)
+    figure_of(round_trip.info, round_trip.audio, round_trip.tokens, round_trip.decoded).savefig(png, dpi=110)
     console.print("[bold]4/4[/] the authors' implementation, with the same weights")
-    differing, snr = _against_reference(source, options.codec, served)
-    table = _table(served, "through Triton" if hindrance is None else "in this process")
+    differing, snr = _against_reference(source, options.codec, round_trip)
+    table = _table(round_trip, "through Triton" if hindrance is None else "in this process")
     if not noise:
-        _add_quality(table, served)
+        _add_quality(table, round_trip)
     table.add_row("tokens against the reference", f"{100 * differing:.3f} % differ")
-    table.add_row("audio against the reference", f"{snr:.1f} dB, {len(served.decoded)} samples")
+    table.add_row("audio against the reference", f"{snr:.1f} dB, {len(round_trip.decoded)} samples")
     console.print(table)
-    console.print(f"sound: {wav}\npicture: {png}")
+    console.print(f"sound: {wav}\nfigure: {png}")
 
 
 def _why_no_server() -> str | None:
@@ -133,7 +141,7 @@ def _opened(options: argparse.Namespace, hindrance: str | None, console: Console
 
 
 def _checkpoint(options: argparse.Namespace) -> tuple[str, bool]:
-    """The checkpoint to serve, and whether its weights are random: the codec's own, if it comes along."""
+    """The checkpoint to serve, and whether its weights are random."""
     if options.checkpoint and not options.noise:
         return options.checkpoint, False
     if variant(options.codec).comes_along and not options.noise:
@@ -141,38 +149,38 @@ def _checkpoint(options: argparse.Namespace) -> tuple[str, bool]:
     return seeded_checkpoint(options.codec), True
 
 
-def _serve(codec: Codec, audio: Audio, rate_hz: int) -> _Served:
+def _round_trip(codec: Codec, audio: Audio, rate_hz: int) -> _RoundTrip:
     info = codec.info
     codec.decode(codec.encode(audio, rate_hz))
     tokens, encode_s = _timed(lambda: codec.encode(audio, rate_hz))
     decoded, decode_s = _timed(lambda: codec.decode(tokens))
     shortest = tokens[:, : info.min_frames]
     latencies = [_timed(lambda: codec.decode(shortest))[1] for _ in range(20)]
-    latency_ms, live = 1000 * float(np.median(latencies)), _live(codec, tokens)
+    latency_ms, streaming = 1000 * float(np.median(latencies)), _stream(codec, tokens)
     at_codec_rate = resampled(audio, rate_hz, info.sample_rate_hz)
-    return _Served(info, at_codec_rate, tokens, decoded, encode_s, decode_s, latency_ms, live)
+    return _RoundTrip(info, at_codec_rate, tokens, decoded, encode_s, decode_s, latency_ms, streaming)
 
 
-def _table(served: _Served, how: str) -> Table:
-    info, (books, frames) = served.info, served.tokens.shape
-    seconds = len(served.decoded) / info.sample_rate_hz
+def _table(round_trip: _RoundTrip, how: str) -> Table:
+    info, (books, frames) = round_trip.info, round_trip.tokens.shape
+    seconds = len(round_trip.decoded) / info.sample_rate_hz
     table = Table("", "", title=f"{info.name} {how}", show_header=False)
     table.add_row("frames", f"{frames} of {1000 / info.frame_rate_hz:.1f} ms, {books} codebooks")
     table.add_row("bitrate", f"{info.bitrate_bps / 1000:.2f} kbit/s")
-    for doing, took_s in (("encode", served.encode_s), ("decode", served.decode_s)):
-        table.add_row(doing, f"{1000 * took_s:.0f} ms, real-time factor {took_s / seconds:.3f}")
-    table.add_row("latency", f"{served.latency_ms:.1f} ms for {info.min_frames} frame(s)")
-    if served.live is not None:
-        table.add_row("live stream", served.live)
+    for activity, took_s in (("encode", round_trip.encode_s), ("decode", round_trip.decode_s)):
+        table.add_row(activity, f"{1000 * took_s:.0f} ms, real-time factor {took_s / seconds:.3f}")
+    table.add_row("latency", f"{round_trip.latency_ms:.1f} ms for {info.min_frames} frame(s)")
+    if round_trip.streaming is not None:
+        table.add_row("live stream", round_trip.streaming)
     return table
 
 
-def _add_quality(table: Table, served: _Served) -> None:
-    pair = served.audio, served.decoded[: len(served.audio)]
-    opinion = pesq_wb(*pair, served.info.sample_rate_hz)
-    table.add_row("STOI", f"{stoi(*pair, served.info.sample_rate_hz):.3f} of 1: how intelligible it is")
+def _add_quality(table: Table, round_trip: _RoundTrip) -> None:
+    pair = round_trip.audio, round_trip.decoded[: len(round_trip.audio)]
+    score = pesq_wb(*pair, round_trip.info.sample_rate_hz)
+    table.add_row("STOI", f"{stoi(*pair, round_trip.info.sample_rate_hz):.3f} of 1 (intelligibility)")
     table.add_row(
-        "PESQ", "needs a C compiler to install" if opinion is None else f"{opinion:.2f}, 1.04 to 4.64"
+        "PESQ", "not installed; it needs a C compiler" if score is None else f"{score:.2f}, 1.04 to 4.64"
     )
 
 
@@ -181,25 +189,25 @@ def _timed(action: Callable[[], NDArray[Any]]) -> tuple[NDArray[Any], float]:
     return action(), time.perf_counter() - started
 
 
-def _live(codec: Codec, tokens: NDArray[np.int64]) -> str | None:
-    """The same tokens as a live stream, frame by frame, where the server has one."""
+def _stream(codec: Codec, tokens: NDArray[np.int64]) -> str | None:
+    """Times of the same tokens as a live stream, frame by frame; None if the codec has no streaming model."""
     if codec.stream_info is None:
         return None
     with codec.decode_stream() as stream:
         pushes = [_timed(partial(stream.push, frame)) for frame in tokens.T]
     times = [1000 * seconds for _, seconds in pushes]
-    alike = snr_db(codec.decode(tokens), np.concatenate([audio for audio, _ in pushes]))
-    return f"first sound in {times[0]:.0f} ms, {np.median(times):.1f} ms a frame; {alike:.0f} dB of the whole"
+    db = snr_db(codec.decode(tokens), np.concatenate([audio for audio, _ in pushes]))
+    return f"first sound in {times[0]:.0f} ms, {np.median(times):.1f} ms a frame; {db:.0f} dB from the whole"
 
 
-def _against_reference(source: str, codec: str, served: _Served) -> tuple[float, float]:
-    """Share of tokens that differ, and dB of the sound decoded from the same tokens."""
+def _against_reference(source: str, codec: str, round_trip: _RoundTrip) -> tuple[float, float]:
+    """Share of tokens that differ, and SNR in dB of the audio decoded from the same tokens."""
     checkpoint = codec_within(open_published(source))
     load_codec(checkpoint, codec)
     reference = reference_of(checkpoint)
-    theirs = reference.encode(torch.tensor(served.audio)[None])[0].numpy()
-    sound = reference.decode(torch.tensor(served.tokens)[None])[0].numpy()
-    return differing_share(theirs, served.tokens), snr_db(sound, served.decoded)
+    theirs = reference.encode(torch.tensor(round_trip.audio)[None])[0].numpy()
+    sound = reference.decode(torch.tensor(round_trip.tokens)[None])[0].numpy()
+    return differing_share(theirs, round_trip.tokens), snr_db(sound, round_trip.decoded)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Speed of every codec beside its peers, in the same run."""
+"""Time every codec beside its peers, in the same run."""

@@ -1,11 +1,18 @@
-"""Time every codec beside its peers, in one run, on the same input and threads.
+"""Time every codec beside its peers, in one run, on the same input and with the same number of threads.
 
-Weights are seeded random ones at full geometry, which cost what trained ones cost. Runs of the sides
-alternate; figures are medians, with the lowest and highest of five repeats, and a ratio meets its target if
-its worse end does.
+offline    whole utterances beside the authors' networks, the overhead of Triton, and memory
+steps      one frame of live streams beside peers that keep streams, and the overhead around a step
+recipes    a live step of ours beside public recipes that have no streaming model
+limits     how much of a step's time the machine's arithmetic and memory bandwidth explain
+operators  where the time of a step goes, by operator of ONNX Runtime
+scaling    the cost of a frame by frames per request, rows per batch, live streams and threads
 
-Results: a table, and reports/bench.json, in which the rows of the codecs and parts that were measured replace
-older ones of the same; with --quick reports/bench-quick.json, of which no page is made.
+Weights are seeded random ones at full geometry, which cost what trained ones cost. The sides run in turn;
+figures are medians, with the lowest and highest of five repeats. A ratio meets its target if the worse end of
+its range does.
+
+Results: a table and reports/bench.json, where the new rows replace those of the same codecs and parts. With
+--quick they go to reports/bench-quick.json, which docs/benchmarks.md does not use.
 
 Examples:
   make bench
@@ -17,35 +24,35 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from scripts.bench.in_process import in_process_rows
-from scripts.bench.limits import limit_rows
+from scripts.bench.int8 import int8_rows
 from scripts.bench.machine import machine_rows
 from scripts.bench.offline import offline_rows
 from scripts.bench.operators import operator_rows
 from scripts.bench.recipes import recipe_rows
+from scripts.bench.roofline import roofline_rows, weight_reading_rows
 from scripts.bench.scaling import scaling_rows
-from scripts.bench.served import served_step_rows
+from scripts.bench.step_overhead import step_overhead_rows
 from scripts.bench.steps import Sound, step_rows
-from scripts.bench.weights import int8_rows, reading_rows
-from scripts.common.prepare import MEASURED, REPOSITORY, USUAL, build_models, default_checkpoint
-from scripts.common.report import Row, in_part, step, write_parts
+from scripts.common.cli import add_codec_option, argument_parser
+from scripts.common.prepare import DEFAULT_CODECS, MEASURED, REPOSITORY, build_models, default_checkpoint
+from scripts.common.report import Row, progress, with_part, write_parts
+from scripts.common.speech_inputs import speech_of
 from tritone_client import Codec
-from tritone_client.inputs.audio import read_audio, resampled
 from tritone_server.launcher import TritonServer, serving
 
 _PARTS = ("offline", "steps", "in_process", "recipes", "limits", "operators", "scaling")
 _QUICK_PARTS, _QUICK_CODECS = ("offline", "steps", "in_process", "recipes"), ("nanocodec", "mimi")
 _SCALED = ("nanocodec", "lfsc", "mimi", "moss_shallow")
-"""One of each network."""
+"""One codec of each network."""
 
 
 def main() -> int:
-    """Entry point; 1 when a row falls short."""
+    """Entry point; returns 1 when a row misses its target."""
     options, console = _options(), Console()
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)  # read by rustymimi
     torch.set_num_threads(options.threads)
@@ -55,12 +62,12 @@ def main() -> int:
 
 
 def _measured(options: argparse.Namespace, console: Console) -> Iterator[list[Row]]:
-    """The rows of the machine, then of each codec."""
+    """Yield the rows of the machine, then those of each codec."""
     machine: list[Row] = []
     if "limits" in options.only:
-        with step(console, "timing the machine"):
+        with progress(console, "timing the machine"):
             machine = machine_rows(options.threads)
-        yield in_part("limits", machine)
+        yield with_part("limits", machine)
     for name in options.codec:
         with serving(REPOSITORY, [name]) as server, Codec(name, server.url) as codec:
             rows = _codec_rows(codec, server, options, machine, console)
@@ -75,54 +82,52 @@ def _codec_rows(
         "offline": lambda: offline_rows(codec, server, sound, threads, options.quick),
         "steps": lambda: [
             *step_rows(name, threads, sound, options.quick),
-            *served_step_rows(codec, server, sound, options.quick),
+            *step_overhead_rows(codec, server, sound, options.quick),
         ],
         "in_process": lambda: in_process_rows(name, sound, options.quick),
         "recipes": lambda: recipe_rows(name, threads, sound, options.quick),
         "limits": lambda: [
-            *limit_rows(name, threads, sound, machine),
-            *reading_rows(name, threads, sound, machine),
+            *roofline_rows(name, threads, sound, machine),
+            *weight_reading_rows(name, threads, sound, machine),
         ],
         "operators": lambda: operator_rows(name, threads, sound),
         "scaling": lambda: scaling_rows(name, threads, sound) if name in _SCALED else [],
     }
     rows = []
     for part in options.only:
-        with step(console, f"timing {name}: {part}"):
-            rows += in_part(part, measured[part]())
+        with progress(console, f"timing {name}: {part}"):
+            rows += with_part(part, measured[part]())
     if options.int8:
-        with step(console, f"timing steps of {name} in INT8"):
-            rows += in_part("int8", int8_rows(name, threads, sound))
+        with progress(console, f"timing steps of {name} in INT8"):
+            rows += with_part("int8", int8_rows(name, threads, sound))
     return rows
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--codec", choices=list(MEASURED), nargs="+", help=f"default: {', '.join(USUAL)}")
-    parser.add_argument("--only", choices=_PARTS, nargs="+", help="parts (default: all)")
+    parser = argument_parser("scripts.bench", __doc__)
+    add_codec_option(parser, MEASURED, DEFAULT_CODECS)
+    parser.add_argument("--only", choices=_PARTS, nargs="+", help="parts to measure (default: all)")
     parser.add_argument(
         "--quick",
         action="store_true",
-        help=f"unless told, {' and '.join(_QUICK_CODECS)} and their {', '.join(_QUICK_PARTS)} only; "
-        "fewer rounds",
+        help=f"fewer rounds; without --codec and --only, measure {', '.join(_QUICK_PARTS)} of "
+        f"{' and '.join(_QUICK_CODECS)}",
     )
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of either side (%(default)s)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each side (%(default)s)")
     parser.add_argument(
-        "--int8", action="store_true", help="also with weights in INT8: networks of transformers"
+        "--int8",
+        action="store_true",
+        help="also time a step with INT8 weights; for codecs with transformers (mimi, moss)",
     )
     options = parser.parse_args()
-    options.codec = options.codec or (_QUICK_CODECS if options.quick else USUAL)
+    options.codec = options.codec or (_QUICK_CODECS if options.quick else DEFAULT_CODECS)
     options.only = options.only or (_QUICK_PARTS if options.quick else _PARTS)
     return options
 
 
 def _sound(codec: Codec) -> Sound:
-    audio, rate_hz = read_audio(Path("samples/speech.wav"))
-    own_hz = codec.info.sample_rate_hz
-    audio = resampled(audio, rate_hz, own_hz)
-    return Sound(codec.info, audio, codec.encode(audio, own_hz))
+    audio = speech_of(codec)
+    return Sound(codec.info, audio, codec.encode(audio, codec.info.sample_rate_hz))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scripts.bench.pairs import alternating, spread_of
 from scripts.bench.sessions import Array
 from scripts.bench.steps import Sound
+from scripts.bench.timing import interleaved_ms, spread_of
 from scripts.common.prepare import REPOSITORY
 from scripts.common.report import Row
 from tritone_client import Codec
@@ -49,7 +49,7 @@ def _overhead_row(codec: Codec, sound: Sound, rounds: int) -> Row:
     with codec.decode_stream() as stream:
         for _ in range(_WARM):
             stream.push(next(frames)[0])
-        pushed, bare = alternating(
+        pushed, bare = interleaved_ms(
             [lambda: stream.push(next(frames)[0]), _bare_run(codec.name, next(frames))], rounds
         )
     over = spread_of([ours - theirs for ours, theirs in zip(pushed, bare, strict=True)])

@@ -1,4 +1,4 @@
-"""Whole utterances, beside the authors' networks and beside the same sessions without Triton."""
+"""Whole utterances: beside the authors' networks, and beside the same models without Triton."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scripts.bench.pairs import Spread, alternating, ratio_row, spread_of
-from scripts.bench.sessions import NEAR_COPIES, BareSession
+from scripts.bench.sessions import NEAR_COPIES, OfflineSession
 from scripts.bench.steps import Sound
-from scripts.common.memory import MemoryWatch
+from scripts.bench.timing import Spread, interleaved_ms, ratio_row, spread_of
+from scripts.common.memory import MemoryMonitor
 from scripts.common.prepare import default_checkpoint
 from scripts.common.report import Row
 from scripts.peers import Reference, references_of
@@ -22,94 +22,95 @@ from tritone_server.launcher import TritonServer
 
 __all__ = ["offline_rows"]
 
-_PAIRS: Mapping[int, int] = {1: 30, 10: 10, 50: 5}
-_FEWER_PAIRS: Mapping[int, int] = {1: 30, 10: 10}
-_QUICK_PAIRS: Mapping[int, int] = {1: 20, 10: 5}
-_ENCODED, _ENCODING_PAIRS = 50, 5
+_ROUNDS: Mapping[int, int] = {1: 30, 10: 10, 50: 5}
+_FEWER_ROUNDS: Mapping[int, int] = {1: 30, 10: 10}
+_QUICK_ROUNDS: Mapping[int, int] = {1: 20, 10: 5}
+"""Rounds, by frames in a request."""
+_ENCODED_FRAMES, _ENCODING_ROUNDS = 50, 5
 _CALLS, _TIMEOUT_S = 50, 10.0
 _OVERHEAD_MS, _OVERHEAD_SHARE = 1.0, 0.05
 _MEMORY_S, _MOST_MB = 60, {"nanocodec": 1000}
 """Seconds of sound, and the most memory that the codecs with a target may take."""
-_WEIGHED = ("nanocodec", "mimi")
-"""Whose memory is measured; that of the others is in docs/measurements.md."""
+_MEMORY_CODECS = ("nanocodec", "mimi")
+"""Codecs whose memory is measured here; docs/measurements.md has that of the other codecs."""
 _LIMITS = {"openmoss": 0.8}
-"""Most that our networks may take, in times of a peer's; 1 for the others."""
+"""Largest allowed ratio of our time to a peer's; 1 for peers that are not listed."""
 
 
 def offline_rows(
     codec: Codec, server: TritonServer, sound: Sound, threads: int, quick: bool = False
 ) -> list[Row]:
-    """Decoding, encoding, what Triton adds, and memory."""
-    session = BareSession(codec.name, threads)
+    """Rows for decoding, encoding, the overhead of Triton, and memory."""
+    session = OfflineSession(codec.name, threads)
     rows = [_call_row(codec, server, session, sound.tokens[:, : codec.info.min_frames])]
     peers = references_of(open_checkpoint(default_checkpoint(codec.name)))
     tokens = np.tile(sound.tokens, (1, 2))
-    for frames, rounds in _pairs(codec.name, quick).items():
+    for frames, rounds in _rounds(codec.name, quick).items():
         if frames < codec.info.min_frames:
             continue
         rows.append(_overhead_row(codec, session, tokens[:, :frames], rounds))
         if frames > 1:
             rows += _decoding_rows(codec.name, session, peers, tokens[:, :frames], rounds)
     if not quick:
-        samples = _ENCODED * codec.info.samples_per_frame
+        samples = _ENCODED_FRAMES * codec.info.samples_per_frame
         rows += _encoding_rows(codec, session, peers, sound.audio[:samples])
-        if codec.name in _WEIGHED:
+        if codec.name in _MEMORY_CODECS:
             rows.append(_memory_row(codec, server, sound.audio))
     return rows
 
 
-def _pairs(codec: str, quick: bool) -> Mapping[int, int]:
-    """How many rounds of how many frames."""
+def _rounds(codec: str, quick: bool) -> Mapping[int, int]:
+    """How many rounds to time, by frames in a request."""
     if quick:
-        return _QUICK_PAIRS
-    return _FEWER_PAIRS if codec in NEAR_COPIES else _PAIRS
+        return _QUICK_ROUNDS
+    return _FEWER_ROUNDS if codec in NEAR_COPIES else _ROUNDS
 
 
-def _overhead_row(codec: Codec, session: BareSession, tokens: NDArray[np.int64], rounds: int) -> Row:
-    served, bare = alternating([lambda: codec.decode(tokens), lambda: session.decode(tokens)], rounds)
-    more, alone = _more(served, bare), spread_of(bare).median
+def _overhead_row(codec: Codec, session: OfflineSession, tokens: NDArray[np.int64], rounds: int) -> Row:
+    served, bare = interleaved_ms([lambda: codec.decode(tokens), lambda: session.decode(tokens)], rounds)
+    overhead, alone = _overhead(served, bare), spread_of(bare).median
     limit = _OVERHEAD_MS + _OVERHEAD_SHARE * alone
     how = f"{tokens.shape[1]} frames, {spread_of(served).median:.1f} against {alone:.1f} ms"
-    ok = more.median <= limit
-    return Row(
-        codec.name, "triton_overhead", more.median, "ms", f"<= {limit:.2f}", ok, how, more.low, more.high
-    )
+    ok = overhead.median <= limit
+    name, target = "triton_overhead", f"<= {limit:.2f}"
+    return Row(codec.name, name, overhead.median, "ms", target, ok, how, overhead.low, overhead.high)
 
 
-def _call_row(codec: Codec, server: TritonServer, session: BareSession, few: NDArray[np.int64]) -> Row:
-    """What one model in one process costs to ask: of dequantizing few frames, which takes next to no time."""
+def _call_row(codec: Codec, server: TritonServer, session: OfflineSession, few: NDArray[np.int64]) -> Row:
+    """Overhead of one call to one model: dequantizing a few frames, which itself takes next to no time."""
     inputs = {"tokens": few[None], "tokens_len": np.array([[few.shape[1]]])}
     call = (f"{codec.name}_dequantize", inputs)
     with closing(Transport(server.url, _TIMEOUT_S)) as transport:
         sides = [lambda: transport.results([call], "latent"), lambda: session.latent(few)]
-        served, bare = alternating(sides, _CALLS)
-    more = _more(served, bare)
+        served, bare = interleaved_ms(sides, _CALLS)
+    overhead = _overhead(served, bare)
     how = f"dequantizing {few.shape[1]} frames, "
     how += f"{spread_of(served).median:.2f} against {spread_of(bare).median:.2f} ms"
-    return Row(codec.name, "call_overhead", more.median, "ms", "none", True, how, more.low, more.high)
+    low, high = overhead.low, overhead.high
+    return Row(codec.name, "call_overhead", overhead.median, "ms", "none", True, how, low, high)
 
 
-def _more(served: Sequence[float], bare: Sequence[float]) -> Spread:
-    """How much longer it takes, round by round."""
+def _overhead(served: Sequence[float], bare: Sequence[float]) -> Spread:
+    """How much longer the served side takes, round by round."""
     return spread_of([a - b for a, b in zip(served, bare, strict=True)])
 
 
 def _decoding_rows(
     name: str,
-    session: BareSession,
+    session: OfflineSession,
     peers: Mapping[str, Reference],
     tokens: NDArray[np.int64],
     rounds: int,
 ) -> list[Row]:
-    """The decoder networks alone: ONNX Runtime's, and the authors' in PyTorch."""
+    """The decoder networks alone: ours in ONNX Runtime, the authors' in PyTorch."""
     latent, length = session.latent(tokens)
     theirs, mine = torch.tensor(latent), session.sound(latent, length)
     sides = [lambda: session.sound(latent, length), *(_network(peer, theirs) for peer in peers.values())]
-    times = alternating(sides, rounds)
+    times = interleaved_ms(sides, rounds)
     rows = []
     for (peer, network), taken in zip(peers.items(), times[1:], strict=True):
         apart = snr_db(network.network(theirs).numpy(), mine)
-        how = f"{tokens.shape[1]} frames, {_told(times[0], taken)}; {apart:.1f} dB apart"
+        how = f"{tokens.shape[1]} frames, {_formatted(times[0], taken)}; {apart:.1f} dB apart"
         rows.append(ratio_row(name, f"decode_vs_{peer}", times[0], taken, _limit(peer), how))
     return rows
 
@@ -119,16 +120,16 @@ def _network(peer: Reference, latent: torch.Tensor) -> Callable[[], object]:
 
 
 def _encoding_rows(
-    codec: Codec, session: BareSession, peers: Mapping[str, Reference], audio: NDArray[np.float32]
+    codec: Codec, session: OfflineSession, peers: Mapping[str, Reference], audio: NDArray[np.float32]
 ) -> list[Row]:
     theirs, mine = torch.tensor(audio[None]), session.encode(audio)
     books = len(mine) if codec.info.min_codebooks < codec.info.num_codebooks else None
     sides = [lambda: session.encode(audio), *(_encoder(peer, theirs, books) for peer in peers.values())]
-    times = alternating(sides, _ENCODING_PAIRS)
+    times = interleaved_ms(sides, _ENCODING_ROUNDS)
     rows = []
     for (peer, network), taken in zip(peers.items(), times[1:], strict=True):
         differing = np.mean(network.encode(theirs, books).numpy()[0] != mine)
-        how = f"{mine.shape[1]} frames, {_told(times[0], taken)}; {differing:.2%} of tokens differ"
+        how = f"{mine.shape[1]} frames, {_formatted(times[0], taken)}; {differing:.2%} of tokens differ"
         rows.append(ratio_row(codec.name, f"encode_vs_{peer}", times[0], taken, _limit(peer), how))
     return rows
 
@@ -141,13 +142,13 @@ def _limit(peer: str) -> float:
     return _LIMITS.get(peer, 1.0)
 
 
-def _told(ours: Sequence[float], theirs: Sequence[float]) -> str:
+def _formatted(ours: Sequence[float], theirs: Sequence[float]) -> str:
     return f"{spread_of(ours).median:.1f} against {spread_of(theirs).median:.1f} ms"
 
 
 def _memory_row(codec: Codec, server: TritonServer, speech: NDArray[np.float32]) -> Row:
     audio = np.resize(speech, _MEMORY_S * codec.info.sample_rate_hz)
-    with MemoryWatch(server.pid) as memory:
+    with MemoryMonitor(server.pid) as memory:
         codec.decode(codec.encode(audio, codec.info.sample_rate_hz))
     value = memory.peak_mb
     how = f"server and its children, encoding and decoding {_MEMORY_S} s"

@@ -1,4 +1,4 @@
-"""The served models on ONNX Runtime in this process, run as the backend runs them."""
+"""The built models in this process, without Triton, run as our backend runs them."""
 
 from functools import cached_property
 from math import prod
@@ -15,33 +15,38 @@ from tritone_runtime.events import Journal
 from tritone_runtime.executors.onnx_runtime import Runner
 from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 
-__all__ = ["NEAR_COPIES", "BareSession", "BareStreams", "has_streams", "read_bytes"]
+__all__ = ["NEAR_COPIES", "OfflineSession", "StreamSession", "has_streams", "weight_bytes"]
 
 Array = NDArray[np.generic]
-_FOR_GOOD_S = 1e6
+_NEVER_IDLE_S = 1e6
 NEAR_COPIES = ("nanocodec_1780bps", "nanocodec_1890bps")
-"""Networks as nanocodec's, with other strides or codebooks: less of them is measured."""
+"""Codecs with nanocodec's network but other strides or codebooks; fewer measurements are made of them."""
 
 
-class BareSession:
-    """The models of a codec without memory, each loaded when it is first asked for."""
+class OfflineSession:
+    """The stateless models of a codec, each loaded at its first use.
+
+    Args:
+        codec: name of the codec.
+        threads: of ONNX Runtime.
+    """
 
     def __init__(self, codec: str, threads: int):
         self._codec, self._threads = codec, threads
 
     @cached_property
     def dequantize(self) -> Runner:
-        """Tokens to latent."""
+        """The model from tokens to latent."""
         return Runner(_model(self._codec, "dequantize"), self._threads)
 
     @cached_property
     def vocoder(self) -> Runner:
-        """Latent to audio."""
+        """The model from latent to audio."""
         return Runner(_model(self._codec, "vocoder"), self._threads)
 
     @cached_property
     def encoder(self) -> Runner:
-        """Audio to tokens."""
+        """The model from audio to tokens."""
         return Runner(_model(self._codec, "encode"), self._threads)
 
     def latent(self, tokens: NDArray[np.int64]) -> tuple[Array, Array]:
@@ -62,20 +67,20 @@ class BareSession:
         return audio
 
     def encode(self, audio: NDArray[np.float32]) -> Array:
-        """Audio [S] -> tokens [K, T], of as many codebooks as the codec has by default."""
+        """Audio [S] -> tokens [K, T], with the codec's default number of codebooks."""
         tokens: Array = self.encoder.run({"audio": audio[None], "audio_len": np.array([[len(audio)]])})[0][0]
         return tokens
 
 
-class BareStreams:
-    """Some live streams that advance together, their state kept and written as on the server.
+class StreamSession:
+    """Live streams that advance together, with their state kept as the server keeps it.
 
     Args:
-        codec: whose.
+        codec: name of the codec.
         role: ``decode_stream`` or ``encode_stream``.
         threads: of a step.
-        repository: with the model; the usual one unless told.
-        profile: prefix of a file for the time of each operator.
+        repository: where the model is; by default the one that the commands build.
+        profile: prefix of the file to which ONNX Runtime writes the time of each operator, if any.
     """
 
     def __init__(
@@ -87,12 +92,16 @@ class BareStreams:
         count = int(config.parameters["max_streams"].string_value)
         self.runner = runner = Runner(folder / "1" / "model.onnx", threads, profile=profile)
         self._streams = StreamScheduler(
-            runner, self._input, config.output[0].name, Limits(count, _FOR_GOOD_S), Journal("")
+            runner, self._input, config.output[0].name, Limits(count, _NEVER_IDLE_S), Journal("")
         )
         self._started = False
 
     def step(self, data: Array) -> list[Array]:
-        """One row [B, ...] for each stream, and its answer; raises what a stream was answered instead."""
+        """Run one step with one row of ``data`` [B, ...] per stream; return one answer per stream.
+
+        Raises:
+            Exception: the error with which the scheduler answered a stream.
+        """
         rows = [{self._input: data[n : n + 1]} for n in range(len(data))]
         steps = [Step(n, row, start=not self._started, end=False) for n, row in enumerate(rows)]
         answers = self._streams.run(steps)
@@ -103,13 +112,16 @@ class BareStreams:
         return [answer for answer in answers if not isinstance(answer, Exception)]
 
 
-def read_bytes(codec: str, role: str) -> int:
-    """Of a built model, the weights that every step reads: all but tables, where a few rows are looked up."""
+def weight_bytes(codec: str, role: str) -> int:
+    """Bytes of weights that every step of a built model reads.
+
+    Lookup tables do not count, since a step reads a few of their rows only.
+    """
     graph = onnx.load(_model(codec, role), load_external_data=False).graph
-    multiplied = {
+    read = {
         name for node in graph.node for name in (node.input[1:] if node.op_type == "Gather" else node.input)
     }
-    return sum(_size(tensor) for tensor in graph.initializer if tensor.name in multiplied)
+    return sum(_size(tensor) for tensor in graph.initializer if tensor.name in read)
 
 
 def _size(tensor: onnx.TensorProto) -> int:
@@ -118,7 +130,7 @@ def _size(tensor: onnx.TensorProto) -> int:
 
 
 def has_streams(codec: str, role: str) -> bool:
-    """Whether the server keeps streams of this codec."""
+    """Whether a streaming model of this codec was built."""
     return _model(codec, role).exists()
 
 

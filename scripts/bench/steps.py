@@ -1,4 +1,4 @@
-"""Steps of live streams, one frame each, beside peers that keep streams."""
+"""One-frame steps of live streams, beside peers that keep streams too."""
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scripts.bench.pairs import alternating, ratio_row
-from scripts.bench.sessions import Array, BareStreams
+from scripts.bench.sessions import Array, StreamSession
+from scripts.bench.timing import interleaved_ms, ratio_row
 from scripts.common.prepare import default_checkpoint
 from scripts.common.report import Row
-from scripts.peers.live import Opening, StepPeer, live_peers
+from scripts.peers.streaming import StepPeer, StreamOpener, streaming_peers
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_client import CodecInfo
 
 __all__ = ["Sound", "our_step", "step_ms", "step_rows"]
 
 _WARM, _QUICK_WARM = 130, 25
-"""Frames after which attention looks back as far as it may, and frames for a quick look."""
+"""Warm-up frames: as many as fill the attention window, and fewer for --quick."""
 _ROUNDS, _QUICK_ROUNDS, _QUICK_ROLES = 40, 15, ("decode",)
 _ALONE_WARM, _ALONE_ROUNDS = 5, 25
 _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
@@ -28,20 +28,21 @@ _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
     ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2, "openmoss": 1.0},
     ("decode", 8): {"moshi": 1 / 2, "openmoss": 1.0},
 }
-"""Most that one of our steps may take, in steps of the peer, by direction and streams."""
+"""Largest allowed ratio of our step to the peer's, by direction and number of streams."""
 _STREAM_FRAME_MS = {("mimi", "decode", 8): 3.0}
+"""Most ms per stream and frame, by codec, direction and number of streams."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What goes in: audio [S] at the codec's rate and its tokens [K, T]."""
+    """The input of a measurement: audio [S] at the codec's sample rate, and its tokens [K, T]."""
 
     info: CodecInfo
     audio: NDArray[np.float32]
     tokens: NDArray[np.int64]
 
     def frames(self, role: str, batch: int) -> Iterator[Array]:
-        """Rows [batch, K, 1] or [batch, hop], over and over; streams differ."""
+        """Frame after frame, endlessly: [batch, K, 1] to decode or [batch, hop] to encode; rows differ."""
         hop, count = self.info.samples_per_frame, self.tokens.shape[1] - 1
         frame = 0
         while True:
@@ -54,8 +55,8 @@ class Sound:
 
 
 def step_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> list[Row]:
-    """Beside every peer that keeps streams; most codecs have none."""
-    peers = live_peers(open_checkpoint(default_checkpoint(codec)), len(sound.tokens))
+    """Our step beside that of every peer that keeps streams; no rows for codecs without such a peer."""
+    peers = streaming_peers(open_checkpoint(default_checkpoint(codec)), len(sound.tokens))
     warm, rounds = (_QUICK_WARM, _QUICK_ROUNDS) if quick else (_WARM, _ROUNDS)
     return [
         row
@@ -71,19 +72,19 @@ def _peer_rows(
     batch: int,
     threads: int,
     sound: Sound,
-    peers: Mapping[str, Opening],
+    peers: Mapping[str, StreamOpener],
     warm: int,
     rounds: int,
 ) -> list[Row]:
     targets = {name: limit for name, limit in _TARGETS[role, batch].items() if name in peers}
-    with ExitStack() as opened:
+    with ExitStack() as stack:
         sides = [our_step(codec, role, batch, threads, sound)]
         for name in targets:
-            sides.append(_theirs(opened.enter_context(peers[name](batch)), role, batch, sound))
+            sides.append(_theirs(stack.enter_context(peers[name](batch)), role, batch, sound))
         for side in sides:
             for _ in range(warm):
                 side()
-        ours, *others = alternating(sides, rounds)
+        ours, *others = interleaved_ms(sides, rounds)
     each, mine = f"streams: {batch}, codebooks: {len(sound.tokens)}", statistics.median(ours) / batch
     rows = [_stream_frame_row(codec, role, batch, mine, each)]
     for (name, limit), theirs in zip(targets.items(), others, strict=True):
@@ -104,17 +105,17 @@ def _step(role: str, batch: int) -> str:
 
 
 def our_step(codec: str, role: str, batch: int, threads: int, sound: Sound) -> Callable[[], object]:
-    """One step of so many streams, each time with the frames that follow."""
-    streams, frames = BareStreams(codec, f"{role}_stream", threads), sound.frames(role, batch)
+    """A function that runs one step of ``batch`` streams, each call with the next frames."""
+    streams, frames = StreamSession(codec, f"{role}_stream", threads), sound.frames(role, batch)
     return lambda: streams.step(next(frames))
 
 
 def step_ms(codec: str, role: str, threads: int, sound: Sound) -> list[float]:
-    """Milliseconds of some steps of one stream, after some that warm up."""
+    """Milliseconds of 25 steps of one stream, after a warm-up."""
     step = our_step(codec, role, 1, threads, sound)
     for _ in range(_ALONE_WARM):
         step()
-    return alternating([step], _ALONE_ROUNDS)[0]
+    return interleaved_ms([step], _ALONE_ROUNDS)[0]
 
 
 def _theirs(peer: StepPeer, role: str, batch: int, sound: Sound) -> Callable[[], object]:

@@ -1,1 +1,1 @@
-"""What continuous integration runs beside the tests."""
+"""Checks that continuous integration runs beside the tests."""

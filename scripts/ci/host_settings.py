@@ -1,6 +1,6 @@
-"""What a fresh root needs of this machine to reach package index and archive as the machine does.
+"""Settings of this machine that a fresh root file system needs to download packages as the machine does.
 
-Everything is read from pip's and apt's own configuration.
+Everything is read from the configuration of pip and apt.
 """
 
 import ast
@@ -15,17 +15,17 @@ from urllib.parse import unquote, urlsplit
 
 __all__ = ["PipSettings", "apt_settings", "mirror_of"]
 
-_FOR_NETWORK = re.compile(r"PIP_.*|.*_proxy|SSL_CERT_FILE|REQUESTS_CA_BUNDLE", re.IGNORECASE)
-_FOR_ARCHIVE = re.compile(r"Acquire::(Check-|https?::|ForceIPv|Retries)")
+_NETWORK_VARIABLES = re.compile(r"PIP_.*|.*_proxy|SSL_CERT_FILE|REQUESTS_CA_BUNDLE", re.IGNORECASE)
+_DOWNLOAD_OPTIONS = re.compile(r"Acquire::(Check-|https?::|ForceIPv|Retries)")
 
 
 @dataclass(frozen=True)
 class PipSettings:
-    """How pip is configured here.
+    """Configuration of pip.
 
     Args:
-        options: of its configuration files, as ``section.option``.
-        environment: variables that pip and its connections obey.
+        options: of its configuration files, by ``section.option``.
+        environment: variables that pip and its network connections read.
     """
 
     options: Mapping[str, str]
@@ -33,8 +33,10 @@ class PipSettings:
 
     @classmethod
     def here(cls) -> "PipSettings":
-        """Of this machine and user."""
-        environment = {name: value for name, value in os.environ.items() if _FOR_NETWORK.fullmatch(name)}
+        """The configuration on this machine, of this user."""
+        environment = {
+            name: value for name, value in os.environ.items() if _NETWORK_VARIABLES.fullmatch(name)
+        }
         listed = subprocess.run(
             [sys.executable, "-m", "pip", "config", "list"], check=False, capture_output=True, text=True
         )
@@ -43,7 +45,7 @@ class PipSettings:
         return cls(options, environment)
 
     def text(self) -> str:
-        """The options as a ``pip.conf``."""
+        """The options in the format of ``pip.conf``."""
         sections: dict[str, list[str]] = {}
         for name, value in self.options.items():
             section, _, option = name.partition(".")
@@ -51,13 +53,13 @@ class PipSettings:
         return "".join(f"[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
 
     def files(self) -> set[Path]:
-        """Files on this disk that the settings name: certificates, constraints."""
+        """Files on this machine that the settings name, such as certificates and constraints."""
         return {
             path for path in _paths([*self.options.values(), *self.environment.values()]) if path.is_file()
         }
 
     def folders(self) -> set[Path]:
-        """Folders of packages on this disk that the settings name."""
+        """Folders of packages on this machine that the settings name."""
         return {
             path for path in _paths([*self.options.values(), *self.environment.values()]) if path.is_dir()
         }
@@ -67,25 +69,25 @@ def _paths(values: Iterable[str]) -> Iterable[Path]:
     for word in (word for value in values for word in value.split()):
         if word.startswith("/"):
             yield Path(word)
-        elif word.startswith("file:"):  # an index: its pages point to files that lie beside it
+        elif word.startswith("file:"):  # an index, whose pages link to files in the folder above it
             yield Path(unquote(urlsplit(word).path)).parent
 
 
 def apt_settings() -> str:
-    """How apt is told here to reach archives: proxies, certificates, how old their lists may be."""
-    told = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True).stdout
-    return "".join(line for line in told.splitlines(keepends=True) if _FOR_ARCHIVE.match(line))
+    """This machine's apt options for downloads: proxies, certificates, and the age of package lists."""
+    output = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True).stdout
+    return "".join(line for line in output.splitlines(keepends=True) if _DOWNLOAD_OPTIONS.match(line))
 
 
 def mirror_of(suite: str) -> str | None:
-    """The archive from which this machine takes packages of that release; None where it takes none."""
-    # Its lists may not have been fetched yet; without them a release is named as in the sources.
-    shown = [
+    """URL of the archive from which this machine installs a Debian release; None if there is none."""
+    # Package lists may be missing; without their release information, names are those in the sources.
+    command = [
         "apt-get",
         "indextargets",
         "--no-release-info",
         "--format",
         "$(REPO_URI)|$(COMPONENT)|$(RELEASE)",
     ]
-    listed = subprocess.run(shown, check=True, capture_output=True, text=True).stdout.splitlines()
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     return next((line.split("|")[0] for line in listed if line.split("|")[1:] == ["main", suite]), None)

@@ -1,11 +1,11 @@
-"""Run `make demo` and `make test` on a fresh machine: a minimal Debian, as an ordinary user.
+"""Run `make demo` and `make test` as an ordinary user on a minimal Debian, in place of a fresh machine.
 
-The root is made by debootstrap, with python3, python3-venv, make and git, and holds a clone of this
-repository. Mounts are seen by this command's own processes only and vanish with them; the root is removed
-at the end, however it ends. pip and apt reach their servers as they do on this machine.
+debootstrap makes the root file system, with python3, python3-venv, make and git, and a clone of this
+repository. Its mounts are visible to this command's own processes only and end with them. The file system is
+removed at the end, also after an error. pip and apt download as they do on this machine.
 
-Making a root takes root, debootstrap, and a kernel that allows mounts; without these nothing is run, one
-line says so, and the status is 0.
+The command needs the root user, debootstrap, and a kernel that allows mounts. Without one of these it prints
+one line, runs nothing, and returns 0.
 
 Examples:
   sudo python3 -m scripts.ci.minimal_debian --demo-only
@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 
 from scripts.ci.host_settings import PipSettings, apt_settings, mirror_of
+from scripts.common.cli import argument_parser
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _ROOT = _REPOSITORY / ".cache" / "minimal_debian"
@@ -32,19 +33,19 @@ _PACKAGES = "python3,python3-venv,make,git"
 _USER = "somebody"
 _HOME = Path("home", _USER)
 _NEEDED = ("apt-get", "debootstrap", "git", "unshare", "chroot")
-_MOST_TRIES, _INTERRUPTED = 10, 130
-_APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
-"""Runs a command whose mounts and processes end with it."""
+_MAX_TRIES, _INTERRUPTED = 10, 130
+_ISOLATED = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+"""Prefix of a command whose mounts and child processes end with it."""
 
 
 def main() -> int:
-    """Entry point; 0 when all went well or nothing could be run, else the status of what failed."""
+    """Entry point; returns 0 on success or if nothing could be run, else the status of the failed command."""
     options = _options()
     if options.within:
         return _run_within(options)
-    hindrance = _hindrance()
-    if hindrance:
-        print(f"minimal Debian: skipped, since {hindrance}", flush=True)
+    obstacle = _obstacle()
+    if obstacle:
+        print(f"minimal Debian: skipped, since {obstacle}", flush=True)
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _ROOT.parent.mkdir(exist_ok=True)
@@ -52,16 +53,16 @@ def main() -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"minimal Debian: another run is under way in {_ROOT}", file=sys.stderr)
+            print(f"minimal Debian: another run is using {_ROOT}; wait until it has ended", file=sys.stderr)
             return 1
-        return _run_apart()
+        return _run_isolated()
 
 
-def _run_apart() -> int:
-    """Run this command again where its mounts and processes end with it."""
-    _remove(_ROOT)  # of a run that was killed
+def _run_isolated() -> int:
+    """Run this command again in namespaces of its own, with the hidden option --within."""
+    _remove(_ROOT)  # left by a run that was killed
     try:
-        command = [*_APART, sys.executable, "-m", "scripts.ci.minimal_debian", *sys.argv[1:], "--within"]
+        command = [*_ISOLATED, sys.executable, "-m", "scripts.ci.minimal_debian", *sys.argv[1:], "--within"]
         return subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -70,32 +71,30 @@ def _run_apart() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--demo-only", action="store_true", help="run no tests")
-    parser.add_argument("--suite", default="bookworm", help="release of Debian (%(default)s)")
+    parser = argument_parser("scripts.ci.minimal_debian", __doc__)
+    parser.add_argument("--demo-only", action="store_true", help="run the demo but no tests")
+    parser.add_argument("--suite", default="bookworm", help="release of Debian (default: %(default)s)")
     parser.add_argument("--within", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _hindrance() -> str | None:
-    """Why no root can be made on this machine."""
+def _obstacle() -> str | None:
+    """Why this machine cannot make the root file system; None if it can."""
     if os.geteuid() != 0:
-        return "it takes root"
+        return "it needs the root user"
     missing = [name for name in _NEEDED if shutil.which(name) is None]
     if missing:
         return f"{', '.join(missing)} is not installed"
-    tried = [*_APART, "mount", "-t", "tmpfs", "none", "/mnt"]
-    if subprocess.run(tried, check=False, capture_output=True).returncode:
+    trial = [*_ISOLATED, "mount", "-t", "tmpfs", "none", "/mnt"]
+    if subprocess.run(trial, check=False, capture_output=True).returncode:
         return "this machine allows no mounts"
     return None
 
 
 def _remove(root: Path) -> None:
-    """Once more where processes that were killed in it have not quite ended."""
+    """Remove the file system; retry while processes that were killed in it are still ending."""
     command = ["rm", "-rf", "--one-file-system", str(root)]
-    for _ in range(_MOST_TRIES):
+    for _ in range(_MAX_TRIES):
         if subprocess.run(command, check=False, capture_output=True).returncode == 0:
             return
         time.sleep(1)
@@ -119,11 +118,11 @@ def _run_within(options: argparse.Namespace) -> int:
     return 0
 
 
-def _timed(what: str, action: Callable[[], object]) -> None:
-    begun = time.monotonic()
-    print(f"minimal Debian: {what} ...", flush=True)
+def _timed(name: str, action: Callable[[], object]) -> None:
+    started = time.monotonic()
+    print(f"minimal Debian: {name} ...", flush=True)
     action()
-    print(f"minimal Debian: {what} took {time.monotonic() - begun:.0f} s", flush=True)
+    print(f"minimal Debian: {name} took {time.monotonic() - started:.0f} s", flush=True)
 
 
 def _bootstrap(root: Path, suite: str) -> None:

@@ -1,1 +1,1 @@
-"""What several commands share."""
+"""Code that commands of several folders share."""

@@ -1,4 +1,4 @@
-"""HAProxy with the configuration of deploy/ in front of servers on this machine."""
+"""HAProxy, configured by deploy/haproxy.cfg, in front of servers on this machine."""
 
 import os
 import re
@@ -20,16 +20,16 @@ _START_S = 60.0
 
 
 def installed() -> bool:
-    """Whether this machine has it."""
+    """Whether the program ``haproxy`` is on this machine."""
     return shutil.which("haproxy") is not None
 
 
 class Haproxy:
-    """A context manager; ``url`` stays the same when it is started again.
+    """A running HAProxy, as a context manager; ``url`` stays the same after a restart.
 
     Args:
-        servers: three.
-        settings: more of its configuration's variables.
+        servers: three servers; the configuration names that many.
+        settings: further environment variables of the configuration, such as ``TRITONE_API_KEYS``.
     """
 
     def __init__(self, servers: Sequence[TritonServer], settings: Mapping[str, Path] | None = None):
@@ -43,7 +43,11 @@ class Haproxy:
         self._log = CACHE / "logs" / f"haproxy-{self.url.rpartition(':')[2]}.log"
 
     def start(self) -> None:
-        """Start it; ServerError where it does not listen. It takes all servers for ready at first."""
+        """Start HAProxy; until its first health checks it takes all servers for ready.
+
+        Raises:
+            ServerError: it does not listen within a minute.
+        """
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -52,19 +56,22 @@ class Haproxy:
         deadline = time.monotonic() + _START_S
         while not _listens(self.url):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise ServerError(f"HAProxy does not listen at {self.url}: try haproxy -c -f {_CONFIG}")
+                raise ServerError(
+                    f"HAProxy does not listen at {self.url}; its log is {self._log}; "
+                    f"haproxy -c -f {_CONFIG} checks its configuration"
+                )
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End it, and every connection through it."""
+        """Kill HAProxy, which breaks every connection through it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def sends_to(self, number: int) -> bool:
-        """Whether it gives new streams to a server, by its log; the first one is 1."""
-        told = re.findall(rf"Server servers/triton{number} is (UP|DOWN)", self._log.read_text())
-        return not told or told[-1] == "UP"
+        """Whether, by its log, HAProxy sends new streams to a server; the first server is 1."""
+        states = re.findall(rf"Server servers/triton{number} is (UP|DOWN)", self._log.read_text())
+        return not states or states[-1] == "UP"
 
     def __enter__(self) -> "Haproxy":
         self.start()

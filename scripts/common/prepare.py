@@ -1,4 +1,4 @@
-"""Checkpoints and built models for the demo and the measurements, made once and kept."""
+"""Checkpoints and built models for the demo and the measurements; made once, then reused."""
 
 import subprocess
 import sys
@@ -11,10 +11,10 @@ from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.codecs import VARIANTS, shallow_variants
 
 __all__ = [
+    "DEFAULT_CODECS",
     "ENGINES",
     "MEASURED",
     "REPOSITORY",
-    "USUAL",
     "PrepareError",
     "build_engines",
     "build_models",
@@ -26,17 +26,17 @@ __all__ = [
 
 REPOSITORY, ENGINES = Path("artifacts/model_repository"), Path("artifacts/engine_repository")
 MEASURED = VARIANTS | shallow_variants()
-"""What can be measured."""
-USUAL = [name for name in MEASURED if f"{name}_shallow" not in MEASURED]
-"""What is measured unless told: what fits a small machine."""
+"""Every codec that can be measured, by name."""
+DEFAULT_CODECS = [name for name in MEASURED if f"{name}_shallow" not in MEASURED]
+"""Codecs measured by default; a shallow variant replaces a codec that does not fit a small machine."""
 _SEEDED = Path("artifacts/checkpoints")
-_AT_ONCE = 2
+_BUILD_PROCESSES = 2
 _built_from: dict[str, list[str]] = {}
-"""Checkpoints that this process knows each codec's models to be built from."""
+"""By codec, the checkpoints that this process has built models from or found built."""
 
 
 class PrepareError(RuntimeError):
-    """The models could not be built; the builder has said why."""
+    """The models could not be built; the builder has printed the reason."""
 
 
 def seeded_checkpoint(codec: str) -> str:
@@ -48,16 +48,16 @@ def seeded_checkpoint(codec: str) -> str:
 
 
 def default_checkpoint(codec: str) -> str:
-    """A codec's own weights if they come with the package, else random ones: no hub is asked."""
+    """The codec's own weights if the package contains them, else random ones; no hub is contacted."""
     published = MEASURED[codec]
     return published.source if published.comes_along else seeded_checkpoint(codec)
 
 
 def checkpoint_behind(codec: str, sha256: str) -> Checkpoint:
-    """The checkpoint with this hash: one that this process knows models to be built from, or the default.
+    """The checkpoint with this SHA-256, among those that models were built from and the default one.
 
     Raises:
-        PrepareError: neither is it.
+        PrepareError: none of them has this hash.
     """
     sources = _built_from.get(codec, []) + ([default_checkpoint(codec)] if codec in MEASURED else [])
     for source in dict.fromkeys(sources):
@@ -65,13 +65,13 @@ def checkpoint_behind(codec: str, sha256: str) -> Checkpoint:
         if checkpoint.sha256 == sha256:
             return checkpoint
     raise PrepareError(
-        f"the models of {codec} come from a checkpoint with SHA-256 {sha256 or 'unknown'}; "
-        f"only {', '.join(sources) or 'none'} of {codec} is here: build the models again"
+        f"the models of {codec} were built from a checkpoint with SHA-256 {sha256 or 'unknown'}, "
+        f"which is not among the checkpoints here ({', '.join(sources) or 'none'}): build the models again"
     )
 
 
 def remember_checkpoints(checkpoints: Iterable[tuple[str, str]]) -> None:
-    """Note the (codec, checkpoint) pairs behind models that are up to date, for :func:`checkpoint_behind`."""
+    """Record (codec, checkpoint) pairs of models that are up to date, for :func:`checkpoint_behind`."""
     for codec, source in checkpoints:
         _built_from.setdefault(codec, []).append(source)
 
@@ -79,10 +79,15 @@ def remember_checkpoints(checkpoints: Iterable[tuple[str, str]]) -> None:
 def build_models(
     checkpoints: Sequence[tuple[str, str]], repository: Path = REPOSITORY, weights: str = "fp32"
 ) -> None:
-    """Export (codec, checkpoint) pairs that are not up to date, two at once, each in its own process.
+    """Export the models of (codec, checkpoint) pairs that are not up to date, two processes at a time.
+
+    Args:
+        checkpoints: pairs of codec and checkpoint.
+        repository: where the models are written.
+        weights: precision of the weights, ``fp32`` or ``int8``.
 
     Raises:
-        PrepareError: one of them failed.
+        PrepareError: an export failed.
     """
     _build_all(["models", "--weights", weights], checkpoints, repository)
     remember_checkpoints(checkpoints)
@@ -93,20 +98,24 @@ def build_engines(
     repository: Path = ENGINES,
     compiler: str = "tensorrt_rtx",
 ) -> None:
-    """Compile them, by default with TensorRT-RTX, which needs no GPU."""
+    """Compile the engines of (codec, checkpoint) pairs, by default with TensorRT-RTX, which needs no GPU.
+
+    Raises:
+        PrepareError: a build failed.
+    """
     _build_all(["engines", "--compiler", compiler], checkpoints, repository)
 
 
-def _build_all(how: Sequence[str], checkpoints: Sequence[tuple[str, str]], repository: Path) -> None:
+def _build_all(subcommand: Sequence[str], checkpoints: Sequence[tuple[str, str]], repository: Path) -> None:
     def build(pair: tuple[str, str]) -> int:
         codec, checkpoint = pair
         builder = str(Path(sys.executable).with_name("tritone-build"))
-        command = [builder, *how, codec]
+        command = [builder, *subcommand, codec]
         command += ["--checkpoint", checkpoint, "--repository", str(repository)]
         return subprocess.run(command, check=False).returncode
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_BUILD_PROCESSES) as pool:
         built = pool.map(build, checkpoints)
         failed = [codec for (codec, _), code in zip(checkpoints, built, strict=True) if code]
     if failed:
-        raise PrepareError(f"could not build {', '.join(failed)}")
+        raise PrepareError(f"could not build {', '.join(failed)}; the builder's output above says why")

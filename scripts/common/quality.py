@@ -1,7 +1,7 @@
-"""How good speech sounds after a codec, by measures that need no listener.
+"""Objective measures of speech quality.
 
-STOI (Taal et al. 2011), by pystoi; PESQ wide band (ITU-T P.862.2), by pesq; distance of log mel spectra;
-and word error rate of PocketSphinx, an offline recognizer.
+STOI (Taal et al. 2011) from the package pystoi, wide-band PESQ (ITU-T P.862.2) from the package pesq, the
+distance of log mel spectra, and the word error rate of PocketSphinx, an offline speech recognizer.
 """
 
 import re
@@ -27,12 +27,15 @@ _INT16 = 32767
 
 
 def stoi(reference: Audio, degraded: Audio, rate_hz: int) -> float:
-    """Intelligibility, 0 to 1; [S] both."""
+    """Short-time objective intelligibility, 0 to 1; both signals are [S]."""
     return float(pystoi(reference, degraded, rate_hz))
 
 
 def pesq_wb(reference: Audio, degraded: Audio, rate_hz: int) -> float | None:
-    """Mean opinion score, 1.04 to 4.64; [S] both; None where pesq, built by a C compiler, is missing."""
+    """PESQ mean opinion score, 1.04 to 4.64; both signals are [S].
+
+    None if the package pesq is not installed, since it needs a C compiler to install.
+    """
     try:
         from pesq import pesq
     except ImportError:
@@ -42,34 +45,40 @@ def pesq_wb(reference: Audio, degraded: Audio, rate_hz: int) -> float | None:
 
 
 def mel_db(reference: Audio, degraded: Audio, rate_hz: int) -> float:
-    """Mean distance of log mel spectra in dB; [S] both."""
+    """Mean distance of log mel spectra in dB; both signals are [S]."""
     return mel_distance(torch.from_numpy(degraded), torch.from_numpy(reference), rate_hz)
 
 
 class WordErrors:
-    """Errors of the recognizer over many sentences; ``rate`` is their share of the words said."""
+    """Word error rate of the recognizer over many sentences."""
 
     def __init__(self) -> None:
         self.errors, self.words = 0, 0
 
     def add(self, text: str, audio: Audio, rate_hz: int) -> None:
-        """One sentence, as written and as heard."""
-        said = _words(text)
-        self.errors += word_errors(said, _words(_recognized(audio, rate_hz)))
-        self.words += len(said)
+        """Count the errors of one sentence.
+
+        Args:
+            text: what was spoken.
+            audio: the recording, [S].
+            rate_hz: its sample rate.
+        """
+        reference = _words(text)
+        self.errors += word_errors(reference, _words(_recognized(audio, rate_hz)))
+        self.words += len(reference)
 
     @property
     def rate(self) -> float:
-        """May exceed 1."""
+        """Errors per spoken word; may exceed 1."""
         return self.errors / self.words
 
 
-def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
-    """Fewest words to insert, delete or replace."""
-    row = list(range(len(heard) + 1))
-    for count, word in enumerate(said, 1):
+def word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """Edit distance: the fewest words to insert, delete or replace."""
+    row = list(range(len(hypothesis) + 1))
+    for count, word in enumerate(reference, 1):
         previous, row = row, [count]
-        for place, other in enumerate(heard):
+        for place, other in enumerate(hypothesis):
             row.append(min(previous[place] + (word != other), previous[place + 1] + 1, row[place] + 1))
     return row[-1]
 

@@ -1,6 +1,7 @@
-"""Rows of measurements: one table on the terminal, one JSON file under reports/.
+"""Results of measurements: a table on the terminal and a JSON file under reports/.
 
-A report is a list of runs: how each was made, and the rows of it that no later one has replaced.
+A report is a list of runs. Each run says how it was made, and keeps those of its rows that no later run has
+replaced.
 """
 
 import importlib.metadata
@@ -21,19 +22,29 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Row", "in_part", "read_report", "step", "write_parts", "write_report"]
+__all__ = ["Row", "progress", "read_report", "with_part", "write_parts", "write_report"]
 
 _FILE_WIDTH = 150
-_BEGUN = datetime.now(tz=UTC)
-_BEGUN_S = time.monotonic()
+_STARTED = datetime.now(tz=UTC)
+_STARTED_S = time.monotonic()
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measured figure; ``target`` says what is asked of it, ``how`` what it was measured on.
+    """One measured figure.
 
-    ``low`` and ``high`` are the ends of it over repeats, where there were any; ``at`` is its place on a
-    curve, where it is one of many; ``part`` is what of a measurement gave it, where one can be asked for.
+    Attributes:
+        codec: that was measured; ``all`` or ``machine`` if the figure belongs to no single codec.
+        check: name of the figure.
+        value: in ``unit``.
+        unit: of the value.
+        target: the limit that it must meet, in words; ``none`` if there is no limit.
+        ok: whether it meets the target.
+        how: the conditions of the measurement.
+        low: lowest value over repeats, if it was repeated.
+        high: highest value over repeats.
+        at: position on the x axis, if the figure is a point of a curve.
+        part: the part of a measurement that it belongs to; parts can be measured one at a time.
     """
 
     codec: str
@@ -49,58 +60,64 @@ class Row:
     part: str = ""
 
     @property
-    def told(self) -> str:
-        """The figure, and how far it holds."""
+    def formatted(self) -> str:
+        """The value, with its range over repeats in brackets."""
         ends = "" if self.low is None or self.high is None else f" ({self.low:.3g} to {self.high:.3g})"
         return f"{self.value:.4g}{ends}"
 
 
-def in_part(part: str, rows: Sequence[Row]) -> list[Row]:
-    """The rows, as what a part of a measurement gave."""
+def with_part(part: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows, marked as belonging to a part of a measurement."""
     return [replace(row, part=part) for row in rows]
 
 
 @contextmanager
-def step(console: Console, doing: str) -> Iterator[None]:
-    """Show what is being done: a spinner on a terminal, a line elsewhere."""
+def progress(console: Console, activity: str) -> Iterator[None]:
+    """Show the current activity: as a spinner on a terminal, else as a line."""
     if not console.is_terminal:
-        console.print(f"{doing} ...")
-    with console.status(doing):
+        console.print(f"{activity} ...")
+    with console.status(activity):
         yield
 
 
 def _finite(value: float) -> float:
-    """JSON has no infinity: equal signals are reported at 999 dB, broken ones at -999."""
+    """The value, with 999 for infinity and -999 for minus infinity or NaN, which JSON cannot hold."""
     if math.isfinite(value):
         return value
     return 999.0 if value > 0 else -999.0
 
 
-def _made() -> dict[str, str]:
-    """When, by which command, within what time, on what."""
+def _provenance() -> dict[str, str]:
+    """How this run was made: date, command, duration, machine and versions."""
     packages = ("onnxruntime", "torch", "numpy", "tritonclient")
     versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
     return {
         "date": datetime.now(tz=UTC).date().isoformat(),
-        "begun": _BEGUN.isoformat(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "took": f"{(time.monotonic() - _BEGUN_S) / 60:.1f} min",
+        "begun": _STARTED.isoformat(),
+        "command": " ".join([_program(), *sys.argv[1:]]),
+        "took": f"{(time.monotonic() - _STARTED_S) / 60:.1f} min",
         "machine": f"{_processor()}, {os.cpu_count()} cores, no GPU used",
         "versions": ", ".join(["Python " + platform.python_version(), *versions]),
     }
 
 
+def _program() -> str:
+    """How the running program was called; after ``python -m``, ``sys.argv`` names only a file."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else Path(sys.argv[0]).name
+
+
 def _processor() -> str:
-    listed = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.+)", listed.read_text()) if listed.exists() else []
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.+)", cpuinfo.read_text()) if cpuinfo.exists() else []
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def read_report(name: str) -> tuple[list[dict[str, str]], list[Row]]:
-    """What :func:`write_report` wrote: how its runs were made, and the rows of all of them.
+    """Read a report: how each of its runs was made, and the rows of all runs.
 
     Raises:
-        FileNotFoundError: the command that makes it has not run.
+        FileNotFoundError: the report has not been written yet; the message names the command that does.
     """
     path = _path(name)
     if not path.exists():
@@ -114,21 +131,21 @@ def write_report(name: str, rows: list[Row], console: Console, merge: bool = Fal
 
     Args:
         name: of the report.
-        rows: measured now.
+        rows: the new results.
         console: where they are printed.
-        merge: they replace what the report had of their codecs and parts, and leave the rest as it is; else
-            they replace all of it.
+        merge: replace only the rows of the same codecs and parts, and keep all others; by default the new
+            rows replace the whole report.
     """
     table = Table("codec", "check", "value", "unit", "target", "", "how", title=name)
     for row in rows:
         mark = "[green]ok[/]" if row.ok else "[red]short[/]"
-        table.add_row(row.codec, row.check, row.told, row.unit, row.target, mark, row.how)
+        table.add_row(row.codec, row.check, row.formatted, row.unit, row.target, mark, row.how)
     (console if console.is_terminal else Console(width=_FILE_WIDTH)).print(table)
     path = _path(name)
     path.parent.mkdir(exist_ok=True)
-    runs = _left(_runs(path), rows) if merge and path.exists() else []
-    made, new = _made(), [asdict(row) | {"value": _finite(row.value)} for row in rows]
-    if runs and runs[-1]["made"].get("begun") == made["begun"]:  # this program's, which writes as it goes on
+    runs = _remaining(_runs(path), rows) if merge and path.exists() else []
+    made, new = _provenance(), [asdict(row) | {"value": _finite(row.value)} for row in rows]
+    if runs and runs[-1]["made"].get("begun") == made["begun"]:  # written by this process
         new = runs.pop()["rows"] + new
     runs.append({"made": made, "rows": new})
     path.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
@@ -137,12 +154,12 @@ def write_report(name: str, rows: list[Row], console: Console, merge: bool = Fal
 
 
 def write_parts(name: str, parts: Iterable[list[Row]], console: Console) -> bool:
-    """Write each part once it is measured, since the whole takes long; whether all rows are well."""
-    well = True
+    """Write each part as soon as it is measured; return whether every row meets its target."""
+    ok = True
     for rows in parts:
         write_report(name, rows, console, merge=True)
-        well = well and all(row.ok for row in rows)
-    return well
+        ok = ok and all(row.ok for row in rows)
+    return ok
 
 
 def _path(name: str) -> Path:
@@ -150,20 +167,20 @@ def _path(name: str) -> Path:
 
 
 def _runs(path: Path) -> list[dict[str, Any]]:
-    """Of the report; one that is older than runs was the only one."""
+    """The runs in a file; a report of the older format is a single run."""
     report = json.loads(path.read_text())
     runs: list[dict[str, Any]] = report.get("runs", [report])
     return runs
 
 
-def _left(runs: list[dict[str, Any]], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The runs that still have rows when these have replaced those of their codecs and parts."""
+def _remaining(runs: list[dict[str, Any]], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The runs without the rows that these replace; a run without rows is dropped."""
     parts, checks = ({(row.codec, getattr(row, name)) for row in rows} for name in ("part", "check"))
 
     def stays(row: dict[str, Any]) -> bool:
-        # A row that is older than parts is replaced by one of its name.
+        # A row of the older format has no part: a row with the same check replaces it.
         part = row.get("part")
         return (row["codec"], part) not in parts if part else (row["codec"], row["check"]) not in checks
 
-    left = [run | {"rows": [row for row in run["rows"] if stays(row)]} for run in runs]
-    return [run for run in left if run["rows"]]
+    kept = [run | {"rows": [row for row in run["rows"] if stays(row)]} for run in runs]
+    return [run for run in kept if run["rows"]]

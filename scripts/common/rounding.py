@@ -1,8 +1,8 @@
-"""How far FP32 rounding alone moves a codec's sound: the limit of whatever compares streams with wholes.
+"""How far FP32 rounding alone changes a codec's audio: the limit for comparing a stream with the whole.
 
 A network amplifies the rounding of its layers. How much depends on its weights and on the tokens: little on
-speech, a thousandfold on loud noise. The measure is the authors' own network: how far its sound of the same
-tokens in FP32 is from FP64. A stream may be :data:`MARGIN_DB` further from its whole.
+speech, a thousandfold on loud noise. The authors' own network is the measure: the distance of its FP32 audio
+from FP64, for the same tokens. A stream may be :data:`MARGIN_DB` further from the whole than that.
 """
 
 import copy
@@ -23,20 +23,22 @@ from tritone_server.stream_check import Limit, frames_db
 __all__ = ["MARGIN_DB", "limit_of", "measured_limit"]
 
 MARGIN_DB = 15.0
-"""Whole and stream are two more results in FP32, and a stream sums in another order. The worst of 70 random
-inputs lost 5 dB, and 8 dB in one frame; the authors' own, alone and in a batch, are up to 5 dB apart. Another
-stream's frames are near 0 dB; streams that lost their past are below 60."""
+"""Allowance in dB: the whole and the stream are two more FP32 results, and a stream sums in another order.
+
+The worst of 70 random inputs lost 5 dB, and 8 dB in one frame; the authors' network, alone and in a batch,
+differs from itself by up to 5 dB. Frames of another stream are near 0 dB; a stream that lost its past is
+below 60 dB."""
 
 _measured: dict[tuple[str, bytes], Limit] = {}
 
 
 def limit_of(client: Codec, tokens: NDArray[np.int64]) -> Limit:
-    """The limit of a served codec's streams of these tokens [K, T], also in another order.
+    """The limit for a served codec's streams of tokens [K, T]; it also holds for the tokens reordered.
 
-    Measured once per checkpoint and tokens, which takes seconds to a minute.
+    It is measured once per checkpoint and tokens, which takes seconds to a minute.
 
     Raises:
-        PrepareError: the checkpoint that the server's models were built from is not here.
+        PrepareError: the checkpoint that the server's models were built from is not on this machine.
     """
     sha256 = client.info.checkpoint_sha256
     key = sha256, np.ascontiguousarray(tokens).tobytes()
@@ -53,9 +55,9 @@ def _networks(name: str, sha256: str) -> tuple[Reference, base.Codec]:
 
 @torch.no_grad()
 def measured_limit(reference: Reference, codec: base.Codec, tokens: NDArray[np.int64]) -> Limit:
-    """The limit for tokens [K, T], from the authors' network and ours with the same weights.
+    """The limit for tokens [K, T], from the authors' network in FP32 and ours in FP64, with the same weights.
 
-    The FP64 side is ours: some of the authors' networks compute parts in FP32 whatever they are given.
+    Ours is the FP64 side because some of the authors' networks always compute parts in FP32.
     """
     batch = torch.tensor(tokens)[None]
     latent = codec.quantizer.dequantize(batch).double()

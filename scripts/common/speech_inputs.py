@@ -1,4 +1,4 @@
-"""What a load test sends: the speech sample, as tokens or sound, in the form that perf_analyzer reads."""
+"""The speech sample as tokens or audio, and as the input files that perf_analyzer reads."""
 
 import json
 from collections.abc import Sequence
@@ -11,11 +11,25 @@ from tritone_client import Codec
 from tritone_client.inputs.audio import read_audio, resampled
 from tritone_server.launcher import TritonServer
 
-__all__ = ["frames_of", "reordered", "repeated", "tokens_of", "write_inputs", "write_requests"]
+__all__ = [
+    "reordered",
+    "repeated",
+    "speech_of",
+    "stream_inputs",
+    "tokens_of",
+    "write_requests",
+    "write_sequences",
+]
 
 _SPEECH = Path("samples/speech.wav")
 _SEQUENCES = 6
 _SLICE_FRAMES = 5
+
+
+def speech_of(codec: Codec) -> NDArray[np.float32]:
+    """The speech sample at the codec's sample rate, [S]."""
+    audio, rate_hz = read_audio(_SPEECH)
+    return resampled(audio, rate_hz, codec.info.sample_rate_hz)
 
 
 def tokens_of(codec: Codec) -> NDArray[np.int64]:
@@ -24,35 +38,39 @@ def tokens_of(codec: Codec) -> NDArray[np.int64]:
 
 
 def repeated(tokens: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
-    """Tokens [K, T] over and over, or cut, to so many frames."""
+    """Tokens [K, T], repeated or cut to the given number of frames."""
     return np.resize(tokens.T, (frames, len(tokens))).T
 
 
 def reordered(tokens: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Slices of tokens [K, T] in another order for each seed, as they are for seed 0.
+    """Tokens [K, T] with slices of five frames shuffled; seed 0 keeps the order.
 
-    Their sound differs, since a frame's depends on those before; so streams can be told apart.
+    A frame's sound depends on the frames before it, so every seed gives different audio, and a frame that
+    was delivered to the wrong stream can be recognized.
     """
     slices = np.split(tokens, range(_SLICE_FRAMES, tokens.shape[1], _SLICE_FRAMES), axis=1)
     order = np.random.default_rng(seed).permutation(len(slices)) if seed else range(len(slices))
     return np.concatenate([slices[number] for number in order], axis=1)
 
 
-def frames_of(codec: str, direction: str, server: TritonServer) -> tuple[str, NDArray[np.generic]]:
-    """The name of a stream model's input, and the speech sample as such inputs [frames, ...]."""
+def stream_inputs(codec: str, direction: str, server: TritonServer) -> tuple[str, NDArray[np.generic]]:
+    """The name of a streaming model's input, and the speech sample in that form.
+
+    Returns:
+        ``tokens`` and [frames, K, 1], or ``audio`` and [frames, hop].
+    """
     with Codec(codec, server.url) as client:
         if direction == "decode":
             return "tokens", tokens_of(client).T[:, :, None]
-        own_hz, hop = client.info.sample_rate_hz, client.info.samples_per_frame
-    audio = resampled(*read_audio(_SPEECH), own_hz)
+        audio, hop = speech_of(client), client.info.samples_per_frame
     return "audio", audio[: len(audio) // hop * hop].reshape(-1, hop)
 
 
-def write_inputs(path: Path, name: str, frames: NDArray[np.generic]) -> None:
-    """Sequences for perf_analyzer, one request per frame.
+def write_sequences(path: Path, name: str, frames: NDArray[np.generic]) -> None:
+    """Write sequences for perf_analyzer, with one request per frame of ``frames`` [T, ...].
 
-    Each starts elsewhere in ``frames`` [T, ...] and is of another length, so streams neither say the
-    same nor end together.
+    Each sequence starts at another frame and has another length, so that concurrent streams differ and do
+    not end together.
     """
     steps = [{name: {"content": frame.ravel().tolist(), "shape": list(frame.shape)}} for frame in frames]
     count = len(steps)
@@ -64,7 +82,7 @@ def write_inputs(path: Path, name: str, frames: NDArray[np.generic]) -> None:
 
 
 def write_requests(path: Path, tokens: NDArray[np.int64], lengths: Sequence[int]) -> None:
-    """Requests to decode the first frames of tokens [K, T], so many each, for a model without memory."""
+    """Write requests for a stateless decoder: for each length, that many first frames of tokens [K, T]."""
     requests = [
         {
             "tokens": {"content": tokens[:, :length].ravel().tolist(), "shape": [len(tokens), length]},

@@ -1,4 +1,4 @@
-"""What a server publishes for Prometheus about live streams."""
+"""Reading what a server publishes for Prometheus about live streams."""
 
 import re
 import time
@@ -7,34 +7,35 @@ from collections.abc import Iterator, Mapping
 from tritone_server.direct import opened
 
 __all__ = [
+    "fresh_page",
     "live_streams",
     "mean_batch",
     "page",
     "parse_seconds",
     "parse_steps",
-    "published",
     "steps_by_batch",
 ]
 
-_PUBLISHED_S = 0.7
+_PUBLISH_INTERVAL_S = 0.7
+"""A little over the half second after which the server publishes again."""
 _TIMEOUT_S = 60
 
 
 def page(url: str) -> str:
-    """The metrics as they stand there."""
+    """The text of the metrics page."""
     with opened(url, _TIMEOUT_S) as answer:
         return str(answer.read().decode())
 
 
-def published(url: str) -> str:
-    """The page with all that has happened until now: the server publishes twice a second."""
-    time.sleep(_PUBLISHED_S)
+def fresh_page(url: str) -> str:
+    """The metrics page after the server has published all that happened before the call."""
+    time.sleep(_PUBLISH_INTERVAL_S)
     return page(url)
 
 
 def steps_by_batch(url: str, model: str) -> dict[int, float]:
-    """Steps that a model has run so far, by the streams in them; empty where nobody counts them."""
-    return parse_steps(published(url), model)
+    """How many steps a model has run so far, by batch size; empty if the server does not count them."""
+    return parse_steps(fresh_page(url), model)
 
 
 def parse_steps(text: str, model: str) -> dict[int, float]:
@@ -47,13 +48,13 @@ def parse_steps(text: str, model: str) -> dict[int, float]:
 
 
 def parse_seconds(text: str, model: str) -> float:
-    """Time that a model has spent in steps so far."""
+    """Seconds that a model has spent in steps so far."""
     series = _series(text, "tritone_stream_step_seconds_total")
     return sum(value for labels, value in series if labels.get("model") == model)
 
 
 def live_streams(text: str) -> float:
-    """Of all models."""
+    """The number of live streams of all models."""
     return sum(value for _, value in _series(text, "tritone_streams_live"))
 
 
@@ -63,7 +64,7 @@ def _series(text: str, name: str) -> Iterator[tuple[dict[str, str], float]]:
 
 
 def mean_batch(before: Mapping[int, float], after: Mapping[int, float]) -> float | None:
-    """Streams per step between two readings; None where no step was counted."""
+    """Mean batch size of the steps between two readings; None if no step was counted."""
     ran = {size: steps - before.get(size, 0.0) for size, steps in after.items()}
     total = sum(ran.values())
     return sum(size * steps for size, steps in ran.items()) / total if total else None

@@ -1,1 +1,1 @@
-"""Servers killed, paused and attacked under live streams."""
+"""Kill, pause and attack servers under live streams, and count what the streams lose."""

@@ -1,23 +1,26 @@
-"""Kill, restart and cut off real servers under live streams, and count what their listeners lose.
+"""Kill, restart and cut off real servers under live streams, and count the samples that the streams lose.
 
-Three servers, each behind a proxy; eight streams at real-time pace, of nanocodec_mini and mimi, each checked
-against the whole when it ends. Each row is one kind of fault, injected so many times.
+Three servers run, each behind a proxy, with eight streams of nanocodec_mini and mimi at real-time pace. Each
+stream is compared with its offline decode when it ends. A row is one kind of fault, injected several times.
 
-kill      SIGKILL of a server and its models, which is started again
-rolling   all servers in turn asked to stop and started again, as for an upgrade
-reset     every TCP connection to a server broken
-stall     a server that takes 5 s to answer; streams wait 2 s before they try another
-gone      all servers killed, and started after 10 s
-for_good  all servers killed for longer than the streams' deadline: one typed error, in time
-paused    the process of a model, a server or all servers stopped for 0.5, 1.1 and 3 s, whole inputs beside
-haproxy   HAProxy in front of the servers killed and started again
-overload  twice as many streams as places: live ones are in time, the others refused within 100 ms
-machine   no memory left, a full disk, a damaged file, the clock set
-clients   200 clients killed in the middle of their streams: places and memory come back
-fuzz      10,000 malformed requests to one server, at its gRPC and HTTP ports: each is answered
-attacks   strangers without certificates, huge messages, 10,000 idle connections, guessed ids of streams
+kill      a server and its models get SIGKILL, and are started again
+rolling   all servers are stopped and started again in turn, as for an upgrade
+reset     every TCP connection to a server is broken
+stall     a server takes 5 s to answer; streams wait 2 s before they try another one
+gone      all servers are killed, and started after 10 s
+for_good  all servers are down for longer than the streams' deadline: each stream gets one typed error
+paused    the process of a model, a server or all servers are paused for 0.5, 1.1 and 3 s
 
-Results: a table and reports/faults.json.
+The other faults concern a single server:
+
+haproxy   HAProxy in front of it is killed and started again
+overload  twice as many streams as places: live streams stay in time, the rest are refused within 100 ms
+machine   no memory left, a full disk, a damaged file, a clock that is set
+clients   200 clients are killed in the middle of their streams: their places and memory come back
+fuzz      10,000 malformed requests at the gRPC and HTTP ports: each is answered
+attacks   wrong certificates, restricted endpoints, guessed stream ids, 10,000 idle connections, huge messages
+
+Results: a table and reports/faults.json; with --quick reports/faults-quick.json.
 
 Examples:
   make faults
@@ -35,58 +38,68 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from scripts.common.cli import argument_parser
 from scripts.common.prepare import REPOSITORY, PrepareError, build_models, default_checkpoint
-from scripts.common.report import Row, in_part, step, write_parts
-from scripts.faults.attacks.rows import attacks_rows
-from scripts.faults.clients import clients_rows
+from scripts.common.report import Row, progress, with_part, write_parts
+from scripts.faults.attacks import attack_rows
 from scripts.faults.cluster import Cluster, cluster
 from scripts.faults.fuzz import fuzz_rows
 from scripts.faults.haproxy import haproxy_rows
-from scripts.faults.machine import machine_rows
+from scripts.faults.host_faults import machine_rows
+from scripts.faults.killed_clients import clients_rows
+from scripts.faults.load_generator import LoadGenerator, UtteranceSet, lost_row, utterances_of
 from scripts.faults.pauses import pause_rows
-from scripts.faults.streams import Crowd, Spoken, lost_row, spoken_by
 from scripts.load.overload import overload_rows
 from tritone_client import Resume, TritoneError
 from tritone_server.launcher import ServerError, TritonServer, serving
 
-__all__ = ["FAULTS", "main", "measured"]
+__all__ = ["CLUSTER_FAULTS", "fault_rows", "main"]
 
 _CODECS = ("nanocodec_mini", "mimi")
 _SERVERS, _PLACES, _SEED = 3, 8, 0
 _SETTLE_S, _STALL_S, _GONE_S, _OVERLOAD_S = 2.0, 5.0, 10.0, 20.0
-_RESUME, _QUICKLY = Resume(deadline_s=60), Resume(deadline_s=60, answer_s=2.0)
-_FOR_GOOD = Resume(deadline_s=4)
+_RESUME, _RESUME_AFTER_STALL = Resume(deadline_s=60), Resume(deadline_s=60, answer_s=2.0)
+_SHORT_DEADLINE = Resume(deadline_s=4)
 Inject = Callable[[Cluster, int], None]
 
 
 def main() -> int:
-    """Entry point; 1 when a stream lost anything."""
+    """Entry point; returns 1 when a row misses its target, for example because a stream lost samples."""
     options, console = _options(), Console()
     name = "faults-quick" if options.quick else "faults"
     try:
         build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
-        well = write_parts(name, measured(REPOSITORY, options.codec, _counts(options), console), console)
+        ok = write_parts(name, fault_rows(REPOSITORY, options.codec, _counts(options), console), console)
     except (ServerError, PrepareError, TritoneError) as error:
         print(f"faults: {error}", file=sys.stderr)
         return 1
-    return 0 if well else 1
+    return 0 if ok else 1
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argument_parser("scripts.faults", __doc__)
+    kinds = [*CLUSTER_FAULTS, "paused", *_SINGLE_SERVER_FAULTS]
+    parser.add_argument(
+        "--codec",
+        nargs="+",
+        default=_CODECS,
+        help=f"codecs with streaming models (default: {' '.join(_CODECS)})",
     )
-    kinds = [*FAULTS, "paused", *_ALONE]
-    parser.add_argument("--codec", nargs="+", default=_CODECS, help="with models for streams (%(default)s)")
-    parser.add_argument("--only", choices=kinds, nargs="+", default=kinds, help="default: all")
-    parser.add_argument("--kills", type=int, default=50, help="%(default)s")
-    parser.add_argument("--pauses", type=int, default=100, help="%(default)s")
-    parser.add_argument("--requests", type=int, default=10_000, help="malformed ones (%(default)s)")
-    parser.add_argument("--connections", type=int, default=10_000, help="idle ones (%(default)s)")
+    parser.add_argument(
+        "--only", choices=kinds, nargs="+", default=kinds, help="faults to inject (default: all)"
+    )
+    parser.add_argument("--kills", type=int, default=50, help="how often to kill a server (%(default)s)")
+    parser.add_argument("--pauses", type=int, default=100, help="how often to pause processes (%(default)s)")
+    parser.add_argument(
+        "--requests", type=int, default=10_000, help="malformed requests to send (%(default)s)"
+    )
+    parser.add_argument(
+        "--connections", type=int, default=10_000, help="idle connections to open (%(default)s)"
+    )
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="three kills, nine pauses, 500 requests, and each other fault once",
+        help="3 kills, 9 pauses, 40 clients, 500 requests and connections, every other fault once",
     )
     return parser.parse_args()
 
@@ -100,54 +113,56 @@ def _counts(options: argparse.Namespace) -> dict[str, int]:
     return {kind: times.get(kind, 1) for kind in options.only}
 
 
-def measured(
+def fault_rows(
     repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console
 ) -> Iterator[list[Row]]:
-    """The rows of each kind of fault that has a count."""
-    injected = {kind: count for kind, count in counts.items() if kind not in _ALONE}
+    """Inject the faults that have a count; yield the rows of each kind."""
+    injected = {kind: count for kind, count in counts.items() if kind not in _SINGLE_SERVER_FAULTS}
     if injected:
-        yield from _injected(repository, codecs, injected, console)
-    for kind in [kind for kind in counts if kind in _ALONE]:
-        with serving(repository, codecs) as server, step(console, f"{kind}, {counts[kind]} times"):
-            spoken = {codec: spoken_by(codec, server.url) for codec in codecs}
-            rows = in_part(kind, _ALONE[kind](server, spoken, counts[kind]))
+        yield from _cluster_faults(repository, codecs, injected, console)
+    for kind in [kind for kind in counts if kind in _SINGLE_SERVER_FAULTS]:
+        with serving(repository, codecs) as server, progress(console, f"{kind}, {counts[kind]} times"):
+            utterances = {codec: utterances_of(codec, server.url) for codec in codecs}
+            rows = with_part(kind, _SINGLE_SERVER_FAULTS[kind](server, utterances, counts[kind]))
         yield rows
 
 
-def _injected(
+def _cluster_faults(
     repository: Path, codecs: list[str], counts: Mapping[str, int], console: Console
 ) -> Iterator[list[Row]]:
     with cluster(repository, codecs, _SERVERS) as servers:
-        spoken = {codec: spoken_by(codec, servers.urls[0]) for codec in codecs}
+        utterances = {codec: utterances_of(codec, servers.urls[0]) for codec in codecs}
         for kind, count in counts.items():
-            with step(console, f"{kind}, {count} times"):
-                rows = in_part(kind, _cluster_rows(kind, count, servers, spoken))
+            with progress(console, f"{kind}, {count} times"):
+                rows = with_part(kind, _cluster_rows(kind, count, servers, utterances))
             yield rows
 
 
-def _cluster_rows(kind: str, count: int, servers: Cluster, spoken: Mapping[str, Spoken]) -> list[Row]:
+def _cluster_rows(
+    kind: str, count: int, servers: Cluster, utterances: Mapping[str, UtteranceSet]
+) -> list[Row]:
     for number in range(_SERVERS):
         if not servers.running(number):
             servers.restart(number)
     if kind == "paused":
-        return pause_rows(servers, spoken, count)
-    inject, resume = FAULTS[kind]
-    with Crowd(spoken, servers.urls, _PLACES, resume) as crowd:
+        return pause_rows(servers, utterances, count)
+    inject, resume = CLUSTER_FAULTS[kind]
+    with LoadGenerator(utterances, servers.urls, _PLACES, resume) as load:
         time.sleep(_SETTLE_S)
         for number in range(count):
             inject(servers, number)
             time.sleep(_SETTLE_S)
-    return [_row(kind, count, crowd, resume)]
+    return [_row(kind, count, load, resume)]
 
 
-def _row(kind: str, count: int, crowd: Crowd, resume: Resume) -> Row:
-    row = lost_row(f"{kind}_lost", crowd, f"{count} times")
-    return _for_good_row(crowd, resume, row.how) if kind == "for_good" else row
+def _row(kind: str, count: int, load: LoadGenerator, resume: Resume) -> Row:
+    row = lost_row(f"{kind}_lost", load, f"{count} times")
+    return _for_good_row(load, resume, row.how) if kind == "for_good" else row
 
 
-def _for_good_row(crowd: Crowd, resume: Resume, how: str) -> Row:
-    """Every stream must have ended, with the one error and in time."""
-    errors = crowd.checked.errors
+def _for_good_row(load: LoadGenerator, resume: Resume, how: str) -> Row:
+    """A row that is ok if every stream has ended with the same typed error."""
+    errors = load.result.errors
     typed = [error for error in errors if error.startswith("NoServerLeftError")]
     ok = len(errors) == len(typed) >= _PLACES
     how = f"{len(typed)} of {len(errors)} are NoServerLeftError, deadline {resume.deadline_s:g} s; {how}"
@@ -179,7 +194,7 @@ def _stall(servers: Cluster, number: int) -> None:
     proxy.flow()
 
 
-def _gone(servers: Cluster, number: int) -> None:
+def _all_down(servers: Cluster, number: int) -> None:
     del number
     for which in range(_SERVERS):
         servers.kill(which)
@@ -188,37 +203,37 @@ def _gone(servers: Cluster, number: int) -> None:
         servers.restart(which)
 
 
-def _for_good(servers: Cluster, number: int) -> None:
+def _kill_all(servers: Cluster, number: int) -> None:
     del number
     for which in range(_SERVERS):
         servers.kill(which)
-    time.sleep(2 * _FOR_GOOD.deadline_s)
+    time.sleep(2 * _SHORT_DEADLINE.deadline_s)
 
 
-def _overload_rows(server: TritonServer, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
-    """So many places, for the first codec."""
-    return overload_rows(server.repository, next(iter(spoken)), count, _OVERLOAD_S)
+def _overload_rows(server: TritonServer, utterances: Mapping[str, UtteranceSet], count: int) -> list[Row]:
+    """Overload the first codec, on a server with ``count`` places."""
+    return overload_rows(server.repository, next(iter(utterances)), count, _OVERLOAD_S)
 
 
-FAULTS: Mapping[str, tuple[Inject, Resume]] = {
+CLUSTER_FAULTS: Mapping[str, tuple[Inject, Resume]] = {
     "kill": (_kill, _RESUME),
     "rolling": (_rolling, _RESUME),
     "reset": (_reset, _RESUME),
-    "stall": (_stall, _QUICKLY),
-    "gone": (_gone, _RESUME),
-    "for_good": (_for_good, _FOR_GOOD),
+    "stall": (_stall, _RESUME_AFTER_STALL),
+    "gone": (_all_down, _RESUME),
+    "for_good": (_kill_all, _SHORT_DEADLINE),
 }
-"""What is done to the servers, and how streams are told to outlive it."""
+"""Faults of the three servers: how each is injected, and how the streams fail over."""
 
-_ALONE: Mapping[str, Callable[[TritonServer, Mapping[str, Spoken], int], list[Row]]] = {
+_SINGLE_SERVER_FAULTS: Mapping[str, Callable[[TritonServer, Mapping[str, UtteranceSet], int], list[Row]]] = {
     "haproxy": haproxy_rows,
     "overload": _overload_rows,
     "machine": machine_rows,
     "clients": clients_rows,
     "fuzz": fuzz_rows,
-    "attacks": attacks_rows,
+    "attacks": attack_rows,
 }
-"""What is done to one server, by its clients or its machine."""
+"""Faults of a single server, caused by its clients, its proxy or its machine."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Some real servers of the same models, to be killed, restarted and cut off."""
+"""Several real servers of the same models, which can be killed, restarted and cut off."""
 
 import os
 import signal
@@ -15,33 +15,33 @@ __all__ = ["Cluster", "cluster"]
 
 
 class Cluster:
-    """Servers, each behind a proxy that can be told to fail."""
+    """Servers, each behind a proxy that can break or stall its connections."""
 
     def __init__(self, servers: Sequence[TritonServer], proxies: Sequence[FlakyProxy]):
         self.servers, self.proxies = servers, proxies
 
     @property
     def urls(self) -> list[str]:
-        """Of the proxies."""
+        """Addresses of the proxies."""
         return [proxy.url for proxy in self.proxies]
 
     def running(self, number: int) -> bool:
-        """Whether it is there."""
+        """Whether a server runs."""
         return self.servers[number].running
 
     def kill(self, number: int) -> None:
-        """Server and models, without a word."""
+        """Send SIGKILL to a server and the processes of its models."""
         os.killpg(self.servers[number].pid, signal.SIGKILL)
 
     def restart(self, number: int) -> None:
-        """Ask it to stop, if it lives, and start it at the same ports; until its models are ready."""
+        """Stop a server, if it runs, start it on the same ports, and wait until its models are ready."""
         self.servers[number].stop()
         self.servers[number].start()
 
 
 @contextmanager
 def cluster(repository: Path, codecs: Sequence[str], count: int) -> Iterator[Cluster]:
-    """So many servers, started together."""
+    """Run ``count`` servers, which start at the same time."""
     servers = [TritonServer(repository, codecs, ports=Ports.free()) for _ in range(count)]
     with stopped_by_signals(), ExitStack() as stack:
         for server in servers:

@@ -1,4 +1,4 @@
-"""A TCP proxy that resets its connections or stalls when it is told to: what networks do."""
+"""A TCP proxy that resets its connections or stalls on command, as networks do by chance."""
 
 import asyncio
 import socket
@@ -12,15 +12,15 @@ from typing import Any
 __all__ = ["FlakyProxy"]
 
 _CHUNK = 1 << 16
-_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
+_NO_LINGER = struct.pack("ii", 1, 0)  # SO_LINGER: closing a socket sends a reset
 
 
 class FlakyProxy:
-    """In front of a server on this machine; a context manager with a thread of its own.
+    """A proxy in front of a server on this machine; a context manager with a thread of its own.
 
     Args:
-        target: host and port it passes on to.
-        path: of a socket in the file system to listen on; a port of loopback by default.
+        target: host and port to which it forwards.
+        path: of a Unix socket to listen on; by default it listens on a free port of loopback.
     """
 
     def __init__(self, target: str, path: Path | None = None):
@@ -34,15 +34,15 @@ class FlakyProxy:
         self._flows: asyncio.Event | None = None
 
     def reset(self) -> int:
-        """Break every connection with a TCP reset; how many there were, in both directions."""
+        """Break every connection with a TCP reset; return how many sockets were closed, on both sides."""
         return int(self._run(self._reset()))
 
     def stall(self) -> None:
-        """Pass nothing on, and say nothing, until :meth:`flow`."""
+        """Hold back all data, with connections kept open, until :meth:`flow`."""
         self._run(self._set_flowing(False))
 
     def flow(self) -> None:
-        """Pass on again, what was held back too."""
+        """Forward data again, first what was held back."""
         self._run(self._set_flowing(True))
 
     def __enter__(self) -> "FlakyProxy":
@@ -62,26 +62,26 @@ class FlakyProxy:
         self._flows = asyncio.Event()
         self._flows.set()
         if self._path is not None:
-            self._server = await asyncio.start_unix_server(self._joined, self._path)
+            self._server = await asyncio.start_unix_server(self._accept, self._path)
             self.url = f"unix:{self._path}"
             return
-        self._server = await asyncio.start_server(self._joined, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.url = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _close(self) -> None:
         self._server.close()
         await self._reset()
 
-    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, back = await asyncio.open_connection(self._host, self._port)
         except OSError:
             writer.transport.abort()
             return
         self._writers |= {writer, back}
-        await asyncio.gather(self._passed(reader, back), self._passed(there, writer))
+        await asyncio.gather(self._forward(reader, back), self._forward(there, writer))
 
-    async def _passed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._flows is not None, "opened"
         try:
             while data := await reader.read(_CHUNK):
@@ -101,8 +101,8 @@ class FlakyProxy:
     async def _reset(self) -> int:
         writers, self._writers = self._writers, set()
         for writer in writers:
-            plug = writer.get_extra_info("socket")
-            if plug is not None:
-                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            connection = writer.get_extra_info("socket")
+            if connection is not None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             writer.transport.abort()
         return len(writers)

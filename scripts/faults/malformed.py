@@ -1,4 +1,4 @@
-"""Requests that no client of ours sends: good ones with something wrong about them, and plain noise."""
+"""Malformed requests: valid ones with one or two things wrong, damaged bytes, and random bytes."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ from tritonclient.grpc import service_pb2
 __all__ = ["Malformed", "malformed_requests"]
 
 _SIZES = {"INT64": 8, "FP32": 4}
-_MOST_BYTES = 1024
-"""Of data made to fit a shape: longer sound would only be work."""
+_MAX_BYTES = 1024
+"""Longest data generated to fit a shape; longer audio would only take computing time."""
 
 _axes = st.sampled_from(
     [
@@ -45,7 +45,7 @@ _types = st.sampled_from(
     ["", "BYTES", "BOOL", "INT8", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "nope"]
 )
 _versions = st.sampled_from(["1", "2", "0", "-1", "x", "9" * 30])
-# Few ids: what has begun takes a place until it has been idle for too long, malformed or not.
+# Few ids, since every stream that starts takes a place on the server until its idle limit.
 _ids = st.sampled_from([0, 1, 2, -1, 2**63 - 1, "", "a", "x" * 128, "x" * 129, "7"])
 _numbers = st.sampled_from([0, 1, -1, 2**31, 2**40, 2**63 - 1, -(2**63)])
 _keys = st.sampled_from(
@@ -68,14 +68,19 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 @dataclass(frozen=True)
 class Malformed:
-    """What is sent as it is: one message by ``unary``, some by ``stream``, or bytes to the ``http`` port."""
+    """Bytes to send as they are: one gRPC message (``unary``), several (``stream``), or HTTP (``http``)."""
 
-    way: str
-    sent: tuple[bytes, ...]
+    transport: str
+    messages: tuple[bytes, ...]
 
 
 def malformed_requests(models: Sequence[Any], count: int) -> list[Malformed]:
-    """So many, the same every time, for models of these metadata."""
+    """``count`` malformed requests for these models, the same in every run.
+
+    Args:
+        models: metadata of the models, as Triton returns it.
+        count: of requests.
+    """
     made: list[Malformed] = []
 
     @settings(
@@ -96,11 +101,11 @@ def malformed_requests(models: Sequence[Any], count: int) -> list[Malformed]:
 
 @st.composite
 def _malformed(draw: Draw, models: Sequence[Any]) -> Malformed:
-    way = draw(st.sampled_from(["unary", "unary", "unary", "stream", "stream", "http"]))
-    if way == "http":
-        return Malformed(way, (draw(_http(models)),))
-    messages = draw(st.lists(_message(models), min_size=1, max_size=3 if way == "stream" else 1))
-    return Malformed(way, tuple(messages))
+    transport = draw(st.sampled_from(["unary", "unary", "unary", "stream", "stream", "http"]))
+    if transport == "http":
+        return Malformed(transport, (draw(_http(models)),))
+    messages = draw(st.lists(_message(models), min_size=1, max_size=3 if transport == "stream" else 1))
+    return Malformed(transport, tuple(messages))
 
 
 @st.composite
@@ -108,19 +113,19 @@ def _message(draw: Draw, models: Sequence[Any]) -> bytes:
     if draw(st.integers(0, 9)) == 0:
         return bytes(draw(st.binary(max_size=200)))
     message: bytes = draw(_request(models)).SerializeToString()
-    return _broken(draw, message) if draw(st.integers(0, 9)) == 0 else message
+    return _damaged(draw, message) if draw(st.integers(0, 9)) == 0 else message
 
 
 @st.composite
 def _request(draw: Draw, models: Sequence[Any]) -> Any:
-    request = _good(draw, draw(st.sampled_from(models)))
-    for wrong in draw(st.lists(st.sampled_from(_WRONGS), min_size=1, max_size=2)):
-        wrong(draw, request)
+    request = _valid(draw, draw(st.sampled_from(models)))
+    for mutate in draw(st.lists(st.sampled_from(_MUTATIONS), min_size=1, max_size=2)):
+        mutate(draw, request)
     return request
 
 
-def _good(draw: Draw, model: Any) -> Any:
-    """One row of zeros for each input, its length, and a place in a stream, which whole inputs ignore."""
+def _valid(draw: Draw, model: Any) -> Any:
+    """A valid request of one row of zeros; its sequence parameters are ignored by stateless models."""
     request = service_pb2.ModelInferRequest(model_name=model.name)
     steps = draw(st.sampled_from([1, 2, 8]))
     for tensor in model.inputs:
@@ -136,8 +141,8 @@ def _good(draw: Draw, model: Any) -> Any:
     return request
 
 
-def _broken(draw: Draw, message: bytes) -> bytes:
-    """The same with some bytes changed, left out or put in."""
+def _damaged(draw: Draw, message: bytes) -> bytes:
+    """The message with some bytes changed, removed or inserted."""
     at: int = draw(st.integers(0, max(0, len(message) - 1)))
     new: bytes = draw(st.binary(max_size=8))
     return message[:at] + new + message[at + draw(st.integers(0, 8)) :]
@@ -150,8 +155,8 @@ def _wrong_shape(draw: Draw, request: Any) -> None:
     else:
         tensor.shape[:] = draw(st.lists(_axes, max_size=5))
     size = prod(tensor.shape) * _SIZES.get(tensor.datatype, 8) % 2**64
-    if size <= _MOST_BYTES and draw(st.booleans()):
-        _send(request, tensor, bytes(size))
+    if size <= _MAX_BYTES and draw(st.booleans()):
+        _set_data(request, tensor, bytes(size))
 
 
 def _wrong_type(draw: Draw, request: Any) -> None:
@@ -166,8 +171,8 @@ def _wrong_values(draw: Draw, request: Any) -> None:
     }.get(tensor.datatype, np.arange(5))
     values = np.roll(data, draw(st.integers(0, 4)))
     size = prod(max(0, axis) for axis in tensor.shape)
-    if 0 < size <= _MOST_BYTES:
-        _send(request, tensor, np.resize(values, size).tobytes())
+    if 0 < size <= _MAX_BYTES:
+        _set_data(request, tensor, np.resize(values, size).tobytes())
 
 
 def _wrong_length(draw: Draw, request: Any) -> None:
@@ -178,7 +183,7 @@ def _wrong_length(draw: Draw, request: Any) -> None:
 
 
 def _wrong_inputs(draw: Draw, request: Any) -> None:
-    """One missing, one too many, the same twice, or another name."""
+    """An input that is missing, surplus, misnamed, or without data."""
     how = draw(st.sampled_from(["missing", "more", "name", "data"]))
     if how == "missing" and request.inputs:
         del request.inputs[draw(st.integers(0, len(request.inputs) - 1))]
@@ -192,7 +197,7 @@ def _wrong_inputs(draw: Draw, request: Any) -> None:
 
 
 def _wrong_contents(draw: Draw, request: Any) -> None:
-    """Data in a field of its own, beside or instead of the raw bytes."""
+    """Data in the typed contents field, beside or instead of the raw bytes."""
     contents = _input(draw, request).contents
     field = draw(st.sampled_from(["int64_contents", "fp32_contents", "bool_contents", "bytes_contents"]))
     value: Any = b"xx" if field == "bytes_contents" else 1
@@ -218,8 +223,8 @@ def _wrong_parameter(draw: Draw, request: Any) -> None:
     _parameter(draw, draw(st.sampled_from([request.parameters, _input(draw, request).parameters])))
 
 
-def _wrong_place(draw: Draw, request: Any) -> None:
-    """Flags and ids in every mix."""
+def _wrong_sequence(draw: Draw, request: Any) -> None:
+    """START and END flags and sequence ids in every combination."""
     for flag in ("sequence_start", "sequence_end"):
         request.parameters[flag].bool_param = draw(st.booleans())
     name = draw(_ids)
@@ -240,8 +245,8 @@ def _input(draw: Draw, request: Any) -> Any:
     return request.inputs[draw(st.integers(0, len(request.inputs) - 1))]
 
 
-def _send(request: Any, tensor: Any, data: bytes) -> None:
-    """Have the bytes of a tensor be these."""
+def _set_data(request: Any, tensor: Any, data: bytes) -> None:
+    """Replace the raw bytes of a tensor."""
     at = list(request.inputs).index(tensor)
     if at < len(request.raw_input_contents):
         request.raw_input_contents[at] = data
@@ -249,7 +254,7 @@ def _send(request: Any, tensor: Any, data: bytes) -> None:
 
 @st.composite
 def _http(draw: Draw, models: Sequence[Any]) -> bytes:
-    """A request whose path, length, encoding or JSON is wrong."""
+    """An HTTP request whose path, length, encoding or JSON may be wrong."""
     name = draw(st.sampled_from([*(model.name for model in models), "nope", "%00", "x" * 2000]))
     path = draw(
         st.sampled_from(
@@ -281,10 +286,10 @@ def _json(draw: Draw) -> bytes:
         "data": data,
     }
     text = json.dumps({"inputs": [tensor], "parameters": {draw(_keys): draw(_numbers)}}).encode()
-    return _broken(draw, text) if draw(st.booleans()) else text
+    return _damaged(draw, text) if draw(st.booleans()) else text
 
 
-_WRONGS = (
+_MUTATIONS = (
     *(_wrong_shape, _wrong_type, _wrong_values, _wrong_length, _wrong_inputs),
-    *(_wrong_contents, _wrong_model, _wrong_output, _wrong_parameter, _wrong_place),
+    *(_wrong_contents, _wrong_model, _wrong_output, _wrong_parameter, _wrong_sequence),
 )

@@ -1,7 +1,7 @@
-"""Servers that are silent for a moment: the process of a model, a whole server, or all servers, are stopped.
+"""Pause the process of a model, a whole server, or all servers, under live streams and offline requests.
 
-Triton gives the process of a model up after one second and may then mix answers up (docs/operations.md).
-Live streams and whole inputs go on meanwhile. Each says something different, and is compared with its whole.
+After a second without an answer Triton gives up on the process of a model, and may then mix up answers
+(docs/operations.md). So all concurrent inputs differ, and every result is compared with the right one.
 """
 
 import itertools
@@ -16,8 +16,9 @@ import numpy as np
 import psutil
 
 from scripts.common.report import Row
+from scripts.common.waiting import seconds_until
 from scripts.faults.cluster import Cluster
-from scripts.faults.streams import Checked, Crowd, Spoken, lost_row
+from scripts.faults.load_generator import LoadGenerator, LoadResult, UtteranceSet, failures_of, lost_row
 from tritone_client import Codec, Resume, TritoneError
 from tritone_server.launcher import TritonServer
 from tritone_server.supervisor import Supervisor
@@ -26,17 +27,19 @@ __all__ = ["pause_rows"]
 
 _SCOPES, _SECONDS = ("model", "server", "all"), (0.5, 1.1, 3.0)
 _KINDS = list(itertools.product(_SECONDS, _SCOPES))
-_PLACES, _SEED, _MANY = 8, 0, 10_000
-_SETTLE_S, _LOOK_S, _READY_S = 2.0, 0.2, 600.0
+_PLACES, _SEED, _MAX_RESTARTS = 8, 0, 10_000
+_SETTLE_S, _POLL_S, _READY_S = 2.0, 0.2, 600.0
 _RESUME = Resume(deadline_s=600)
 
 
-def pause_rows(servers: Cluster, spoken: Mapping[str, Spoken], count: int) -> list[Row]:
-    """Stop something ``count`` times, for 0.5, 1.1 and 3 s; rows for live streams and for whole inputs."""
+def pause_rows(servers: Cluster, utterances: Mapping[str, UtteranceSet], count: int) -> list[Row]:
+    """Pause something ``count`` times, for 0.5, 1.1 and 3 s; rows for live streams and offline requests."""
     with ExitStack() as stack:
-        supervisors = [stack.enter_context(Supervisor(each, _say_nothing, _MANY)) for each in servers.servers]
-        crowd = stack.enter_context(Crowd(spoken, servers.urls, _PLACES, _RESUME))
-        callers = stack.enter_context(_Callers(spoken, servers.urls))
+        supervisors = [
+            stack.enter_context(Supervisor(each, _ignore, _MAX_RESTARTS)) for each in servers.servers
+        ]
+        load = stack.enter_context(LoadGenerator(utterances, servers.urls, _PLACES, _RESUME))
+        offline = stack.enter_context(_OfflineClients(utterances, servers.urls))
         time.sleep(_SETTLE_S)
         for number in range(count):
             seconds, scope = _KINDS[number % len(_KINDS)]
@@ -45,15 +48,15 @@ def pause_rows(servers: Cluster, spoken: Mapping[str, Spoken], count: int) -> li
             _wait_until_ready(servers.servers)
     restarts = sum(each.restarts for each in supervisors)
     how = f"{count} pauses of {', '.join(map(str, _SECONDS))} s; servers were restarted {restarts} times"
-    return [lost_row("paused_lost", crowd, how), callers.row(how)]
+    return [lost_row("paused_lost", load, how), offline.row(how)]
 
 
-def _say_nothing(line: str) -> None:
-    del line  # the row tells how often
+def _ignore(line: str) -> None:
+    del line  # the row states the number of restarts
 
 
 def _processes(servers: Cluster, scope: str, number: int) -> list[psutil.Process]:
-    """Of one model, of one server with its models, or of all servers."""
+    """The processes to pause: of one model, of one server with its models, or of all servers."""
     draw = np.random.default_rng(_SEED + number)
     if scope == "all":
         return [process for server in servers.servers for process in _tree(server)]
@@ -72,58 +75,56 @@ def _pause(processes: Sequence[psutil.Process], seconds: float) -> None:
             each.suspend()
     time.sleep(seconds)
     for each in processes:
-        with suppress(psutil.NoSuchProcess):  # its supervisor was quicker
+        with suppress(psutil.NoSuchProcess):  # its supervisor has killed it meanwhile
             each.resume()
 
 
 def _wait_until_ready(servers: Sequence[TritonServer]) -> None:
-    until_s = time.monotonic() + _READY_S
-    while not all(each.ready for each in servers) and time.monotonic() < until_s:
-        time.sleep(_LOOK_S)
+    seconds_until(lambda: all(each.ready for each in servers), _READY_S, _POLL_S)
 
 
-class _Callers:
-    """One caller for each codec, which decodes whole utterances in turn until it is left; a context manager.
+class _OfflineClients:
+    """Context manager with one client per codec, which decodes whole utterances in turn.
 
     Args:
-        spoken: what each codec says.
+        utterances: by codec.
         urls: of the servers.
     """
 
-    def __init__(self, spoken: Mapping[str, Spoken], urls: Sequence[str]):
-        self._spoken, self._urls = spoken, urls
-        self._checked, self._ends = Checked(), Event()
-        self._pool = ThreadPoolExecutor(len(spoken))
+    def __init__(self, utterances: Mapping[str, UtteranceSet], urls: Sequence[str]):
+        self._utterances, self._urls = utterances, urls
+        self._result, self._stop = LoadResult(), Event()
+        self._pool = ThreadPoolExecutor(len(utterances))
 
-    def __enter__(self) -> "_Callers":
-        for name in self._spoken:
+    def __enter__(self) -> "_OfflineClients":
+        for name in self._utterances:
             self._pool.submit(self._decode, name)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._ends.set()
+        self._stop.set()
         self._pool.shutdown()
 
     def row(self, how: str) -> Row:
-        """What they were given."""
-        found = self._checked
-        how += f"; {found.streams} whole inputs decoded, the worst {found.worst_db:.1f} dB from right; "
-        how += f"{len(found.errors)} failed" + (f": {found.errors[0]}" if found.errors else "")
-        how += f"; {found.first_wrong}" if found.first_wrong else ""
-        return Row("all", "paused_wrong", found.lost, "samples", "0", not (found.lost or found.errors), how)
+        """A row for the samples that were missing or wrong."""
+        result = self._result
+        how += f"; {result.streams} whole inputs decoded, the worst {result.worst_db:.1f} dB from right; "
+        how += failures_of(result, "requests")
+        ok = not (result.lost or result.errors)
+        return Row("all", "paused_wrong", result.lost, "samples", "0", ok, how)
 
     def _decode(self, name: str) -> None:
-        spoken = self._spoken[name]
+        own = self._utterances[name]
         with Codec(name, self._urls, resume=_RESUME) as codec:
-            for number in itertools.cycle(range(len(spoken.utterances))):
-                if self._ends.wait(_LOOK_S):
+            for number in itertools.cycle(range(len(own.utterances))):
+                if self._stop.wait(_POLL_S):
                     return
-                self._decode_one(codec, spoken, number)
+                self._decode_one(codec, own, number)
 
-    def _decode_one(self, codec: Codec, spoken: Spoken, number: int) -> None:
+    def _decode_one(self, codec: Codec, own: UtteranceSet, number: int) -> None:
         error, audio = None, np.zeros(0, np.float32)
         try:
-            audio = codec.decode(spoken.utterances[number].tokens)
+            audio = codec.decode(own.utterances[number].tokens)
         except TritoneError as failure:
             error = f"{type(failure).__name__}: {failure}"
-        self._checked.add(spoken.compared(number, audio), error, f"utterance {number} of {codec.name}")
+        self._result.add(own.compared(number, audio), error, f"utterance {number} of {codec.name}")

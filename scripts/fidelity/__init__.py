@@ -1,1 +1,1 @@
-"""How close our sound and tokens are to the reference, and streams to the whole."""
+"""Compare our audio and tokens with the authors' implementation, and streams with offline results."""

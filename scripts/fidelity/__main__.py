@@ -1,7 +1,17 @@
 """Compare every codec, through a real Triton server, with its authors' implementation and with itself.
 
-Weights are the trained ones of nanocodec_mini and seeded random ones at full geometry for the rest; the
-input is the repository's speech sample.
+reference  against the authors' network with the same weights
+offline    batched requests against single ones, and long inputs against inputs in pieces
+cut        streams in pushes of different sizes against a single request
+isolation  streams that run together against the same streams alone
+compiled   time and memory of compiling with TensorRT-RTX
+half       FP16 against FP32
+long       the end of a long stream, and the server's memory
+replay     streams that failed over with part of their past
+quality    STOI, PESQ and word errors of speech, for codecs with trained weights
+
+nanocodec_mini has its trained weights; all other codecs get seeded random ones at full geometry. The input is
+the repository's speech sample. Results: a table and reports/fidelity.json.
 
 Examples:
   make fidelity
@@ -14,43 +24,44 @@ import sys
 
 from rich.console import Console
 
+from scripts.common.cli import add_codec_option, argument_parser
 from scripts.common.prepare import (
+    DEFAULT_CODECS,
     MEASURED,
     REPOSITORY,
-    USUAL,
     build_engines,
     build_models,
     default_checkpoint,
 )
-from scripts.common.report import Row, step, write_report
+from scripts.common.report import Row, progress, write_report
+from scripts.fidelity.bounded_replay import replay_rows
 from scripts.fidelity.case import FULL, QUICK, Case, Durations
-from scripts.fidelity.half import compile_rows, half_rows
+from scripts.fidelity.half_precision import compile_rows, fp16_rows
 from scripts.fidelity.offline import offline_rows, reference_rows
 from scripts.fidelity.quality import quality_rows
-from scripts.fidelity.replays import replay_rows
-from scripts.fidelity.streams import cut_rows, isolation_rows, long_rows
-from scripts.train.speech import SynthesizerError
+from scripts.fidelity.streams import chunking_rows, isolation_rows, long_rows
+from scripts.train.speech_synthesis import SynthesizerError
 from tritone_client import Codec
 from tritone_client.transport.grpc_transport import Transport
 from tritone_server.launcher import TritonServer, serving
 
 _TIMEOUT_S = 600
 _CHECKS = {
-    "reference": ("against its authors' network", reference_rows),
+    "reference": ("against the authors' network", reference_rows),
     "offline": ("in batches and in pieces", offline_rows),
-    "cut": ("as streams, however they are cut", cut_rows),
+    "cut": ("as streams in pushes of different sizes", chunking_rows),
     "isolation": ("as streams that run together", isolation_rows),
     "compiled": ("as TensorRT compiles it", compile_rows),
-    "half": ("in FP16", half_rows),
+    "half": ("in FP16", fp16_rows),
     "long": ("as long streams", long_rows),
-    "replay": ("as streams that were moved with part of their past", replay_rows),
-    "quality": ("by how speech sounds", quality_rows),
+    "replay": ("as streams that failed over with part of their past", replay_rows),
+    "quality": ("by its speech quality", quality_rows),
 }
 _COMPILED = {"compiled", "half", "quality"}
 
 
 def main() -> int:
-    """Entry point; 1 when a row falls short."""
+    """Entry point; returns 1 when a row misses its target."""
     options, console = _options(), Console()
     checkpoints = [(codec, default_checkpoint(codec)) for codec in options.codec]
     build_models(checkpoints)
@@ -65,18 +76,17 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--codec", choices=list(MEASURED), nargs="+", default=USUAL, help=f"default: {', '.join(USUAL)}"
-    )
+    parser = argument_parser("scripts.fidelity", __doc__)
+    add_codec_option(parser, MEASURED, DEFAULT_CODECS)
     parser.add_argument(
         "--only", choices=list(_CHECKS), nargs="+", default=list(_CHECKS), help="checks (default: all)"
     )
-    parser.add_argument("--skip-long", action="store_true", help="no long streams, which take most of it")
-    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes: not for the record")
+    parser.add_argument(
+        "--skip-long", action="store_true", help="leave out the long streams, which take most of the time"
+    )
+    parser.add_argument("--quick", action="store_true", help="shorter comparisons, for a first look")
     options = parser.parse_args()
+    options.codec = options.codec or DEFAULT_CODECS
     if options.skip_long:
         options.only = [check for check in options.only if check != "long"]
     return options
@@ -89,12 +99,12 @@ def _rows(
     with Codec(name, server.url, _TIMEOUT_S) as codec:
         case = Case(codec, Transport(server.url, _TIMEOUT_S), server, durations)
         for check in checks:
-            told, compared = _CHECKS[check]
+            description, compare = _CHECKS[check]
             try:
-                with step(console, f"{name} {told}"):
-                    rows += compared(case)
+                with progress(console, f"{name} {description}"):
+                    rows += compare(case)
             except SynthesizerError as error:
-                console.print(f"[yellow]{name} {told}: left out[/]; {error}")
+                console.print(f"[yellow]{name} {description}: left out[/]; {error}")
     return rows
 
 

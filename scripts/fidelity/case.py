@@ -1,8 +1,7 @@
-"""What every comparison rests on: a served codec, what goes into it, and how long it goes on."""
+"""The inputs of every comparison: a served codec, speech, and durations."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,8 +9,8 @@ from numpy.typing import NDArray
 
 from scripts.common.report import Row
 from scripts.common.rounding import limit_of
+from scripts.common.speech_inputs import speech_of
 from tritone_client import Codec, Stream
-from tritone_client.inputs.audio import read_audio, resampled
 from tritone_client.transport.grpc_transport import Transport
 from tritone_runtime.fidelity import differing_share
 from tritone_server.launcher import TritonServer
@@ -21,14 +20,20 @@ __all__ = ["FULL", "QUICK", "Case", "Direction", "Durations", "decibels", "direc
 
 Array = NDArray[Any]
 
-_SPEECH = Path("samples/speech.wav")
-
 
 @dataclass(frozen=True)
 class Durations:
-    """Seconds of sound or tokens; ``sentences`` is how many each voice speaks.
+    """Seconds of audio or tokens in each comparison.
 
-    A long stream lasts ``reaches`` times as long as the model looks back, ``hour`` at most.
+    Attributes:
+        reference: against the authors' implementation.
+        exact: against FP64.
+        pieces: of input that the client cuts into several requests.
+        stream: of a stream in differently sized pushes.
+        isolation: of streams that run together.
+        long_stream_max: most seconds of a long stream.
+        long_stream_fields: length of a long stream, in receptive fields of the model.
+        sentences: number of sentences that each voice speaks.
     """
 
     reference: float
@@ -36,20 +41,43 @@ class Durations:
     pieces: float
     stream: float
     isolation: float
-    hour: float
-    reaches: float
+    long_stream_max: float
+    long_stream_fields: float
     sentences: int
 
 
 FULL = Durations(
-    reference=30, exact=10, pieces=40, stream=60, isolation=4, hour=3600, reaches=150, sentences=10
+    reference=30,
+    exact=10,
+    pieces=40,
+    stream=60,
+    isolation=4,
+    long_stream_max=3600,
+    long_stream_fields=150,
+    sentences=10,
 )
-QUICK = Durations(reference=6, exact=3, pieces=20, stream=8, isolation=1.5, hour=240, reaches=90, sentences=2)
+QUICK = Durations(
+    reference=6,
+    exact=3,
+    pieces=20,
+    stream=8,
+    isolation=1.5,
+    long_stream_max=240,
+    long_stream_fields=90,
+    sentences=2,
+)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One codec of a running server; ``raw`` asks its models without the client's cutting."""
+    """One codec of a running server.
+
+    Attributes:
+        codec: our client.
+        raw: transport that sends a request in one piece, however long it is.
+        server: that serves the codec.
+        durations: of the comparisons.
+    """
 
     codec: Codec
     raw: Transport
@@ -58,113 +86,119 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Of the codec."""
+        """Name of the codec."""
         return self.codec.name
 
     @cached_property
     def speech(self) -> NDArray[np.float32]:
-        """The repository's sample at the codec's rate."""
-        audio, rate_hz = read_audio(_SPEECH)
-        return resampled(audio, rate_hz, self.codec.info.sample_rate_hz)
+        """The repository's speech sample at the codec's sample rate."""
+        return speech_of(self.codec)
 
     @cached_property
     def tokens(self) -> NDArray[np.int64]:
-        """Of that sample."""
+        """The tokens of the speech sample."""
         return self.codec.encode(self.speech, self.codec.info.sample_rate_hz)
 
     @cached_property
     def limit(self) -> Limit:
-        """Of the sound of these tokens: what rounding leaves of the authors' own, and a margin."""
+        """The distance that rounding allows for the audio of these tokens."""
         return limit_of(self.codec, self.tokens)
 
     def audio(self, seconds: float) -> NDArray[np.float32]:
-        """The sample over and over."""
+        """The speech sample, repeated or cut to this length."""
         return np.resize(self.speech, round(seconds * self.codec.info.sample_rate_hz))
 
     def frames(self, seconds: float) -> int:
-        """How many there are in so long."""
+        """The number of frames in this time."""
         return round(seconds * self.codec.info.frame_rate_hz)
 
-    def asked(self, role: str, given: str, data: Array, output: str) -> Array:
-        """The answer of the model without memory to one request with everything."""
+    def request(self, role: str, input_name: str, data: Array, output_name: str) -> Array:
+        """The stateless model's answer to a single request with all of ``data``."""
         length = np.array([[data.shape[-1]]], dtype=np.int64)
-        call = f"{self.name}_{role}", {given: data[None], f"{given}_len": length}
-        (answer,) = self.raw.results([call], output)
+        call = f"{self.name}_{role}", {input_name: data[None], f"{input_name}_len": length}
+        (answer,) = self.raw.results([call], output_name)
         first: Array = answer[0]
         return first
 
 
 class Direction:
-    """One way through a codec: the same checks for sound and for tokens.
+    """Decoding or encoding, so that the same checks serve audio and tokens.
 
-    ``kept`` says whether the server keeps its streams, ``step`` is how many time steps of the input
-    make a frame, ``made`` how many of the output, and ``back`` how many frames the model looks back.
+    Attributes:
+        stateful: whether the server has a stateful streaming model for it.
+        input_hop: time steps of the input per frame.
+        output_hop: time steps of the output per frame.
+        lookback_frames: how many earlier frames the model sees.
     """
 
     def __init__(self, case: Case, role: Literal["decode", "encode"]):
         self.case, self.role = case, role
-        self.given, self.output = ("tokens", "audio") if role == "decode" else ("audio", "tokens")
+        self.input_name, self.output_name = ("tokens", "audio") if role == "decode" else ("audio", "tokens")
         hop, parameters = case.codec.info.samples_per_frame, case.raw.parameters(f"{case.name}_{role}")
-        self.step, self.made = (1, hop) if role == "decode" else (hop, 1)
-        self.back = int(parameters["lookaround_frames"])
-        self.kept = case.raw.ready(f"{case.name}_{role}_stream")
+        self.input_hop, self.output_hop = (1, hop) if role == "decode" else (hop, 1)
+        self.lookback_frames = int(parameters["lookaround_frames"])
+        self.stateful = case.raw.ready(f"{case.name}_{role}_stream")
 
     @property
     def unit(self) -> int:
-        """Frames in the smallest push: windows around single frames would cost too much."""
-        return 1 if self.kept else 2 * self.back + 1
+        """Frames in the smallest push; without a stateful model each push costs a whole window."""
+        return 1 if self.stateful else 2 * self.lookback_frames + 1
 
-    def piece(self, start: int, stop: int) -> Array:
-        """Frames of the input, which is the sample over and over."""
+    def input_frames(self, start: int, stop: int) -> Array:
+        """Frames ``start`` to ``stop`` of the input, the speech sample repeated endlessly."""
         source: Array = self.case.tokens if self.role == "decode" else self.case.speech
-        return np.take(source, range(start * self.step, stop * self.step), axis=-1, mode="wrap")
+        return np.take(source, range(start * self.input_hop, stop * self.input_hop), axis=-1, mode="wrap")
 
     def stream(self) -> Stream[Any]:
-        """A fresh one."""
+        """Open a new stream."""
         codec = self.case.codec
         opened: Stream[Any] = (
             codec.decode_stream() if self.role == "decode" else codec.encode_stream(codec.info.sample_rate_hz)
         )
         return opened
 
-    def whole(self, data: Array) -> Array:
-        """The output of one request with everything."""
-        return self.case.asked(self.role, self.given, data, self.output)
+    def offline(self, data: Array) -> Array:
+        """The output for all of ``data`` in a single request."""
+        return self.case.request(self.role, self.input_name, data, self.output_name)
 
-    def check(self, name: str) -> str:
-        """Name of a row of this direction."""
+    def check_name(self, name: str) -> str:
+        """Name of this direction's row for a check."""
         return name if self.role == "decode" else f"encode_{name}"
 
     def row(self, check: str, pairs: list[tuple[Array, Array]], how: str, proven: bool = True) -> Row:
-        """The worst of (reference, ours); short unless ``proven``, whatever the figure."""
-        name, case = self.check(check), self.case
+        """A row for the worst of several (reference, ours) pairs.
+
+        The row fails unless ``proven``, even if the figure is good: for checks whose conditions may not have
+        been met.
+        """
+        name, case = self.check_name(check), self.case
         sizes = {(theirs.shape[-1], ours.shape[-1]) for theirs, ours in pairs}
         lost = [f"{ours} time steps instead of {theirs}" for theirs, ours in sizes if ours != theirs]
         if lost:
             return Row(case.name, name, 0.0, "dB", "every step", False, f"{lost[0]}; {how}")
         if self.role == "decode":
-            return self._sound_row(name, pairs, how, proven)
+            return self._audio_row(name, pairs, how, proven)
         share = max(differing_share(*pair) for pair in pairs)
         return Row(case.name, name, share, "share", "0", share == 0 and proven, how)
 
-    def _sound_row(self, name: str, pairs: list[tuple[Array, Array]], how: str, proven: bool) -> Row:
-        """The worst sound, and what is wrong with the first that is."""
+    def _audio_row(self, name: str, pairs: list[tuple[Array, Array]], how: str, proven: bool) -> Row:
+        """A row for the worst audio, with a description of the first pair that fails."""
         wholes = {f"stream {number}": theirs for number, (theirs, _) in enumerate(pairs)}
-        found: list[Comparison] = []
+        comparisons: list[Comparison] = []
         for number, (theirs, ours) in enumerate(pairs):
             others = {stream: whole for stream, whole in wholes.items() if stream != f"stream {number}"}
-            found.append(compared(theirs, ours, self.made, self.case.limit, others))
-        wrong = next((f"; {each}" for each in found if not each.ok), "")
-        worst = min(each.db for each in found)
+            comparisons.append(compared(theirs, ours, self.output_hop, self.case.limit, others))
+        wrong = next((f"; {each}" for each in comparisons if not each.ok), "")
+        worst = min(each.db for each in comparisons)
         return decibels(self.case, name, worst, how + wrong, proven and not wrong)
 
 
 def directions(case: Case) -> tuple[Direction, Direction]:
-    """Both ways."""
+    """Both directions."""
     return Direction(case, "decode"), Direction(case, "encode")
 
 
 def decibels(case: Case, check: str, value: float, how: str, proven: bool = True) -> Row:
-    """A row of a codec's sound that must reach its limit."""
+    """A row for audio whose distance must reach the case's limit; it fails unless ``proven``."""
     least = case.limit.whole_db
     return Row(case.name, check, value, "dB", f">= {least:.1f}", value >= least and proven, how)

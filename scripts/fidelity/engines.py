@@ -1,8 +1,8 @@
-"""Compile every codec's engines at full size, with TensorRT-RTX on this machine's CPU, and look into them.
+"""Compile every codec's engines at full size, with TensorRT-RTX on this machine's CPU, and inspect them.
 
-Each engine must have every profile, hold its weights in FP16, have been compiled within the memory of a small
-machine, and come from a graph that computes what the network does in FP32. Of codecs without weights of their
-own it compiles random ones. What is up to date is not compiled again.
+Each engine must have every profile and hold its weights in FP16. It must have been compiled within the memory
+of a small machine, and from a graph that computes what the network computes in FP32. Codecs without weights
+in this repository get random ones. Engines that are up to date are not compiled again.
 
 Examples:
   make engines-check
@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from scripts.common.cli import argument_parser
 from scripts.common.prepare import ENGINES, MEASURED, PrepareError, build_engines, default_checkpoint
 from tritone_build.codecs import outline_of
 from tritone_build.engines.engine import engine_roles
@@ -30,48 +31,53 @@ from tritone_runtime.manifests import ENGINE_FILE, read_manifest
 __all__ = ["CODECS", "main", "profiles_by_role", "shortcomings"]
 
 CODECS = ("nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi", "moss_shallow")
-"""The third NanoCodec has the networks of the first and another table."""
+"""nanocodec_1780bps is left out: it has nanocodec's networks, with another lookup table."""
 _QUICK = ("nanocodec_mini",)
-_LEAST_DB, _LEAST_EQUAL, _LEAST_FP16, _MOST_MB = 50.0, 0.95, 0.6, 8000.0
+_MIN_DB, _MIN_EQUAL, _MIN_FP16, _MAX_MB = 50.0, 0.95, 0.6, 8000.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; 1 when an engine was not compiled or falls short."""
-    options, begun = _options(arguments), time.monotonic()
+    """Entry point; returns 1 when an engine was not compiled or fails a check."""
+    options, started = _options(arguments), time.monotonic()
     codecs = _QUICK if options.quick else options.codec
-    print(f"compiling the engines of {', '.join(codecs)}; all of them take minutes", flush=True)
+    print(f"compiling the engines of {', '.join(codecs)}; this takes minutes", flush=True)
     try:
         build_engines([(codec, default_checkpoint(codec)) for codec in codecs], options.repository)
     except PrepareError as error:
         print(f"engines-check: {error}", file=sys.stderr)
         return 1
-    short = sum(_told(codec, options.repository) for codec in codecs)
-    print(f"{short} engines fall short, {time.monotonic() - begun:.0f} s")
-    return 1 if short else 0
+    failed = sum(_print_checks(codec, options.repository) for codec in codecs)
+    print(f"{failed} engines fall short, {time.monotonic() - started:.0f} s")
+    return 1 if failed else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser("scripts.fidelity.engines", __doc__)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
-        "--codec", nargs="+", choices=MEASURED, default=CODECS, metavar="CODEC", help="default: all"
+        "--codec",
+        nargs="+",
+        choices=MEASURED,
+        default=CODECS,
+        metavar="CODEC",
+        help=f"default: {' '.join(CODECS)}",
     )
     chosen.add_argument("--quick", action="store_true", help=f"only {', '.join(_QUICK)}")
-    parser.add_argument("--repository", type=Path, default=ENGINES, help="%(default)s")
+    parser.add_argument(
+        "--repository", type=Path, default=ENGINES, help="where the engines are (default: %(default)s)"
+    )
     return parser.parse_args(arguments)
 
 
-def _told(codec: str, repository: Path) -> int:
-    """A line for each engine of a codec; how many fall short."""
-    short = 0
+def _print_checks(codec: str, repository: Path) -> int:
+    """Print a line for each engine of a codec; return how many fail a check."""
+    failed = 0
     for role, profiles in profiles_by_role(codec).items():
         model = model_name(codec, role)
         wrong = shortcomings(repository / model / "1", profiles)
         print(f"{model:<34} {'; '.join(wrong) or 'ok'}", flush=True)
-        short += bool(wrong)
-    return short
+        failed += bool(wrong)
+    return failed
 
 
 def profiles_by_role(codec: str) -> dict[str, list[str]]:
@@ -83,12 +89,12 @@ def profiles_by_role(codec: str) -> dict[str, list[str]]:
 
 
 def shortcomings(version: Path, profiles: Sequence[str]) -> list[str]:
-    """What is wrong with the engine in a model's version folder, in words; nothing where it is right."""
+    """Descriptions of what is wrong with the engine in a model's version folder; empty if it passes."""
     made, plan = read_manifest(version).get("engine"), version / ENGINE_FILE
     if made is None or not plan.exists():
         return ["no engine was compiled"]
     found, size = [profile["name"] for profile in made["profiles"]], plan.stat().st_size
-    wrong = _unlike(made)
+    wrong = _beyond_limits(made)
     if found != list(profiles):
         wrong.append(f"it has the profiles {', '.join(found)}; expected {', '.join(profiles)}")
     if size != made["bytes"]:
@@ -96,21 +102,21 @@ def shortcomings(version: Path, profiles: Sequence[str]) -> list[str]:
     return wrong
 
 
-def _unlike(made: Mapping[str, Any]) -> list[str]:
-    """Which figures of an engine's manifest are beyond their limits, or are no numbers."""
+def _beyond_limits(made: Mapping[str, Any]) -> list[str]:
+    """Descriptions of the figures in an engine's manifest that miss their limits or are NaN."""
     fidelity, wrong = made["fidelity"], []
     at_least = {
-        "of the weights in FP16": (made["fp16_share_of_weights"], _LEAST_FP16),
-        "dB from FP32": (fidelity.get("snr_db"), _LEAST_DB),
-        "of the tokens as in FP32": (fidelity.get("equal_tokens"), _LEAST_EQUAL),
+        "of the weights in FP16": (made["fp16_share_of_weights"], _MIN_FP16),
+        "dB from FP32": (fidelity.get("snr_db"), _MIN_DB),
+        "of the tokens as in FP32": (fidelity.get("equal_tokens"), _MIN_EQUAL),
     }
     for what, (value, limit) in at_least.items():
         if value is not None and not value >= limit:
             wrong.append(f"{value:g} {what}, at least {limit:g} is expected")
     if not fidelity.keys() & {"snr_db", "equal_tokens"}:
         wrong.append("its graph was not compared with FP32")
-    if not made["peak_memory_mb"] <= _MOST_MB:
-        wrong.append(f"{made['peak_memory_mb']:g} MB to compile it, at most {_MOST_MB:g} is expected")
+    if not made["peak_memory_mb"] <= _MAX_MB:
+        wrong.append(f"{made['peak_memory_mb']:g} MB to compile it, at most {_MAX_MB:g} is expected")
     return wrong
 
 

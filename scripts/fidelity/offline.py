@@ -1,4 +1,4 @@
-"""Whole inputs: against the authors' networks, in batches, and cut by the client."""
+"""Offline results: against the authors' networks, in batches, and in several requests."""
 
 from collections.abc import Mapping
 
@@ -17,12 +17,13 @@ from tritone_runtime.fidelity import differing_share, snr_db
 
 __all__ = ["offline_rows", "reference_rows"]
 
-_TIE = 1e-4
+_MAX_TIE_MARGIN = 1e-4
+"""A token may differ if the reference chose it by a smaller margin than this."""
 _BATCH_FRAMES = 40
 
 
 def reference_rows(case: Case) -> list[Row]:
-    """Both directions against every implementation, and all of them against exact arithmetic."""
+    """Both directions against every other implementation, and all of them against FP64."""
     info, seconds = case.codec.info, case.durations.reference
     checkpoint = open_checkpoint(default_checkpoint(case.name))
     references = references_of(checkpoint)
@@ -48,7 +49,7 @@ def _encode_row(
     differs, share = theirs != tokens, differing_share(theirs, tokens)
     how = f"{name}, {len(tokens)} codebooks, {len(audio) / info.sample_rate_hz:.1f} s of speech, "
     how += f"{tokens.shape[1]} frames, last one partial"
-    if books is not None:  # codebooks refine each other: after one that differs, the frame's rest does too
+    if books is not None:  # after a token that differs, the finer codebooks of its frame differ as well
         differs &= np.cumsum(differs, axis=0) == 1
     widest = 0.0
     if share:
@@ -56,12 +57,12 @@ def _encode_row(
         how += f"; {differs.sum()} decided by less than {widest:.1e} " + (
             "of a level" if books is None else "of the distance"
         )
-    return Row(case.name, "encode_vs_reference", share, "share", "0, or ties", widest < _TIE, how)
+    return Row(case.name, "encode_vs_reference", share, "share", "0, or ties", widest < _MAX_TIE_MARGIN, how)
 
 
 def _exact_rows(case: Case, checkpoint: Checkpoint, references: Mapping[str, Reference]) -> list[Row]:
-    """How far everybody is from the same network in double precision, for information."""
-    tokens = Direction(case, "decode").piece(0, case.frames(case.durations.exact))
+    """Distance of every implementation from our decoder in double precision; without a target."""
+    tokens = Direction(case, "decode").input_frames(0, case.frames(case.durations.exact))
     batch, ours = torch.tensor(tokens)[None], load_codec(checkpoint, case.name)
     with torch.no_grad():
         exact = whole(ours.decoder.double(), ours.quantizer.dequantize(batch).double())[0].numpy()
@@ -75,19 +76,19 @@ def _exact_rows(case: Case, checkpoint: Checkpoint, references: Mapping[str, Ref
 
 
 def offline_rows(case: Case) -> list[Row]:
-    """What must not matter to the result: company in a batch, and cutting by the client."""
+    """Batching, and cutting a long input into several requests, must not change the result."""
     return [_batch_row(case), *_long_rows(case)]
 
 
 def _batch_row(case: Case) -> Row:
-    """A batch through Triton against each of its rows alone, the samples after a row's end included."""
+    """A batch through Triton against each of its rows alone; samples after a row's end must be zero."""
     info, tokens, frames = case.codec.info, case.tokens, _BATCH_FRAMES
     lengths = [frames, 23, info.min_frames] if info.causal else [frames] * 3
     batch = np.stack([tokens[:, start : start + frames] for start in (0, 40, 80)])
     sent = {"tokens": batch, "tokens_len": np.array(lengths, dtype=np.int64)[:, None]}
-    (together,) = case.raw.results([(f"{case.name}_decode", sent)], "audio")
+    (batched,) = case.raw.results([(f"{case.name}_decode", sent)], "audio")
     worst = float("inf")
-    for row, length, audio in zip(batch, lengths, together, strict=True):
+    for row, length, audio in zip(batch, lengths, batched, strict=True):
         alone = np.zeros_like(audio)
         alone[: length * info.samples_per_frame] = case.codec.decode(row[:, :length])
         worst = min(worst, snr_db(alone, audio))
@@ -96,12 +97,12 @@ def _batch_row(case: Case) -> Row:
 
 
 def _long_rows(case: Case) -> list[Row]:
-    """Long input, which the client sends in pieces, against one request with all of it."""
+    """Long input, which the client sends in pieces, against a single request."""
     info, seconds = case.codec.info, case.durations.pieces
     audio = case.audio(seconds)
-    tokens = Direction(case, "encode").whole(audio)
+    tokens = Direction(case, "encode").offline(audio)
     share = differing_share(tokens, case.codec.encode(audio, info.sample_rate_hz))
-    value = snr_db(Direction(case, "decode").whole(tokens), case.codec.decode(tokens))
+    value = snr_db(Direction(case, "decode").offline(tokens), case.codec.decode(tokens))
     how = f"{seconds:g} s in pieces against one request"
     return [
         Row(case.name, "encode_long_vs_whole", share, "share", "0", share == 0, how),

@@ -1,1 +1,1 @@
-"""Measurements on a GPU."""
+"""Time the models on a GPU, with every runtime that can run them."""

@@ -1,14 +1,16 @@
-"""Time every model of a codec on this machine's GPU with all that can run it, and hold FP16 against FP32.
+"""Time every model of a codec on this machine's GPU, with every runtime, and compare FP16 with FP32.
 
-Needs no network: codecs whose weights do not come along get random ones, which take as long. TensorRT,
-TensorRT-RTX, ONNX Runtime on CUDA and PyTorch are each used where they are; what is missing is said and left
-out. Models are timed at the usual shape of each profile of their engine, steps of streams with 1 to 1,024
-streams, as medians of CUDA's own events after a warm-up.
+The runtimes are PyTorch, ONNX Runtime on CUDA, TensorRT and TensorRT-RTX; a line is printed for each that is
+not installed. Models are timed at the usual shape of each profile of their engine, streaming steps with 1 to
+1,024 streams. Times are medians of CUDA events after a warm-up. No network is needed: codecs whose weights
+are not in the repository get random ones, which take as long.
+
+Results: a table and reports/gpu.json.
 
 Examples:
   .venv/bin/python -m scripts.gpu
   .venv/bin/python -m scripts.gpu --codec nanocodec mimi --only vocoder decode_stream
-  .venv/bin/python -m scripts.gpu --device cpu --codec nanocodec_mini --most 8    # without a GPU
+  .venv/bin/python -m scripts.gpu --device cpu --codec nanocodec_mini --most 8    # rehearse without a GPU
 """
 
 import argparse
@@ -27,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from scripts.common.cli import add_codec_option, argument_parser
 from scripts.common.prepare import MEASURED, PrepareError, default_checkpoint
 from scripts.gpu.models import engines_of, graphs_of
 from scripts.gpu.runtimes import MissingRuntimeError, OnnxRuntime, Runtime, TensorRt, Torch
@@ -44,11 +47,15 @@ _BATCHES = (1, 8, 64, 256, 1024)
 _WARM_UPS = 5
 _REPORT = Path("reports/gpu.json")
 _ENGINES = ("tensorrt", "tensorrt_rtx")
+_USUAL = ("nanocodec", "nanocodec_mini", "mimi")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """``fidelity`` is dB of sound, or the share of equal tokens in the first codebook, against FP32."""
+    """A model timed with one runtime.
+
+    ``fidelity`` is the SNR against FP32 in dB, or the share of equal tokens in the first codebook.
+    """
 
     model: str
     runtime: str
@@ -59,10 +66,10 @@ class Timing:
 
 
 def main() -> int:
-    """Entry point; 1 with the reason when there is no such device."""
+    """Entry point; returns 1 with the reason when there is no GPU or the models cannot be built."""
     options, console = _options(), Console()
     if options.device == "cuda" and not torch.cuda.is_available():
-        print("gpu_bench: PyTorch finds no CUDA GPU; --device cpu rehearses without one", file=sys.stderr)
+        print("gpu: PyTorch finds no CUDA GPU; --device cpu rehearses without one", file=sys.stderr)
         return 1
     torch.set_default_device(options.device)
     timings: list[Timing] = []
@@ -70,45 +77,49 @@ def main() -> int:
         for name in options.codec:
             timings += _codec_timings(name, options, console)
     except PrepareError as error:
-        print(f"gpu_bench: {error}", file=sys.stderr)
+        print(f"gpu: {error}", file=sys.stderr)
         return 1
     _report(timings, options, console)
     return 0
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    few = ["nanocodec", "nanocodec_mini", "mimi"]
-    parser.add_argument("--codec", choices=list(MEASURED), nargs="+", default=few, help="%(default)s")
-    parser.add_argument("--only", nargs="+", metavar="role", help="say vocoder decode_stream (default: all)")
-    parser.add_argument("--runs", type=int, default=30, help="timed ones at each point (%(default)s)")
+    parser = argument_parser("scripts.gpu", __doc__)
+    add_codec_option(parser, MEASURED, _USUAL)
     parser.add_argument(
-        "--most", type=int, default=_BATCHES[-1], help="frames in a batch, all rows together (%(default)s)"
+        "--only", nargs="+", metavar="ROLE", help="models, for example vocoder decode_stream (default: all)"
     )
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="%(default)s")
-    return parser.parse_args()
+    parser.add_argument("--runs", type=int, default=30, help="timed runs at each shape (%(default)s)")
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=_BATCHES[-1],
+        help="leave out shapes with more frames than this, summed over the batch (%(default)s)",
+    )
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
+    options = parser.parse_args()
+    options.codec = options.codec or _USUAL
+    return options
 
 
 def _codec_timings(name: str, options: argparse.Namespace, console: Console) -> list[Timing]:
     checkpoint = default_checkpoint(name)
     with torch.device("cpu"):
         codec = load_codec(open_checkpoint(checkpoint), name)
-        graphs, made = graphs_of(codec), engine_roles(roles(codec, "tensorrt"))
-    parts = [role for role in made if options.only is None or role.name in options.only]
-    found = []
+        graphs, compiled = graphs_of(codec), engine_roles(roles(codec, "tensorrt"))
+    parts = [role for role in compiled if options.only is None or role.name in options.only]
+    timings = []
     for role in parts:
         exact = engine_role(codec, role.name)
-        ways: dict[str, Callable[[], Runtime]] = {
+        runtimes: dict[str, Callable[[], Runtime]] = {
             "torch_fp32": partial(Torch, exact, options.device),
             "torch_fp16": partial(Torch, role, options.device),
             "onnxruntime": partial(OnnxRuntime, graphs / model_name(name, role.name) / "1", options.device),
         }
         if options.device == "cuda":
-            ways |= {library: partial(_engine, codec, checkpoint, role, library) for library in _ENGINES}
-        found += _role_timings(codec, role, ways, options, console)
-    return found
+            runtimes |= {library: partial(_engine, codec, checkpoint, role, library) for library in _ENGINES}
+        timings += _role_timings(codec, role, runtimes, options, console)
+    return timings
 
 
 def _engine(codec: Codec, checkpoint: str, role: Role, library: str) -> TensorRt:
@@ -122,45 +133,45 @@ def _engine(codec: Codec, checkpoint: str, role: Role, library: str) -> TensorRt
 def _role_timings(
     codec: Codec,
     role: Role,
-    ways: Mapping[str, Callable[[], Runtime]],
+    runtimes: Mapping[str, Callable[[], Runtime]],
     options: argparse.Namespace,
     console: Console,
 ) -> list[Timing]:
-    model, points = model_name(codec.name, role.name), list(_points(codec, role))
-    points = [point for point in points if point.batch * point.frames <= options.most]
-    exact, found = ways["torch_fp32"](), []
-    for name, way in ways.items():
+    model, shapes = model_name(codec.name, role.name), list(_shapes(codec, role))
+    shapes = [shape for shape in shapes if shape.batch * shape.frames <= options.most]
+    exact, timings = runtimes["torch_fp32"](), []
+    for name, load in runtimes.items():
         with console.status(f"{model} on {name}"):
             try:
-                runtime = way()
-                found += [_timed(model, name, runtime, exact, point, options) for point in points]
+                runtime = load()
+                timings += [_timing(model, name, runtime, exact, shape, options) for shape in shapes]
             except (MissingRuntimeError, RuntimeError, ValueError) as error:
                 console.print(f"[yellow]{model} on {name}: left out[/]; {str(error).splitlines()[0]}")
-    return found
+    return timings
 
 
 @dataclass(frozen=True)
-class _Point:
-    """``repeats`` runs stand for a batch that an engine takes in several."""
+class _Shape:
+    """An input shape; a batch larger than the engine takes is run in ``repeats`` parts."""
 
     batch: int
     frames: int
     repeats: int
-    given: dict[str, Tensor]
+    inputs: dict[str, Tensor]
 
 
-def _points(codec: Codec, role: Role) -> Iterator[_Point]:
+def _shapes(codec: Codec, role: Role) -> Iterator[_Shape]:
     profiles = profiles_of(role, codec.geometry)
     if role.packing is None:
         for profile in profiles:
             shapes = shapes_of(role, codec.geometry, profile)
             usual = {name: of[1] for name, of in shapes.items()}
-            yield _Point(profile.batch.usual, profile.frames.usual, 1, _noise(codec, role, usual))
+            yield _Shape(profile.batch.usual, profile.frames.usual, 1, _noise(codec, role, usual))
         return
     shapes, largest = shapes_of(role, codec.geometry, profiles[0]), profiles[0].batch.most
     for batch in _BATCHES:
         rows = {name: (min(batch, largest), *of[1][1:]) for name, of in shapes.items()}
-        yield _Point(batch, 1, -(-batch // largest), _noise(codec, role, rows))
+        yield _Shape(batch, 1, -(-batch // largest), _noise(codec, role, rows))
 
 
 def _noise(codec: Codec, role: Role, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -178,17 +189,17 @@ def _noise(codec: Codec, role: Role, shapes: Mapping[str, tuple[int, ...]]) -> d
     return given
 
 
-def _timed(
-    model: str, name: str, runtime: Runtime, exact: Runtime, point: _Point, options: argparse.Namespace
+def _timing(
+    model: str, name: str, runtime: Runtime, exact: Runtime, shape: _Shape, options: argparse.Namespace
 ) -> Timing:
-    wide = {key: t.float() if t.dtype == torch.float16 else t for key, t in point.given.items()}
-    given = wide if name == "torch_fp32" else point.given
-    theirs, ours = (next(iter(run(data).values())) for run, data in ((exact, wide), (runtime, given)))
+    fp32 = {key: t.float() if t.dtype == torch.float16 else t for key, t in shape.inputs.items()}
+    inputs = fp32 if name == "torch_fp32" else shape.inputs
+    theirs, ours = (next(iter(run(data).values())) for run, data in ((exact, fp32), (runtime, inputs)))
     fidelity = _fidelity(theirs, ours)
     for _ in range(_WARM_UPS):
-        runtime(given)
-    taken = [_milliseconds(lambda: runtime(given), options.device) for _ in range(options.runs)]
-    return Timing(model, name, point.batch, point.frames, point.repeats * statistics.median(taken), fidelity)
+        runtime(inputs)
+    taken = [_milliseconds(lambda: runtime(inputs), options.device) for _ in range(options.runs)]
+    return Timing(model, name, shape.batch, shape.frames, shape.repeats * statistics.median(taken), fidelity)
 
 
 def _fidelity(theirs: Tensor, ours: Tensor) -> float:
@@ -199,9 +210,9 @@ def _fidelity(theirs: Tensor, ours: Tensor) -> float:
 
 def _milliseconds(run: Callable[[], object], device: str) -> float:
     if device == "cpu":
-        begun = time.perf_counter()
+        started = time.perf_counter()
         run()
-        return 1000 * (time.perf_counter() - begun)
+        return 1000 * (time.perf_counter() - started)
     begin, end = torch.Event("cuda", enable_timing=True), torch.Event("cuda", enable_timing=True)
     begin.record()
     run()

@@ -1,4 +1,4 @@
-"""Graphs and engines for the measurements on a GPU, made once and kept; no hub is asked."""
+"""Graphs and engines for measurements on a GPU; made once, then reused, without a network."""
 
 import shutil
 from pathlib import Path
@@ -11,17 +11,19 @@ __all__ = ["engines_of", "graphs_of"]
 
 
 def graphs_of(codec: Codec) -> Path:
-    """A repository with the graphs that engines of a codec are compiled from."""
+    """A repository with the graphs from which a codec's engines are compiled."""
     if not is_current(ENGINES, codec, "tensorrt"):
         write_repository(codec, ENGINES, lambda name: print(f"exporting {name} ...", flush=True), "tensorrt")
     return ENGINES
 
 
 def engines_of(codec: Codec, checkpoint: str, library: str) -> Path:
-    """A repository with the engines of one compiler, which may not be loaded beside another.
+    """A repository with a codec's engines, compiled by ``tensorrt`` or ``tensorrt_rtx``.
+
+    Each compiler runs in a process of its own, since both cannot be loaded in one.
 
     Raises:
-        PrepareError: it is not there, or built none; it has said why.
+        PrepareError: the compiler is not installed or failed; it has printed the reason.
     """
     repository = Path("artifacts") / f"{library}_engines"
     if not is_current(repository, codec, "tensorrt"):

@@ -1,6 +1,6 @@
-"""One model on whatever can run it: PyTorch, ONNX Runtime, TensorRT, TensorRT-RTX.
+"""One interface for running a model with PyTorch, ONNX Runtime, TensorRT or TensorRT-RTX.
 
-Tensors stay on the device. Each runtime says with :class:`MissingRuntimeError` what it lacks here.
+Tensors stay on the device. A runtime that cannot run on this machine raises :class:`MissingRuntimeError`.
 """
 
 from collections.abc import Mapping
@@ -24,30 +24,30 @@ _PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 
 
 class MissingRuntimeError(RuntimeError):
-    """Something is not installed, or there is no GPU for it."""
+    """A library is not installed, or there is no GPU for it; the message says which."""
 
 
 class Runtime(Protocol):
     """A loaded model."""
 
-    def __call__(self, given: Tensors) -> Tensors:
-        """Outputs by name; they may be valid until the next call only."""
+    def __call__(self, inputs: Tensors) -> Tensors:
+        """Run the model on inputs by name; outputs by name, valid until the next call."""
 
 
 class Torch:
-    """The network itself, in the precision of its role's codec."""
+    """The PyTorch network of a role, in the precision of its weights."""
 
     def __init__(self, role: Role, device: str):
         self._module, self._outputs = role.module.to(device), list(role.outputs)
 
     @torch.no_grad()
-    def __call__(self, given: Tensors) -> Tensors:
+    def __call__(self, inputs: Tensors) -> Tensors:
         """See :class:`Runtime`."""
-        return dict(zip(self._outputs, self._module(*given.values()), strict=True))
+        return dict(zip(self._outputs, self._module(*inputs.values()), strict=True))
 
 
 class OnnxRuntime:
-    """The graph that engines are compiled from, with the provider of a device."""
+    """The ONNX graph in a model's version folder, on the provider for ``cuda`` or ``cpu``."""
 
     def __init__(self, version: Path, device: str):
         if _PROVIDERS[device] not in onnxruntime.get_available_providers():
@@ -59,13 +59,15 @@ class OnnxRuntime:
         providers = [_PROVIDERS[device], _PROVIDERS["cpu"]]
         self._session = onnxruntime.InferenceSession(version / ONNX_FILE, options, providers=providers)
         if self._session.get_providers()[0] != _PROVIDERS[device]:
-            raise MissingRuntimeError("ONNX Runtime's CUDA provider does not load here; its log says why")
+            raise MissingRuntimeError(
+                "ONNX Runtime's CUDA provider does not load here; its log above says why"
+            )
         self._device = device
 
-    def __call__(self, given: Tensors) -> Tensors:
+    def __call__(self, inputs: Tensors) -> Tensors:
         """See :class:`Runtime`."""
         binding = self._session.io_binding()
-        for name, tensor in given.items():
+        for name, tensor in inputs.items():
             value = onnxruntime.OrtValue.from_dlpack(tensor.contiguous().__dlpack__())
             binding.bind_ortvalue_input(name, value)
         names = [output.name for output in self._session.get_outputs()]
@@ -77,7 +79,7 @@ class OnnxRuntime:
 
 
 class TensorRt:
-    """An engine; ``library`` is ``tensorrt`` or ``tensorrt_rtx``."""
+    """The engine in a model's version folder; ``library`` is ``tensorrt`` or ``tensorrt_rtx``."""
 
     def __init__(self, version: Path, library: str):
         try:
@@ -100,30 +102,30 @@ class TensorRt:
             self._trt.DataType.INT64: torch.int64,
         }
 
-    def __call__(self, given: Tensors) -> Tensors:
+    def __call__(self, inputs: Tensors) -> Tensors:
         """See :class:`Runtime`."""
         stream = torch.cuda.current_stream().cuda_stream
-        held = {name: tensor.contiguous() for name, tensor in given.items()}
+        held = {name: tensor.contiguous() for name, tensor in inputs.items()}
         self._context.set_optimization_profile_async(self._profile(held), stream)
         for name, tensor in held.items():
             self._context.set_input_shape(name, tuple(tensor.shape))
             self._context.set_tensor_address(name, tensor.data_ptr())
-        made = {name: self._room(name) for name in self._outputs}
+        made = {name: self._allocate(name) for name in self._outputs}
         for name, tensor in made.items():
             self._context.set_tensor_address(name, tensor.data_ptr())
         if not self._context.execute_async_v3(stream):
-            raise RuntimeError("TensorRT could not run the engine; its log says why")
+            raise RuntimeError("TensorRT could not run the engine; its log above says why")
         return made
 
-    def _room(self, name: str) -> Tensor:
+    def _allocate(self, name: str) -> Tensor:
         shape = tuple(self._context.get_tensor_shape(name))
         return torch.empty(shape, dtype=self._types[self._engine.get_tensor_dtype(name)], device="cuda")
 
-    def _profile(self, given: Tensors) -> int:
+    def _profile(self, inputs: Tensors) -> int:
         for number in range(self._engine.num_optimization_profiles):
-            if all(self._holds(number, name, tensor) for name, tensor in given.items()):
+            if all(self._holds(number, name, tensor) for name, tensor in inputs.items()):
                 return number
-        shapes = {name: list(tensor.shape) for name, tensor in given.items()}
+        shapes = {name: list(tensor.shape) for name, tensor in inputs.items()}
         raise ValueError(f"no profile of the engine holds {shapes}")
 
     def _holds(self, number: int, name: str, tensor: Tensor) -> bool:

@@ -1,1 +1,1 @@
-"""Real-time load on a server."""
+"""Measure how many live streams a server serves in real time, and how it behaves under load."""

@@ -1,21 +1,22 @@
-"""Put load on a real server: live streams in real time, whole utterances, starts, overload, and a soak.
+"""Put load on a real server: live streams, whole utterances, starts, overload, and a soak test.
 
-streams   NVIDIA's perf_analyzer: every stream sends one frame when it is due (every 80 ms at 12.5 frames
-          per second); streams end and others begin, as callers do. One of them is a listener of ours, which
-          counts late frames and a player's underruns. A number of streams is served in real time if 99 % of
-          the answers come before the next frame is due, at least 99 % of the frames are answered, and no
-          stream fails. Numbers rise until answers are late twice in a row, or the server is saturated.
-offline   perf_analyzer in a closed loop: utterances of mixed lengths, some at a time, one and two instances
-start     a cold start, and first sound of streams that are opened while others are live
-overload  a server told to take two thirds of the streams that it keeps up with is asked for twice as many
-soak      half as many streams as it keeps up with, for ten minutes: memory, deadlines, and every sample
+streams   live streams in rising numbers, from NVIDIA's perf_analyzer. Each stream sends a frame when it is
+          due (every 80 ms at 12.5 frames per second); streams end and new ones start, like calls. Our own
+          client runs one of the streams and counts late frames and a player's underruns. A number of
+          streams is served in real time if 99 % of the answers come before the next frame is due, at least
+          99 % of the frames are answered, and no stream fails. The sweep ends after two late points in a
+          row, or when the server is saturated.
+offline   whole utterances of mixed lengths, from perf_analyzer in a closed loop; one and two instances
+start     a cold start, and the first audio of streams that are opened while others are live
+overload  a server limited to two thirds of the streams that it serves in time; twice as many as it serves
+          in time ask for a place
+soak      half as many streams as the server serves in time, for ten minutes: memory, deadlines, every sample
 
 Weights are seeded random ones at full geometry, which cost what trained ones cost; tokens are those of the
-repository's speech sample. The load generators run on this machine too and take some of it.
+repository's speech sample. The load generators share this machine with the server.
 
-Results: a table, reports/load.json, in which the rows of the codecs and parts that were measured replace
-older ones of the same, and pictures in reports/; with --quick reports/load-quick.json, of which no page is
-made.
+Results: a table, reports/load.json, where the new rows replace those of the same codecs and parts, and plots
+in reports/. With --quick they go to reports/load-quick.json, which docs/benchmarks.md does not use.
 
 Examples:
   make load
@@ -31,16 +32,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from scripts.common.cli import add_codec_option, argument_parser
 from scripts.common.prepare import MEASURED, REPOSITORY, PrepareError, build_models, default_checkpoint
-from scripts.common.report import Row, in_part, read_report, step, write_parts
+from scripts.common.report import Row, progress, read_report, with_part, write_parts
 from scripts.common.speech_inputs import tokens_of
 from scripts.load.offline import offline_rows
 from scripts.load.overload import overload_rows
 from scripts.load.perf_analyzer import PerfAnalyzerError
-from scripts.load.picture import draw, draw_memory
+from scripts.load.plots import plot_latency, plot_memory
 from scripts.load.soak import soak_of, soak_rows
-from scripts.load.start import cold_start_row, first_audio_rows
-from scripts.load.streams import Asked, LoadError, commands, served_sweep, stream_rows
+from scripts.load.startup import cold_start_row, first_audio_rows
+from scripts.load.streams import LoadError, SweepPlan, commands, run_sweep, stream_rows
 from tritone_client import Codec, TritoneError
 from tritone_server.launcher import ServerError, serving
 from tritone_server.wheels import WheelError
@@ -52,14 +54,14 @@ _TARGETED = ("mimi", "nanocodec")
 _STREAMS, _QUICK_STREAMS = "1,2,3,4,8,12,16,20,24,28", "2,8"
 _SECONDS, _QUICK_SECONDS = 12.0, 5.0
 _SOAK_MINUTES, _QUICK_SOAK_MINUTES = 10.0, 0.1
-_PICTURES = Path("reports")
+_PLOTS = Path("reports")
 _OVERLOAD_S, _QUICK_OVERLOAD_S = 20.0, 8.0
 _OFFLINE_S, _QUICK_OFFLINE_S = 15.0, 8.0
-"""perf_analyzer wants an answer in each third of it."""
+"""perf_analyzer needs an answer in each third of this time."""
 
 
 def main() -> int:
-    """Entry point; 1 when a row falls short, or with the reason why nothing was measured."""
+    """Entry point; returns 1 when a row misses its target, or when the measurement fails."""
     options, console = _options(), Console()
     name = f"load{options.suffix}"
     try:
@@ -68,46 +70,50 @@ def main() -> int:
             if not options.dry_run:
                 build_models([(codec, default_checkpoint(codec)) for codec in options.codec])
         if options.dry_run:
-            print("\n".join(line for codec in options.codec for line in commands(_asked(options, codec))))
+            print("\n".join(line for codec in options.codec for line in commands(_plan(options, codec))))
             return 0
-        well = write_parts(name, _measured(options, console), console)
+        ok = write_parts(name, _measure(options, console), console)
     except (LoadError, PerfAnalyzerError, ServerError, WheelError, PrepareError, TritoneError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
-    draw(_PICTURES / f"{name}.svg", read_report(name)[1])
-    return 0 if well else 1
+    plot_latency(_PLOTS / f"{name}.svg", read_report(name)[1])
+    return 0 if ok else 1
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = argument_parser("scripts.load", __doc__)
+    add_codec_option(parser, MEASURED, _TARGETED)
+    parser.add_argument(
+        "--only", choices=_PARTS, nargs="+", default=_PARTS, help="parts to measure (default: all)"
     )
-    parser.add_argument("--codec", choices=list(MEASURED), nargs="+", help=f"default: {' '.join(_TARGETED)}")
-    parser.add_argument("--only", choices=_PARTS, nargs="+", default=_PARTS, help="parts (default: all)")
     parser.add_argument(
         "--direction",
         choices=["decode", "encode"],
         default="decode",
-        help="of streams: tokens to sound, as after a language model, or sound to tokens (%(default)s)",
+        help="streams that decode tokens, as behind a language model, or that encode audio (%(default)s)",
     )
     parser.add_argument(
-        "--streams", type=_counts, help=f"numbers of live streams to try, rising ({_STREAMS})"
+        "--streams",
+        type=_counts,
+        help=f"numbers of live streams, with commas (default: {_STREAMS})",
     )
     parser.add_argument(
         "--seconds",
         type=float,
-        help=f"measured for each number; its p99 rests on them ({_SECONDS:g}; quick: {_QUICK_SECONDS:g})",
+        help=f"time for each number of streams (default: {_SECONDS:g}; with --quick {_QUICK_SECONDS:g})",
     )
     parser.add_argument(
         "--soak-minutes",
         type=float,
-        help=f"how long a soak takes ({_SOAK_MINUTES:g}; quick: {_QUICK_SOAK_MINUTES:g})",
+        help=f"duration of the soak (default: {_SOAK_MINUTES:g}; with --quick {_QUICK_SOAK_MINUTES:g})",
     )
-    parser.add_argument("--quick", action="store_true", help="a little of each part, of one codec")
+    parser.add_argument("--quick", action="store_true", help="shorter measurements, of one codec")
     parser.add_argument(
-        "--repository", type=Path, help=f"serve this one as it is (default: build {REPOSITORY})"
+        "--repository",
+        type=Path,
+        help=f"serve these models as they are (default: build {REPOSITORY})",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print perf_analyzer's command lines only")
+    parser.add_argument("--dry-run", action="store_true", help="only print perf_analyzer's command lines")
     options = parser.parse_args()
     options.codec = options.codec or (_TARGETED[:1] if options.quick else _TARGETED)
     options.streams = options.streams or _counts(_QUICK_STREAMS if options.quick else _STREAMS)
@@ -125,48 +131,47 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-def _asked(options: argparse.Namespace, codec: str) -> Asked:
-    return Asked(options.repository, codec, options.direction, options.streams, options.seconds)
+def _plan(options: argparse.Namespace, codec: str) -> SweepPlan:
+    return SweepPlan(options.repository, codec, options.direction, options.streams, options.seconds)
 
 
-def _measured(options: argparse.Namespace, console: Console) -> Iterator[list[Row]]:
-    """The rows of each codec and part."""
+def _measure(options: argparse.Namespace, console: Console) -> Iterator[list[Row]]:
+    """Yield the rows of each codec and part."""
     knees: dict[str, int] = {}
     for codec in options.codec:
         if "streams" in options.only:
-            sweep = served_sweep(_asked(options, codec), console)
+            sweep = run_sweep(_plan(options, codec), console)
             knees[codec] = sweep.knee
-            yield in_part(f"{options.direction} streams", stream_rows(sweep, _asked(options, codec)))
+            yield with_part(f"{options.direction} streams", stream_rows(sweep, _plan(options, codec)))
     for codec in options.codec:
         if "offline" in options.only:
-            with step(console, f"{codec}: whole utterances"):
+            with progress(console, f"{codec}: whole utterances"):
                 seconds = _QUICK_OFFLINE_S if options.quick else _OFFLINE_S
-                made = offline_rows(options.repository, codec, seconds, options.quick)
-            yield in_part("offline", made)
-    # The rest needs a number of streams that is kept up with: of the first codec, or as told.
+                rows = offline_rows(options.repository, codec, seconds, options.quick)
+            yield with_part("offline", rows)
+    # The other parts need a number of streams that is served in time: from the sweep of the first codec, or
+    # the first of --streams.
     first = options.codec[0]
-    yield from _lived(options, first, max(1, knees.get(first, options.streams[0])), console)
+    yield from _live_parts(options, first, max(1, knees.get(first, options.streams[0])), console)
 
 
-def _lived(options: argparse.Namespace, codec: str, knee: int, console: Console) -> Iterator[list[Row]]:
-    """What concerns live streams, knowing how many a server keeps up with."""
+def _live_parts(options: argparse.Namespace, codec: str, knee: int, console: Console) -> Iterator[list[Row]]:
+    """The parts that depend on ``knee``, the most streams that the server serves in time."""
     half = max(1, knee // 2)
     if "start" in options.only:
-        with step(console, f"{codec}: starts"):
-            rows = in_part("start", _starts(options, codec, half))
+        with progress(console, f"{codec}: starts"):
+            rows = with_part("start", _starts(options, codec, half))
         yield rows
     if "overload" in options.only:
-        # As docs/operations.md advises: at the knee nothing is left for others.
+        # docs/operations.md advises two thirds: at the knee no time is left to refuse further streams.
         places = max(1, 2 * knee // 3)
-        with step(console, f"{codec}: {2 * knee} streams ask for {places} places"):
-            made = overload_rows(
-                options.repository, codec, places, options.overload_s, more=2 * knee - places
-            )
-            rows = in_part("overload", made)
+        with progress(console, f"{codec}: {2 * knee} streams ask for {places} places"):
+            made = overload_rows(options.repository, codec, places, options.overload_s, 2 * knee - places)
+            rows = with_part("overload", made)
         yield rows
     if "soak" in options.only:
-        with step(console, f"{codec}: {half} streams for {options.soak_minutes:g} minutes"):
-            rows = in_part("soak", _soak(options, codec, half))
+        with progress(console, f"{codec}: {half} streams for {options.soak_minutes:g} minutes"):
+            rows = with_part("soak", _soak(options, codec, half))
         yield rows
 
 
@@ -179,7 +184,7 @@ def _starts(options: argparse.Namespace, codec: str, live: int) -> list[Row]:
 def _soak(options: argparse.Namespace, codec: str, streams: int) -> list[Row]:
     with serving(options.repository, [codec]) as server, Codec(codec, server.url) as client:
         soak = soak_of(client, server, tokens_of(client), streams, 60 * options.soak_minutes)
-    draw_memory(_PICTURES / f"memory{options.suffix}.svg", codec, soak)
+    plot_memory(_PLOTS / f"memory{options.suffix}.svg", codec, soak)
     return soak_rows(codec, soak)
 
 

@@ -1,4 +1,4 @@
-"""Whole utterances of mixed lengths in a closed loop, and the same with a second instance of the network."""
+"""Whole utterances of mixed lengths in a closed loop, with one and with two instances of the network."""
 
 import shutil
 import tempfile
@@ -14,27 +14,31 @@ from tritone_server.launcher import serving
 
 __all__ = ["offline_rows"]
 
-_AT_ONCE = (1, 4)
+_CONCURRENCY = (1, 4)
 _REQUESTS, _SHORTEST, _LONGEST, _QUICK_LONGEST, _SEED = 64, 10, 100, 40, 0
 
 
 def offline_rows(repository: Path, codec: str, seconds: float, quick: bool = False) -> list[Row]:
-    """Seconds of sound per second, and latency, at some requests at once; then with two instances.
+    """Throughput in seconds of audio per second, and latency, by the number of concurrent requests.
 
-    Quick is one request at a time, and short ones.
+    Args:
+        repository: of the models.
+        codec: name of the codec.
+        seconds: measured for each row.
+        quick: only one request at a time, of short utterances, and one instance.
     """
     if quick:
-        return _rows(repository, codec, seconds, _AT_ONCE[:1], _QUICK_LONGEST)
-    rows = _rows(repository, codec, seconds, _AT_ONCE, _LONGEST)
+        return _rows(repository, codec, seconds, _CONCURRENCY[:1], _QUICK_LONGEST)
+    rows = _rows(repository, codec, seconds, _CONCURRENCY, _LONGEST)
     with tempfile.TemporaryDirectory() as scratch:
         two = Path(scratch, "models")
         _copy_with_instances(repository, codec, two, 2)
-        rows += _rows(two, codec, seconds, _AT_ONCE[-1:], _LONGEST, "_two_instances")
+        rows += _rows(two, codec, seconds, _CONCURRENCY[-1:], _LONGEST, "_two_instances")
     return rows
 
 
 def _rows(
-    repository: Path, codec: str, seconds: float, at_once: tuple[int, ...], longest: int, suffix: str = ""
+    repository: Path, codec: str, seconds: float, concurrency: tuple[int, ...], longest: int, suffix: str = ""
 ) -> list[Row]:
     lengths = np.random.default_rng(_SEED).integers(_SHORTEST, longest + 1, _REQUESTS).tolist()
     rows = []
@@ -45,32 +49,41 @@ def _rows(
     ):
         inputs, tokens = Path(scratch, "inputs.json"), tokens_of(client)
         write_requests(inputs, repeated(tokens, longest), lengths)
-        spoken_s = float(np.mean(lengths)) / client.info.frame_rate_hz
-        for count in at_once:
+        mean_s = float(np.mean(lengths)) / client.info.frame_rate_hz
+        for count in concurrency:
             result = measure(ClosedLoop(server.url, f"{codec}_decode", inputs, count, seconds))
             p50, p99 = (result.percentile_ms(percent) for percent in (50, 99))
             how = f"{count} at once, {_SHORTEST} to {longest} frames; p50 {p50:.0f}, p99 {p99:.0f} ms; "
             how += f"{len(result.latencies_ms)} requests; " + "; ".join(result.errors)
-            made = result.achieved_hz * spoken_s
+            throughput = result.achieved_hz * mean_s
             ok = not result.errors
             rows.append(
-                Row(codec, f"offline{suffix}", made, "s of sound/s", "none", ok, how.strip("; "), at=count)
+                Row(
+                    codec,
+                    f"offline{suffix}",
+                    throughput,
+                    "s of sound/s",
+                    "none",
+                    ok,
+                    how.strip("; "),
+                    at=count,
+                )
             )
     return rows
 
 
 def _copy_with_instances(repository: Path, codec: str, target: Path, count: int) -> None:
-    """The models of a codec, their files linked, with so many instances of the vocoder."""
+    """Link the models of a codec into ``target``, with ``count`` instances of the vocoder."""
     for folder in repository.glob(f"{codec}_*"):
-        shutil.copytree(folder, target / folder.name, copy_function=_linked)
+        shutil.copytree(folder, target / folder.name, copy_function=_link_or_copy)
     config = target / f"{codec}_vocoder" / "config.pbtxt"
     text = config.read_text()
     config.unlink()
     config.write_text(text.replace("count: 1", f"count: {count}"))
 
 
-def _linked(source: str, target: str) -> None:
+def _link_or_copy(source: str, target: str) -> None:
     try:
         Path(target).hardlink_to(source)
-    except OSError:  # on another disk
+    except OSError:  # another file system
         shutil.copy2(source, target)

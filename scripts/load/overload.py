@@ -1,11 +1,11 @@
-"""Twice as many streams as a server keeps up with: those that live go on, the others are told at once."""
+"""More streams than a server takes: accepted streams stay in time, the rest are refused at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from scripts.common.listeners import Heard, Utterance, heard_by, percentile
+from scripts.common.realtime_streams import ScheduledUtterance, StreamResult, run_streams, summary_of
 from scripts.common.report import Row
 from scripts.common.speech_inputs import repeated, tokens_of
 from tritone_client import Codec
@@ -13,50 +13,56 @@ from tritone_server.launcher import serving
 
 __all__ = ["overload_rows"]
 
-_MOST_MISSES, _MOST_REFUSAL_MS = 0.01, 100.0
+_MAX_LATE_SHARE, _MAX_REFUSAL_MS = 0.01, 100.0
 _LATER_S, _SPREAD_S = 3.0, 2.0
 
 
 def overload_rows(
-    repository: Path, codec: str, most: int, seconds: float, more: int | None = None
+    repository: Path, codec: str, places: int, seconds: float, extra: int | None = None
 ) -> list[Row]:
-    """A server told to take ``most`` streams; when so many live, ``more`` (as many again) ask for one."""
-    more = more or most
-    with serving(repository, [codec], max_streams=most) as server, Codec(codec, server.url) as client:
+    """Fill a server with live streams, then open more.
+
+    Args:
+        repository: of the models.
+        codec: name of the codec.
+        places: the most streams that the server is started to take; all are taken at first.
+        seconds: how long each stream lasts.
+        extra: streams that are opened when all places are taken; by default as many as places.
+    """
+    extra = extra or places
+    with serving(repository, [codec], max_streams=places) as server, Codec(codec, server.url) as client:
         period_s, tokens = 1 / client.info.frame_rate_hz, tokens_of(client)
-        spoken = repeated(tokens, round(seconds / period_s))
-        # Calls of different people: their frames are due at different times.
-        first = [Utterance(spoken, n * period_s / most) for n in range(most)]
-        later = [Utterance(spoken, _LATER_S + n * _SPREAD_S / more) for n in range(more)]
-        heard = heard_by(codec, server.url, [*first, *later])
-    return _rows(codec, heard[:most], heard[most:])
+        utterance = repeated(tokens, round(seconds / period_s))
+        # Like calls of different people, the streams have their frames due at different times.
+        first = [ScheduledUtterance(utterance, n * period_s / places) for n in range(places)]
+        later = [ScheduledUtterance(utterance, _LATER_S + n * _SPREAD_S / extra) for n in range(extra)]
+        results = run_streams(codec, server.url, [*first, *later])
+    return _rows(codec, results[:places], results[places:])
 
 
-def _rows(codec: str, live: Sequence[Heard], more: Sequence[Heard]) -> list[Row]:
-    frames = sum(len(each.latencies_ms) for each in live)
-    misses = sum(each.misses for each in live) / max(1, frames)
-    lost = [each.failure for each in live if each.failure]
-    refusals = [each.refused_ms for each in more if each.refused_ms is not None]
+def _rows(codec: str, live: Sequence[StreamResult], extra: Sequence[StreamResult]) -> list[Row]:
+    total = summary_of(live)
+    refusals = [each.refused_ms for each in extra if each.refused_ms is not None]
     slowest = max(refusals, default=float("inf"))
-    how = f"{len(live)} live, {len(more)} more ask"
-    p99 = f"p99 {percentile(live, 99):.1f} ms, {sum(each.underruns for each in live)} underruns"
+    how = f"{len(live)} live, {len(extra)} more ask"
+    p99 = f"p99 {total.p99_ms:.1f} ms, {total.underruns} underruns"
     return [
         Row(
             codec,
             "overload_misses",
-            misses,
+            total.late_share,
             "share",
-            f"<= {_MOST_MISSES}",
-            misses <= _MOST_MISSES and not lost,
-            f"{how}; {p99}; {len(lost)} live ones failed",
+            f"<= {_MAX_LATE_SHARE}",
+            total.late_share <= _MAX_LATE_SHARE and not total.failures,
+            f"{how}; {p99}; {len(total.failures)} live ones failed",
         ),
         Row(
             codec,
             "overload_refused",
             len(refusals),
             "streams",
-            f"{len(more)}",
-            len(refusals) == len(more),
+            f"{len(extra)}",
+            len(refusals) == len(extra),
             f"{how}; with ServerFullError",
         ),
         Row(
@@ -64,8 +70,8 @@ def _rows(codec: str, live: Sequence[Heard], more: Sequence[Heard]) -> list[Row]
             "overload_refusal",
             slowest,
             "ms",
-            f"<= {_MOST_REFUSAL_MS:g}",
-            slowest <= _MOST_REFUSAL_MS,
+            f"<= {_MAX_REFUSAL_MS:g}",
+            slowest <= _MAX_REFUSAL_MS,
             f"{how}; the slowest, median {np.median(refusals) if refusals else float('inf'):.0f} ms",
         ),
     ]

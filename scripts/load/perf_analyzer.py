@@ -1,4 +1,4 @@
-"""NVIDIA's perf_analyzer out of its pinned wheel: live streams at real-time pace, and how they fared."""
+"""NVIDIA's perf_analyzer, from a pinned wheel: run a load on a server and read the latencies."""
 
 import mmap
 import os
@@ -22,13 +22,13 @@ from tritone_server.wheels import Wheel
 
 __all__ = [
     "ClosedLoop",
-    "Load",
     "PerfAnalyzerError",
     "Result",
+    "StreamLoad",
     "find_perf_analyzer",
     "measure",
-    "missing_share",
     "read_answers",
+    "unanswered_share",
 ]
 
 _BINARY = "tritonclient-2.51.0.data/data/bin/perf_analyzer"
@@ -49,11 +49,11 @@ _BOUNDARIES = re.compile(rb'"window_boundaries":\[([\d,]+)\]')
 
 
 class PerfAnalyzerError(RuntimeError):
-    """perf_analyzer cannot run, or ended without a result; the message says why."""
+    """perf_analyzer does not run here, or ended without a result; the message says why."""
 
 
-class Asked:
-    """A load that perf_analyzer can be asked for, measured for ``seconds`` after a second that is not."""
+class Load:
+    """A load on one model; it is measured for ``seconds``, after a first second that does not count."""
 
     url: str
     model: str
@@ -62,14 +62,14 @@ class Asked:
 
     @property
     def duration_s(self) -> float:
-        """How long it takes if the server answers."""
+        """Duration of the run, if the server answers."""
         return self.seconds + _LEAD_S
 
     def command(self, executable: Path, export: Path) -> list[str]:
         """The command line."""
         options = self._options() | {
             "input-data": self.inputs,
-            # Windows of fixed length, any outcome counts as stable: the search for stability ends.
+            # Windows have a fixed length and any result counts as stable, so the run ends after the last one.
             "measurement-mode": "time_windows",
             "measurement-interval": round(1000 * self.duration_s / _WINDOWS / _WINDOW_STRETCH),
             "stability-percentage": 999,
@@ -86,16 +86,16 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Load(Asked):
-    """Live streams: each sends a frame when it is due, and never two at a time.
+class StreamLoad(Load):
+    """Live streams: each sends a frame when it is due, and waits for an answer before it sends the next.
 
     Args:
         url: host and gRPC port.
         model: a model with sequence batching.
-        inputs: JSON of the sequences that streams are drawn from.
-        streams: at the same time; one that ends is followed by another.
+        inputs: JSON file of the sequences that the streams send.
+        streams: at the same time; when one ends, another starts.
         rate_hz: requests per second of one stream.
-        seconds: measured.
+        seconds: duration of the measurement.
     """
 
     url: str
@@ -108,57 +108,57 @@ class Load(Asked):
     _flags: ClassVar[Sequence[str]] = ("--streaming", "--async", "--serial-sequences")
 
     @property
-    def asked_hz(self) -> float:
+    def request_rate_hz(self) -> float:
         """Requests per second of all streams."""
         return self.streams * self.rate_hz
 
     def _options(self) -> dict[str, Any]:
-        """Sequence ids differ from call to call."""
-        # perf_analyzer reads ids as 32-bit integers and, without an end, an end it never set.
+        # Every run has sequence ids of its own. perf_analyzer reads them as 32-bit integers; if the range has
+        # no end, it uses an uninitialized value.
         first = 1 + _IDS_PER_RUN * secrets.randbelow(_IDS // _IDS_PER_RUN - 1)
         return {
-            "request-rate-range": f"{self.asked_hz:.6g}",
+            "request-rate-range": f"{self.request_rate_hz:.6g}",
             "num-of-sequences": self.streams,
-            # One thread per stream, else a late answer shifts the other streams of its thread.
+            # With one thread per stream, a late answer delays no other stream.
             "max-threads": self.streams,
             "sequence-id-range": f"{first}:{first + _IDS_PER_RUN}",
         }
 
 
 @dataclass(frozen=True)
-class ClosedLoop(Asked):
-    """So many requests at a time to a model without memory, each followed by another once answered.
+class ClosedLoop(Load):
+    """A constant number of concurrent requests to a stateless model; each answer triggers the next request.
 
     Args:
         url: host and gRPC port.
-        model: its name.
-        inputs: JSON of the requests, which are sent in turn.
-        at_once: requests that wait for their answers.
-        seconds: measured.
+        model: name of the model.
+        inputs: JSON file of the requests, which are sent in turn.
+        concurrency: requests in flight.
+        seconds: duration of the measurement.
     """
 
     url: str
     model: str
     inputs: Path
-    at_once: int
+    concurrency: int
     seconds: float
 
     def _options(self) -> dict[str, Any]:
-        return {"concurrency-range": self.at_once}
+        return {"concurrency-range": self.concurrency}
 
 
-L = TypeVar("L", bound=Asked)
+L = TypeVar("L", bound=Load)
 
 
 @dataclass(frozen=True)
 class Result(Generic[L]):
-    """How a load fared.
+    """The measurement of one load.
 
     Args:
-        load: what was asked.
-        latencies_ms: FP64 [answers], from the sending of a frame to its answer.
+        load: that was run.
+        latencies_ms: FP64 [answers], from sending each request to its answer.
         span_s: time in which these answers came.
-        errors: what the server said to streams it failed; perf_analyzer then gives up, without answers.
+        errors: the server's error messages; after an error perf_analyzer gives up, and there are no answers.
     """
 
     load: L
@@ -172,33 +172,33 @@ class Result(Generic[L]):
         return len(self.latencies_ms) / self.span_s
 
     def percentile_ms(self, percent: float) -> float:
-        """Of the latencies; infinite where there are none."""
+        """A percentile of the latencies; infinite if there are none."""
         return float(np.percentile(self.latencies_ms, percent)) if len(self.latencies_ms) else float("inf")
 
 
 def find_perf_analyzer() -> tuple[Path, dict[str, str]]:
-    """The executable and the environment it needs.
+    """The executable, and the environment variables that it needs.
 
     Raises:
         PerfAnalyzerError: it does not run on this machine; the message names the missing library.
-        WheelError: it cannot be fetched.
+        WheelError: its wheel cannot be downloaded.
     """
     executable = _WHEEL.unpacked() / _BINARY
     environment = {"LD_LIBRARY_PATH": f"{_linked_libraries()}:{os.environ.get('LD_LIBRARY_PATH', '')}"}
-    tried = subprocess.run(
+    trial = subprocess.run(
         [executable, "--version"],
         check=False,
         env=os.environ | environment,
         capture_output=True,
         text=True,
     )
-    if tried.returncode:
-        raise PerfAnalyzerError(f"perf_analyzer does not run here: {tried.stderr.strip()}")
+    if trial.returncode:
+        raise PerfAnalyzerError(f"perf_analyzer does not run here: {trial.stderr.strip()}")
     return executable, environment
 
 
 def _linked_libraries() -> Path:
-    """Folder where the server's own libraries have the names that perf_analyzer asks for."""
+    """A folder that links the server's libraries under the names that perf_analyzer looks for."""
     folder = CACHE / "perf_analyzer"
     folder.mkdir(parents=True, exist_ok=True)
     searched = find_server()[2].get("LD_LIBRARY_PATH", "").split(":")
@@ -210,28 +210,29 @@ def _linked_libraries() -> Path:
     return folder
 
 
-def missing_share(result: Result[Load]) -> float:
-    """Share of the asked requests that was not answered; one at the edge of the span is no miss."""
-    return max(0.0, 1 - (len(result.latencies_ms) + 1) / (result.load.asked_hz * result.span_s))
+def unanswered_share(result: Result[StreamLoad]) -> float:
+    """Share of the due requests that were not answered; one request at the edge of the span is forgiven."""
+    due = result.load.request_rate_hz * result.span_s
+    return max(0.0, 1 - (len(result.latencies_ms) + 1) / due)
 
 
 def measure(load: L, progress: Callable[[float], None] = lambda seconds: None) -> Result[L]:
-    """Run the load, calling ``progress`` about once a second with the seconds gone.
+    """Run the load; call ``progress`` about once a second with the seconds that have passed.
 
     Raises:
-        PerfAnalyzerError: there is no server or no such model, or no result came in time.
-        WheelError: perf_analyzer cannot be fetched.
+        PerfAnalyzerError: the server or the model is missing, or no result came in time.
+        WheelError: perf_analyzer cannot be downloaded.
     """
     executable, environment = find_perf_analyzer()
     with tempfile.TemporaryDirectory() as scratch:
         export, log = Path(scratch, "answers.json"), Path(scratch, "log")
         status = _run(load.command(executable, export), environment, log, load.duration_s, progress)
-        said = log.read_text(errors="replace")
-        errors = _THREAD_ERROR.findall(said)
+        output = log.read_text(errors="replace")
+        errors = _THREAD_ERROR.findall(output)
         if errors:
             return Result(load, np.zeros(0), load.seconds, errors)
         if status or not export.exists():
-            raise PerfAnalyzerError(f"perf_analyzer failed: {_reason(said)}")
+            raise PerfAnalyzerError(f"perf_analyzer failed: {_reason(output)}")
         return Result(load, *read_answers(export))
 
 
@@ -242,7 +243,7 @@ def _run(
     duration_s: float,
     progress: Callable[[float], None],
 ) -> int:
-    """Exit status; what it says goes to ``log``."""
+    """Run the command, with its output in ``log``, and return its exit status."""
     started = time.monotonic()
     with (
         log.open("wb") as out,
@@ -251,30 +252,30 @@ def _run(
         ) as process,
     ):
         try:
-            while (gone_s := time.monotonic() - started) < duration_s + _GRACE_S:
+            while (elapsed_s := time.monotonic() - started) < duration_s + _GRACE_S:
                 try:
                     return process.wait(timeout=1)
                 except subprocess.TimeoutExpired:
-                    progress(gone_s)
+                    progress(elapsed_s)
         finally:
             process.kill()
-    # It waits for ever for the answers of a server that has gone.
-    said = _reason(log.read_text(errors="replace"))
-    raise PerfAnalyzerError(f"perf_analyzer gave no result within {duration_s + _GRACE_S:.0f} s: {said}")
+    # perf_analyzer waits forever for the answers of a server that has ended.
+    reason = _reason(log.read_text(errors="replace"))
+    raise PerfAnalyzerError(f"perf_analyzer gave no result within {duration_s + _GRACE_S:.0f} s: {reason}")
 
 
-def _reason(said: str) -> str:
-    """The line that explains a failure; its usage text, which may follow, does not."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match("error:|failed", line, re.IGNORECASE)]
-    return (_THREAD_ERROR.findall(said) or telling or lines[-1:] or ["it said nothing"])[0]
+def _reason(output: str) -> str:
+    """The line that explains a failure; a usage text may follow it."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match("error:|failed", line, re.IGNORECASE)]
+    return (_THREAD_ERROR.findall(output) or errors or lines[-1:] or ["it printed nothing"])[0]
 
 
 def read_answers(export: Path) -> tuple[NDArray[np.float64], float]:
-    """Latencies in ms of the answers after the lead, and the seconds in which they came.
+    """Read latencies in ms, and the seconds in which the answers came; the first second does not count.
 
-    Only time stamps are read: the file also holds every sample of every answer as text, which is
-    some hundred MB.
+    Only the time stamps are read, since the file also holds every sample of every answer as text, some
+    hundred MB.
     """
     with export.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         (boundaries,) = _BOUNDARIES.findall(text, text.rfind(b'"window_boundaries"'))

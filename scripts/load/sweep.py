@@ -1,41 +1,41 @@
-"""A sweep over numbers of live streams: when it is over, and how many streams a server can serve."""
+"""A sweep over numbers of live streams: when it ends, and how many streams were served in real time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from scripts.common.listeners import Heard
-from scripts.load.perf_analyzer import Load, Result, missing_share
+from scripts.common.realtime_streams import StreamResult
+from scripts.load.perf_analyzer import Result, StreamLoad, unanswered_share
 
 __all__ = ["Point", "Sweep"]
 
 _MISSING_ALLOWED = 0.01
 _SATURATED = 0.1
-_LATE_IN_A_ROW = 2
+_LATE_POINTS = 2
 
 
 @dataclass(frozen=True)
 class Point:
-    """One number of streams.
+    """The measurement at one number of streams.
 
     Args:
-        result: of perf_analyzer's.
-        mean_batch: how many shared a step, where the server tells.
-        heard: how the one fared that was a listener of ours, if one was.
+        result: of the streams that perf_analyzer ran.
+        mean_batch: mean number of streams per step, if the server counts it.
+        listener: result of the one stream that our own client ran, if there was one.
     """
 
-    result: Result[Load]
+    result: Result[StreamLoad]
     mean_batch: float | None = None
-    heard: Heard | None = None
+    listener: StreamResult | None = None
 
     @property
     def streams(self) -> int:
-        """At the same time."""
-        return self.result.load.streams + (self.heard is not None)
+        """Live streams at the same time, the listener included."""
+        return self.result.load.streams + (self.listener is not None)
 
     @property
     def frame_ms(self) -> float:
-        """Time between two frames of a stream, within which each must be answered."""
+        """Duration of a frame, within which each must be answered."""
         return 1000 / self.result.load.rate_hz
 
     @property
@@ -45,15 +45,15 @@ class Point:
 
     @property
     def real_time(self) -> bool:
-        """Whether the streams were served as they must be."""
-        heard_late = self.heard is not None and not self.heard.in_time
-        unanswered = missing_share(self.result) > _MISSING_ALLOWED
-        return not (self.late or heard_late or self.result.errors or unanswered)
+        """Whether answers were in time and complete, for the listener too, and no stream failed."""
+        listener_late = self.listener is not None and not self.listener.in_time
+        unanswered = unanswered_share(self.result) > _MISSING_ALLOWED
+        return not (self.late or listener_late or self.result.errors or unanswered)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The points of one model, streams rising."""
+    """The points of one model, by rising number of streams."""
 
     codec: str
     model: str
@@ -61,18 +61,18 @@ class Sweep:
 
     @property
     def knee(self) -> int:
-        """The most streams that were served in real time; 0 if none were."""
+        """The largest number of streams that was served in real time; 0 if there is none."""
         return max((point.streams for point in self.points if point.real_time), default=0)
 
     @property
     def answered(self) -> list[Point]:
-        """The points at which no stream was failed."""
+        """The points at which no stream failed."""
         return [point for point in self.points if isfinite(point.result.percentile_ms(99))]
 
     @property
     def over(self) -> bool:
-        """Whether more streams would only show the same: late twice in a row, saturated, or failed."""
-        last = self.points[-_LATE_IN_A_ROW:]
-        if len(last) == _LATE_IN_A_ROW and all(point.late for point in last):
+        """Whether to stop: two late points in a row, a tenth of the frames unanswered, or a failed stream."""
+        last = self.points[-_LATE_POINTS:]
+        if len(last) == _LATE_POINTS and all(point.late for point in last):
             return True
-        return any(point.result.errors or missing_share(point.result) > _SATURATED for point in last[-1:])
+        return any(point.result.errors or unanswered_share(point.result) > _SATURATED for point in last[-1:])

@@ -1,1 +1,1 @@
-"""The page docs/benchmarks.md from what was measured."""
+"""Write docs/benchmarks.md and its plots from the reports of the measurements."""

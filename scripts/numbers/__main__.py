@@ -1,17 +1,20 @@
-"""Write docs/benchmarks.md and its pictures from what 'make bench', 'make load' and 'make faults' measured.
+"""Write docs/benchmarks.md and its plots from the reports of 'make bench', 'make load' and 'make faults'.
 
-The text is scripts/benchmarks.md; a line of it in double braces becomes a table:
-  {{made bench}}                 command, date, machine and versions of its runs
-  {{rows bench decode_vs_*}}     every row whose check fits one of the patterns
-  {{curve bench frame_ms_by_frames}}   a column per codec, a line per place on the axis
-  {{shares bench step_profile operator product}}   each codec's whole, then a table of its parts per kind
+The template is scripts/numbers/benchmarks.md. A line in double braces names a report and becomes a table:
+  {{made bench}}
+      command, date, machine and versions of each run in the report
+  {{rows bench decode_vs_*}}
+      all rows whose check matches one of the patterns
+  {{curve bench frame_ms_by_frames}}
+      a column per codec, and a line per position on the axis
+  {{shares bench step_profile operator product}}
+      for each codec the row step_profile, then a table of its operators and one of its products
 
 Examples:
   make bench load faults numbers
   .venv/bin/python -m scripts.numbers --check
 """
 
-import argparse
 import re
 import shutil
 import sys
@@ -19,39 +22,38 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from scripts.common.cli import argument_parser
 from scripts.common.report import Row, read_report
-from scripts.numbers.scaling_picture import draw_scaling
+from scripts.numbers.scaling_plot import plot_scaling
 
-_TEMPLATE, _PAGE = Path("scripts/benchmarks.md"), Path("docs/benchmarks.md")
-_PICTURES = ("load.svg", "memory.svg")
+_TEMPLATE, _PAGE = Path(__file__).with_name("benchmarks.md"), Path("docs/benchmarks.md")
+_PLOTS = ("load.svg", "memory.svg")
 _LINE = re.compile(r"^\{\{(\w+) (\w+) ?(.*)\}\}$", re.MULTILINE)
 
 
 def main() -> int:
-    """Entry point; 1 when a report is missing."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Entry point; returns 1 when a report is missing."""
+    parser = argument_parser("scripts.numbers", __doc__)
     parser.add_argument("--check", action="store_true", help="print the page instead of writing it")
     options = parser.parse_args()
     try:
         page = filled(_TEMPLATE.read_text())
     except FileNotFoundError as error:
-        print(f"benchmarks_page: {error}", file=sys.stderr)
+        print(f"numbers: {error}", file=sys.stderr)
         return 1
     if options.check:
         print(page)
         return 0
     _PAGE.write_text(page)
-    for name in _PICTURES:
+    for name in _PLOTS:
         shutil.copy2(Path("reports") / name, _PAGE.parent / name)
-    draw_scaling(_PAGE.parent / "scaling.svg", read_report("bench")[1])
+    plot_scaling(_PAGE.parent / "scaling.svg", read_report("bench")[1])
     print(f"written to {_PAGE}")
     return 0
 
 
 def filled(template: str) -> str:
-    """The text with its tables.
+    """Fill a template with its tables.
 
     Raises:
         FileNotFoundError: a report is missing.
@@ -61,11 +63,11 @@ def filled(template: str) -> str:
 
 
 def _made(report: str, _: Sequence[str]) -> str:
-    """A line per run that rows are left of, the newest last; its time is that of the whole run."""
-    return "\n".join(_told(made) for made in read_report(report)[0])
+    """A line for each run in the report, the newest last; the time is that of the whole run."""
+    return "\n".join(_formatted(made) for made in read_report(report)[0])
 
 
-def _told(made: Mapping[str, str]) -> str:
+def _formatted(made: Mapping[str, str]) -> str:
     took = f" in {made['took']}" if "took" in made else ""
     return f"- `{made['command']}`{took}, {made['date']}; {made['machine']}; {made['versions']}."
 
@@ -76,7 +78,7 @@ def _rows(report: str, patterns: Sequence[str]) -> str:
         met = "" if row.target == "none" else "yes" if row.ok else "**no**"
         target = "" if row.target == "none" else row.target.replace(">=", "≥").replace("<=", "≤")
         unit = "" if row.unit == "ratio" else f" {row.unit}"
-        cells = (f"`{row.codec}`", f"`{row.check}`", f"{row.told}{unit}", target, met, row.how)
+        cells = (f"`{row.codec}`", f"`{row.check}`", f"{row.formatted}{unit}", target, met, row.how)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -84,10 +86,10 @@ def _rows(report: str, patterns: Sequence[str]) -> str:
 def _curve(report: str, patterns: Sequence[str]) -> str:
     rows = _chosen(report, patterns)
     codecs, places = list(dict.fromkeys(row.codec for row in rows)), sorted({row.at or 0 for row in rows})
-    told = {(row.codec, row.at): row.told for row in rows}
+    values = {(row.codec, row.at): row.formatted for row in rows}
     axis = rows[0].how.partition(":")[0]
     lines = [f"| {axis} | {' | '.join(f'`{codec}`' for codec in codecs)} |", "|---" * (len(codecs) + 1) + "|"]
-    lines += [f"| {at:g} | {' | '.join(told.get((codec, at), '') for codec in codecs)} |" for at in places]
+    lines += [f"| {at:g} | {' | '.join(values.get((codec, at), '') for codec in codecs)} |" for at in places]
     return "\n".join(lines)
 
 

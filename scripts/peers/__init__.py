@@ -1,11 +1,11 @@
-"""Other people's implementations, run beside ours with the same weights."""
+"""Run other implementations of the codecs, with the same weights as ours."""
 
 from typing import Protocol
 
 from torch import Tensor
 
 from scripts.peers import moshi, nemo, openmoss, transformers_mimi
-from scripts.peers.layouts import in_every_layout
+from scripts.peers.layouts import all_layouts
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
 __all__ = ["Reference", "reference_of", "references_of"]
@@ -14,10 +14,10 @@ _PEERS = {"nemo": nemo, "moshi": moshi, "transformers": transformers_mimi, "open
 
 
 class Reference(Protocol):
-    """A codec's own authors' implementation."""
+    """An implementation of a codec other than ours, usually by its authors."""
 
     def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """Audio FP32 [B, S] -> tokens [B, K, T]; K is the implementation's choice unless told."""
+        """Audio FP32 [B, S] -> tokens [B, K, T]; K is the implementation's default unless given."""
         ...
 
     def decode(self, tokens: Tensor) -> Tensor:
@@ -29,10 +29,10 @@ class Reference(Protocol):
         ...
 
     def rounding_margin(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """How clearly each token was decided, FP32 [B, K, T]; zero is a tie.
+        """The margin by which each token was chosen, FP32 [B, K, T]; zero is a tie.
 
-        Scalar quantizers give the distance to the nearest rounding edge, in levels; residual ones
-        the gap between the two nearest codes, relative to the second's squared distance.
+        For scalar quantizers it is the distance to the nearest rounding edge, in levels; for residual ones
+        the gap between the squared distances of the two nearest codes, relative to the larger one.
         """
         ...
 
@@ -41,20 +41,21 @@ def reference_of(checkpoint: Checkpoint) -> Reference:
     """The authors' network with these weights; its wheel is fetched on first use.
 
     Raises:
-        LookupError: no peer knows these tensors.
+        LookupError: no implementation recognizes these tensors.
     """
     for peer in _PEERS.values():
         if peer.recognises(checkpoint):
             made: Reference = peer.reference(checkpoint)
             return made
     raise LookupError(
-        f"no peer implements {checkpoint.source}; its tensors start {sorted(checkpoint.tensors)[:3]}"
+        f"no implementation in scripts/peers recognizes {checkpoint.source}; "
+        f"its first tensors are {', '.join(sorted(checkpoint.tensors)[:3])}"
     )
 
 
 def references_of(checkpoint: Checkpoint) -> dict[str, Reference]:
-    """Every implementation of this network, by package, with weights in the layout that it reads."""
+    """Every implementation of this network by package, each with the weights in the layout that it reads."""
     made: dict[str, Reference] = {}
-    for each in in_every_layout(checkpoint):
+    for each in all_layouts(checkpoint):
         made |= {name: peer.reference(each) for name, peer in _PEERS.items() if peer.recognises(each)}
     return {name: made[name] for name in _PEERS if name in made}

@@ -1,4 +1,4 @@
-"""One checkpoint in every layout that its codec is published in: peers read one each."""
+"""A checkpoint in every layout in which its codec is published, since each implementation reads one only."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,11 +9,11 @@ from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs import mimi, mimi_names
 from tritone_build.codecs.mimi_config import PUBLISHED, parse
 
-__all__ = ["in_every_layout"]
+__all__ = ["all_layouts"]
 
 
-def in_every_layout(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
-    """The checkpoint as it is, then, for Mimi, with its tensors in the other layout."""
+def all_layouts(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
+    """Yield the checkpoint and, for Mimi, the same tensors in the other layout (Kyutai's, Hugging Face's)."""
     yield checkpoint
     layout = mimi_names.layout_of(checkpoint.tensors)
     if layout is None:

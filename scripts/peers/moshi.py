@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scripts.peers.packages import imported, stand_in
-from scripts.peers.residual import residual_margin
+from scripts.peers.rounding_margin import residual_margin
+from scripts.peers.wheel_imports import imported, stand_in
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_server.wheels import Wheel
 
@@ -22,7 +22,7 @@ _WHEEL = Wheel(
 )
 _MARK = "encoder_transformer.transformer.layers.0.self_attn.in_proj_weight"
 _SERVED_CODEBOOKS = 8
-_SEANET = {  # moshi's word for each of MimiConfig's
+_SEANET = {  # moshi's names for the keys of MimiConfig
     "dimension": "hidden_size",
     "n_filters": "num_filters",
     "ratios": "upsampling_ratios",
@@ -64,7 +64,7 @@ def reference(checkpoint: Checkpoint) -> "MoshiMimi":
 
 @dataclass(frozen=True)
 class MoshiStream:
-    """moshi's streaming mode: each call continues where the last one ended."""
+    """Streams in moshi's streaming mode; each call continues where the last one ended."""
 
     model: Any
 
@@ -83,8 +83,8 @@ class MoshiMimi:
     """moshi's MimiModel on the CPU.
 
     Args:
-        config: MimiConfig's keys; what is left out is as published.
-        tensors: by Kyutai's names, every one used.
+        config: keys of MimiConfig; missing ones have the published values.
+        tensors: by Kyutai's names; every one must be used.
     """
 
     def __init__(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]):
@@ -94,7 +94,7 @@ class MoshiMimi:
 
     @torch.no_grad()
     def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """Audio [B, S] -> tokens INT64 [B, K, T]; zeros complete the last frame; 8 codebooks unless told."""
+        """Audio [B, S] -> tokens INT64 [B, K, T]; zeros complete the last frame; 8 codebooks by default."""
         self._choose(num_codebooks)
         tokens: Tensor = self._model.encode(audio[:, None])
         return tokens
@@ -134,10 +134,10 @@ class MoshiMimi:
 
     @contextmanager
     def streaming(self, batch: int = 1, num_codebooks: int | None = None) -> Iterator[MoshiStream]:
-        """Fresh streaming state for as long as the context lasts; nothing offline meanwhile.
+        """Open new streams for as long as the context lasts; meanwhile nothing may run offline.
 
-        Equals the offline network for the first ``sliding_window`` steps of the transformers only:
-        later the cache has already lost the oldest key that the first of two new steps may see.
+        They equal the offline network only for the first ``sliding_window`` steps of the transformers. After
+        that, the cache has dropped the oldest key that the first of two new steps should still see.
         """
         self._choose(num_codebooks)
         with torch.inference_mode(), self._model.streaming(batch):
@@ -169,18 +169,18 @@ def _built(config: Mapping[str, Any]) -> Any:
 
 
 def _section(
-    published: Mapping[str, Any], words: Mapping[str, str], config: Mapping[str, Any]
+    published: Mapping[str, Any], names: Mapping[str, str], config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    return {**published, **{theirs: config[ours] for theirs, ours in words.items() if ours in config}}
+    return {**published, **{theirs: config[ours] for theirs, ours in names.items() if ours in config}}
 
 
 def _refuse_unknown_geometry(config: Mapping[str, Any], width: int, code_width: int) -> None:
-    known = {  # what moshi has no option for
+    fixed = {  # moshi has no option for these
         "upsample_groups": width,
         "vector_quantization_hidden_dimension": code_width,
         "num_key_value_heads": config.get("num_attention_heads", 8),
         "use_conv_shortcut": False,
     }
-    for key, only in known.items():
+    for key, only in fixed.items():
         if config.get(key, only) != only:
-            raise ValueError(f"moshi builds Mimi with {key} {only} only, got {config[key]}")
+            raise ValueError(f"moshi supports only {key} = {only} for Mimi, got {config[key]}")

@@ -1,8 +1,8 @@
 """NeMo 3.0.0's own codec classes, without NeMo's dependencies.
 
-The two source files that define them are taken out of the PyPI wheel and imported as they are;
-only what they import and the codec does not use (types, logging, discriminators' models) is
-replaced by empty stand-ins.
+The two source files that define the classes are extracted from the PyPI wheel and imported unchanged.
+Modules that they import but the codec does not use (types, logging, models of discriminators) are replaced by
+empty stand-ins.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scripts.peers.packages import replaced
+from scripts.peers.wheel_imports import replaced
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_server.wheels import Wheel
 
@@ -43,7 +43,7 @@ _ELEMENTS = (
 
 
 def recognises(checkpoint: Checkpoint) -> bool:
-    """Whether the configuration names NeMo's classes."""
+    """Whether the configuration has NeMo's sections."""
     return "audio_encoder" in checkpoint.config
 
 
@@ -52,8 +52,8 @@ def reference(checkpoint: Checkpoint) -> "NemoCodec":
     return NemoCodec(checkpoint.config, checkpoint.tensors)
 
 
-class _Anything:
-    """Stands for whatever is imported but never called on our path."""
+class _Unused:
+    """Stand-in for a class that is imported but never used by the codec."""
 
     def __init__(self, *_: Any, **__: Any): ...
 
@@ -64,15 +64,15 @@ def _undecorated(*_: Any, **__: Any) -> Any:
 
 def _stand_ins() -> dict[str, ModuleType]:
     members: dict[str, dict[str, Any]] = {
-        "transformers": dict.fromkeys(("AutoFeatureExtractor", "AutoModel", "Wav2Vec2BertModel"), _Anything),
-        "nemo.collections.asr.modules": {"AudioToMelSpectrogramPreprocessor": _Anything},
+        "transformers": dict.fromkeys(("AutoFeatureExtractor", "AutoModel", "Wav2Vec2BertModel"), _Unused),
+        "nemo.collections.asr.modules": {"AudioToMelSpectrogramPreprocessor": _Unused},
         "nemo.collections.audio.parts.utils.transforms": dict.fromkeys(
-            ("MelSpectrogram", "Resample"), _Anything
+            ("MelSpectrogram", "Resample"), _Unused
         ),
         "nemo.core.classes.common": {"typecheck": _undecorated},
         "nemo.core.classes.module": {"NeuralModule": nn.Module},
-        "nemo.core.neural_types.elements": dict.fromkeys(_ELEMENTS, _Anything),
-        "nemo.core.neural_types.neural_type": {"NeuralType": _Anything},
+        "nemo.core.neural_types.elements": dict.fromkeys(_ELEMENTS, _Unused),
+        "nemo.core.neural_types.neural_type": {"NeuralType": _Unused},
         "nemo.utils": {"logging": logging},
     }
     modules: dict[str, ModuleType] = {}
@@ -136,7 +136,7 @@ class NemoCodec(nn.Module):
     @torch.no_grad()
     def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
         """Audio [B, S] -> tokens INT32 [B, K, T]; always all codebooks."""
-        assert num_codebooks is None, "its codebooks do not refine each other"
+        assert num_codebooks is None, "NeMo's codebooks do not refine each other"
         encoded, length = self._encoded(audio)
         tokens: Tensor = self.vector_quantizer.encode(inputs=encoded, input_len=length)
         return tokens.transpose(0, 1)
@@ -158,7 +158,7 @@ class NemoCodec(nn.Module):
     @torch.no_grad()
     def rounding_margin(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
         """Audio [B, S] -> distance to the nearest rounding edge behind each token, [B, K, T]."""
-        assert num_codebooks is None, "its codebooks do not refine each other"
+        assert num_codebooks is None, "NeMo's codebooks do not refine each other"
         encoded, length = self._encoded(audio)
         groups = zip(
             encoded.chunk(len(self.vector_quantizer.fsqs), dim=1), self.vector_quantizer.fsqs, strict=True
@@ -174,7 +174,7 @@ class NemoCodec(nn.Module):
 
 
 def _remove_weight_norm(network: nn.Module) -> None:
-    """For folded checkpoints; NeMo's own method fails on parametrized layers."""
+    """Remove weight norm, for checkpoints in which it is folded; NeMo's own method fails on such layers."""
     for module in list(network.modules()):
         if nn.utils.parametrize.is_parametrized(module, "weight"):
             nn.utils.parametrize.remove_parametrizations(module, "weight")

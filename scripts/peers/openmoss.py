@@ -1,4 +1,4 @@
-"""OpenMOSS's own code of MOSS Audio Tokenizer, as vllm-omni 0.30.0 carries it, offline and in chunks."""
+"""OpenMOSS's own code of MOSS Audio Tokenizer, as included in vllm-omni 0.30.0; offline and streaming."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scripts.peers.packages import imported, stand_in
 from scripts.peers.transformers_mimi import transformers_module
+from scripts.peers.wheel_imports import imported, stand_in
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_server.wheels import Wheel
 
@@ -36,7 +36,7 @@ def reference(checkpoint: Checkpoint) -> "OpenMoss":
 
 @dataclass(frozen=True)
 class OpenMossStream:
-    """The class's streaming mode: each call continues where the last one ended."""
+    """Streams in the model's streaming mode; each call continues where the last one ended."""
 
     model: Any
     num_codebooks: int | None
@@ -56,19 +56,19 @@ class OpenMoss:
     """MossAudioTokenizerModel on the CPU.
 
     Args:
-        config: a config.json.
-        tensors: by their published names, every one used and none copied.
+        config: content of a config.json.
+        tensors: by their published names; every one must be used, and none is copied.
     """
 
     def __init__(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]):
         package = _package()
-        # The class takes what is left out for that of a stereo sibling.
+        # Missing keys would get the values of a stereo model of the same family.
         wanted = {"number_channels": 1} | copy.deepcopy(dict(config))
         with torch.device("meta"):
             self._model = package.MossAudioTokenizerModel(package.MossAudioTokenizerConfig(**wanted))
         for half in ("encoder", "decoder"):
             for kwargs, module in zip(config[f"{half}_kwargs"], getattr(self._model, half), strict=True):
-                _leave_out_projections(module, kwargs)
+                _remove_projections(module, kwargs)
         self._model.load_state_dict(dict(tensors), strict=True, assign=True)
         self._model.eval().requires_grad_(False)
         self._hop = int(config["downsample_rate"])
@@ -88,7 +88,7 @@ class OpenMoss:
 
     @torch.no_grad()
     def decode_in_chunks(self, tokens: Tensor, frames: int) -> Tensor:
-        """The same, by the class's own streaming with chunks of so many frames; one row only."""
+        """Decode one row by the model's own streaming, in chunks of ``frames`` frames."""
         seconds = frames * self._hop / self._rate_hz
         codes = tokens.long().transpose(0, 1)
         audio: Tensor = self._model.decode(codes, chunk_duration=seconds).audio
@@ -121,20 +121,20 @@ class OpenMoss:
 
     @contextmanager
     def streaming(self, batch: int = 1, num_codebooks: int | None = None) -> Iterator[OpenMossStream]:
-        """Fresh streaming state for as long as the context lasts; nothing offline meanwhile.
+        """Open new streams for as long as the context lasts; meanwhile nothing may run offline.
 
-        Equals the offline network until a ring of keys has come round, after ten seconds.
+        They equal the offline network until the ring buffer of keys wraps around, after ten seconds.
         """
         with torch.inference_mode(), self._model.streaming(batch):
             yield OpenMossStream(self._model, num_codebooks)
 
     def _whole(self, audio: Tensor) -> Tensor:
-        """Zeros to a whole frame: the class takes tokens of a last one that is not for not valid."""
+        """Pad with zeros to a whole frame, since the model marks tokens of a partial frame as invalid."""
         return torch.nn.functional.pad(audio, (0, -audio.shape[1] % self._hop))[:, None]
 
 
-def _leave_out_projections(module: Any, kwargs: Mapping[str, Any]) -> None:
-    """Where they would change no dimension: this revision of the class has them for its siblings' sake."""
+def _remove_projections(module: Any, kwargs: Mapping[str, Any]) -> None:
+    """Remove projections that change no dimension; other models of the family have them, this one has not."""
     for side in ("input", "output"):
         if kwargs.get(f"{side}_dimension", 0) == kwargs.get("d_model"):
             setattr(module, f"{side}_proj", torch.nn.Identity())
@@ -145,9 +145,11 @@ def _package() -> Any:
     for name in ("modeling_utils", "configuration_utils"):
         transformers_module(name)
     root = _WHEEL.unpacked()
-    # Its parent packages import vLLM.
+    # The parent packages import vLLM, so they are replaced by empty ones.
     parents = [".".join(_FOLDER.split("/")[:depth]) for depth in (1, 2, 3, 4)]
     absent = {name: stand_in(name, __path__=[str(root / name.replace(".", "/"))]) for name in parents}
     name = f"{parents[-1]}.audio_tokenizer_v2"
-    with redirect_stdout(None):  # transformers' decorators miss configurations of their own
+    with redirect_stdout(
+        None
+    ):  # transformers' decorators complain about configurations that they do not know
         return imported(_WHEEL, name, **absent)

@@ -1,8 +1,8 @@
 """Kyutai's Mimi in Rust, rustymimi 0.4.1, streaming.
 
-Its attention sees one step more than the published window, so it equals the other implementations
-for the first 10 s only. Its ``reset`` leaves the encoder's downsampling state behind, which
-changes the next stream's first frame, hence none here: one object is one run.
+Its attention sees one step more than the published window, so it equals the other implementations for the
+first 10 s only. Its ``reset`` does not clear the state of the encoder's downsampling, which would change the
+first frame of the next stream. So there is no reset here: a new object is made for each run.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.peers.packages import imported
+from scripts.peers.wheel_imports import imported
 from tritone_server.wheels import Wheel
 
 __all__ = ["RustyMimi"]
@@ -23,9 +23,9 @@ _WHEEL = Wheel(  # the file for CPython 3.11 on x86-64 Linux
 
 
 class RustyMimi:
-    """Fresh streams over Kyutai's safetensors file, in FP32; the published geometry only.
+    """New streams, in FP32, from a safetensors file in Kyutai's layout and the published geometry.
 
-    The first step settles how many streams advance together.
+    The batch of the first step determines how many streams advance together.
     """
 
     def __init__(self, path: Path, num_codebooks: int = 8):

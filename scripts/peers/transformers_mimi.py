@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scripts.peers.packages import imported, stand_in
-from scripts.peers.residual import residual_margin
+from scripts.peers.rounding_margin import residual_margin
+from scripts.peers.wheel_imports import imported, stand_in
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_server.wheels import Wheel
 
-__all__ = ["GrowingMimi", "TransformersMimi", "recognises", "reference", "transformers_module"]
+__all__ = ["GrowingCacheStream", "TransformersMimi", "recognises", "reference", "transformers_module"]
 
 _WHEEL = Wheel(
     "transformers==5.23.0",
@@ -37,8 +37,8 @@ class TransformersMimi:
     """transformers' MimiModel on the CPU.
 
     Args:
-        config: a config.json; what is left out is as published.
-        tensors: by the names of the files on the hub, every one used.
+        config: content of a config.json; missing keys have the published values.
+        tensors: by the names of the files on the hub; every one must be used.
     """
 
     def __init__(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]):
@@ -52,13 +52,13 @@ class TransformersMimi:
         )
         wrong = {what: names for what, names in report.items() if names}
         if wrong:
-            raise ValueError(f"tensors do not fit transformers' MimiModel: {wrong}")
+            raise ValueError(f"the tensors do not fit transformers' MimiModel: {wrong}")
         self._model.eval().requires_grad_(False)
         self._hop = int(self._model.config.frame_size)
 
     @torch.no_grad()
     def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
-        """Audio [B, S] -> tokens INT64 [B, K, T]; 8 codebooks unless told."""
+        """Audio [B, S] -> tokens INT64 [B, K, T]; 8 codebooks by default."""
         tokens: Tensor = self._model.encode(
             self._whole(audio), num_quantizers=self._chosen(num_codebooks)
         ).audio_codes
@@ -70,9 +70,9 @@ class TransformersMimi:
         audio: Tensor = self._model.decode(tokens.long()).audio_values
         return audio[:, 0]
 
-    def growing(self) -> "GrowingMimi":
-        """A stream as `decode` offers one."""
-        return GrowingMimi(self._model, transformers_module("cache_utils").DynamicCache())
+    def growing_cache_stream(self) -> "GrowingCacheStream":
+        """A stream through the ``past_key_values`` of ``decode``."""
+        return GrowingCacheStream(self._model, transformers_module("cache_utils").DynamicCache())
 
     @torch.no_grad()
     def latent(self, audio: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class TransformersMimi:
         return torch.cat(margins, dim=1)
 
     def _whole(self, audio: Tensor) -> Tensor:
-        """Zeros to a whole frame, as moshi adds them; MimiModel pads activations instead, layer by layer."""
+        """Pad with zeros to a whole frame, as moshi does; MimiModel itself would pad in each layer."""
         return torch.nn.functional.pad(audio, (0, -audio.shape[1] % self._hop))[:, None]
 
     def _chosen(self, num_codebooks: int | None) -> int:
@@ -109,8 +109,8 @@ class TransformersMimi:
         return served if num_codebooks is None else num_codebooks
 
 
-class GrowingMimi:
-    """A stream whose attention remembers, in a cache that grows, and whose convolutions do not."""
+class GrowingCacheStream:
+    """A stream whose attention keeps its past, in a growing cache, but whose convolutions do not."""
 
     def __init__(self, model: Any, cache: Any):
         self._model, self._cache = model, cache
@@ -129,7 +129,7 @@ def _package() -> Any:
 
 
 def transformers_module(name: str) -> Any:
-    """A module of the pinned wheel, by its name inside the package."""
+    """Import a module of the pinned wheel, by its name inside the package."""
     unchecked = stand_in("transformers.dependency_versions_check", dep_version_check=lambda *_: None)
     absent = {unchecked.__name__: unchecked, "regex": re}
     return imported(_WHEEL, f"transformers.{name}", **absent)

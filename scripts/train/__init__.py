@@ -1,1 +1,1 @@
-"""How the default checkpoint is made: text, speech, network, losses, training."""
+"""Train nanocodec_mini, the codec whose weights are in this repository."""

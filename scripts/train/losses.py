@@ -1,6 +1,6 @@
-"""Losses of neural codecs: log mel spectra at several resolutions, complex spectra of low tones, envelopes.
+"""Losses for neural codecs: multi-scale log mel spectra, complex spectra below 1 kHz, and band envelopes.
 
-After the multi-scale mel loss of DAC and NanoCodec (Kumar et al. 2023, arXiv 2306.06546; Casanova et
+The mel loss follows DAC and NanoCodec (Kumar et al. 2023, arXiv 2306.06546; Casanova et
 al. 2025, arXiv 2508.05835).
 """
 
@@ -13,12 +13,12 @@ from torch import Tensor
 __all__ = ["MEL", "envelope_loss", "mel_distance", "mel_loss", "wave_loss"]
 
 _FLOOR = 3e-4
-"""-70 dB: speech here is at -22."""
+"""-70 dB; the training speech is at -22 dB."""
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """Of a spectrogram: window in samples, hop a quarter of it, and mel bands, if any."""
+    """A spectrogram's window in samples (the hop is a quarter of it) and number of mel bands, if any."""
 
     window: int
     bands: int = 0
@@ -32,17 +32,17 @@ MEL = (
     Resolution(2048, 160),
 )
 _WAVE = Resolution(512)
-_WAVE_TOP_HZ, _SILENT = 1000, 0.05
+_WAVE_TOP_HZ, _MIN_NORM = 1000, 0.05
 _ENVELOPE = Resolution(512)
 _THIRD_OCTAVES = tuple(150 * 2 ** (band / 3) for band in range(15))
-_SYLLABLE, _FAINT = 64, 0.01
-"""Windows that an envelope is followed over, 0.37 s; loudness in a band below which it hardly counts."""
+_SEGMENT_FRAMES, _FAINT = 64, 0.01
+"""Length of an envelope segment, 0.37 s or about a syllable; level below which a band hardly counts."""
 
 
-def _complex(audio: Tensor, window: int) -> Tensor:
-    """[B, S] -> [B, window / 2 + 1, N, 2]."""
-    shape = _window(window).to(audio.device)
-    return torch.view_as_real(torch.stft(audio, window, window // 4, window=shape, return_complex=True))
+def _spectrum(audio: Tensor, window: int) -> Tensor:
+    """Complex spectrogram of audio [B, S]: [B, window / 2 + 1, N, 2]."""
+    weights = _window(window).to(audio.device)
+    return torch.view_as_real(torch.stft(audio, window, window // 4, window=weights, return_complex=True))
 
 
 @cache
@@ -52,11 +52,11 @@ def _window(size: int) -> Tensor:
 
 @cache
 def _filters(window: int, bands: int, rate_hz: int) -> Tensor:
-    """Triangles, even on the mel scale 2595 log10(1 + f / 700): [bands, window / 2 + 1]."""
+    """Triangular filters, evenly spaced on the mel scale 2595 log10(1 + f / 700): [bands, window / 2 + 1]."""
     top = 2595 * torch.log10(torch.tensor(1 + rate_hz / 2 / 700))
     edges = 700 * (10 ** (torch.linspace(0, float(top), bands + 2) / 2595) - 1)
     bins = torch.linspace(0, rate_hz / 2, window // 2 + 1)
-    # A band narrower than a bin would be empty: none is narrower than two.
+    # A band narrower than a bin would be empty, so every band is at least two bins wide.
     widths = edges.diff().clamp(min=rate_hz / window)
     rising = 1 - (edges[1:-1, None] - bins) / widths[:-1, None]
     falling = 1 - (bins - edges[1:-1, None]) / widths[1:, None]
@@ -65,36 +65,36 @@ def _filters(window: int, bands: int, rate_hz: int) -> Tensor:
 
 
 def _mel(audio: Tensor, resolution: Resolution, rate_hz: int) -> Tensor:
-    """[B, S] -> amplitudes [B, bands, N]; a sine at full scale has about 1."""
+    """Mel amplitudes [B, bands, N] of audio [B, S]; a full-scale sine is at about 1."""
     filters = _filters(resolution.window, resolution.bands, rate_hz).to(audio.device)
-    magnitude = (_complex(audio, resolution.window).square().sum(3) + 1e-9).sqrt()
+    magnitude = (_spectrum(audio, resolution.window).square().sum(3) + 1e-9).sqrt()
     return filters @ magnitude / (resolution.window / 2)
 
 
 def mel_loss(ours: Tensor, theirs: Tensor, rate_hz: int) -> Tensor:
-    """Mean over resolutions of the mean |log10 difference| of mel bands; [B, S] both.
+    """Mean over resolutions of the mean |log10 difference| of mel bands; both signals are [B, S].
 
-    What nobody hears counts for nothing: half of the bands of synthetic speech are below the floor.
+    A floor makes inaudible differences count for nothing: half of the bands of synthetic speech are below it.
     """
     logs = [[(_mel(audio, r, rate_hz) + _FLOOR).log10() for audio in (ours, theirs)] for r in MEL]
     return torch.stack([(mine - true).abs().mean() for mine, true in logs]).mean()
 
 
 def wave_loss(ours: Tensor, theirs: Tensor, rate_hz: int) -> Tensor:
-    """Mean over rows of the difference of complex spectra below 1 kHz, relative to the sound; [B, S] both.
+    """Mean over rows of the relative difference of complex spectra below 1 kHz; both signals are [B, S].
 
     Phase counts here, as in EnCodec's loss over samples (Défossez et al. 2022, arXiv 2210.13438). Without
-    it a network of this size learns the spectrum's envelope and hums on one pitch.
+    this loss a network of this size learns the spectral envelope and hums at a constant pitch.
     """
     top = int(_WAVE_TOP_HZ * _WAVE.window / rate_hz) + 1
-    mine, true = (_complex(audio, _WAVE.window)[:, :top].flatten(1) for audio in (ours, theirs))
-    relative: Tensor = (mine - true).norm(dim=1) / true.norm(dim=1).clamp(min=_SILENT)
+    mine, true = (_spectrum(audio, _WAVE.window)[:, :top].flatten(1) for audio in (ours, theirs))
+    relative: Tensor = (mine - true).norm(dim=1) / true.norm(dim=1).clamp(min=_MIN_NORM)
     return relative.mean()
 
 
 @cache
 def _third_octaves(window: int, rate_hz: int) -> Tensor:
-    """Which bins are in which band: [15, window / 2 + 1]."""
+    """Which bins belong to which third-octave band, as 0 or 1: [15, window / 2 + 1]."""
     bins = torch.linspace(0, rate_hz / 2, window // 2 + 1)
     edges = [(centre * 2 ** (-1 / 6), centre * 2 ** (1 / 6)) for centre in _THIRD_OCTAVES]
     inside = [(bins >= low) & (bins < high) for low, high in edges]
@@ -102,18 +102,18 @@ def _third_octaves(window: int, rate_hz: int) -> Tensor:
 
 
 def _envelopes(audio: Tensor, rate_hz: int) -> Tensor:
-    """[B, S] -> [B, 15, segments, 64 or what there is], each without its mean."""
+    """Envelope segments of audio [B, S] without their means: [B, 15, segments, 64 or fewer]."""
     bands = _third_octaves(_ENVELOPE.window, rate_hz).to(audio.device)
-    power = bands @ _complex(audio, _ENVELOPE.window).square().sum(3)
-    followed = (power + 1e-6).sqrt().unfold(2, min(_SYLLABLE, power.shape[2]), _SYLLABLE // 4)
-    return followed - followed.mean(3, keepdim=True)
+    power = bands @ _spectrum(audio, _ENVELOPE.window).square().sum(3)
+    segments = (power + 1e-6).sqrt().unfold(2, min(_SEGMENT_FRAMES, power.shape[2]), _SEGMENT_FRAMES // 4)
+    return segments - segments.mean(3, keepdim=True)
 
 
 def envelope_loss(ours: Tensor, theirs: Tensor, rate_hz: int) -> Tensor:
-    """1 - correlation of the envelopes of third octaves over a syllable, weighted mean; [B, S] both.
+    """Weighted mean of 1 - correlation of third-octave envelopes over a syllable; both signals are [B, S].
 
-    What STOI measures (Taal et al. 2011), which follows how speech is understood: a log spectrum's loss
-    cares for pauses as much as for syllables.
+    STOI (Taal et al. 2011), which predicts intelligibility, measures the same. A loss on log spectra weighs
+    pauses as much as syllables.
     """
     mine, true = (_envelopes(audio, rate_hz) for audio in (ours, theirs))
     loud, floor = true.norm(dim=3), _FAINT * _ENVELOPE.window
@@ -124,7 +124,10 @@ def envelope_loss(ours: Tensor, theirs: Tensor, rate_hz: int) -> Tensor:
 
 
 def mel_distance(ours: Tensor, theirs: Tensor, rate_hz: int) -> float:
-    """dB, mean over 80 mel bands of 46 ms windows, none below -70 dB of full scale; [S] both."""
+    """Mean distance in dB over 80 mel bands of 46 ms windows; both signals are [S].
+
+    Bands below -70 dB of full scale count as -70 dB.
+    """
     resolution = Resolution(1024, 80)
     mine, true = (
         _mel(audio[None], resolution, rate_hz).clamp(min=_FLOOR).log10() for audio in (ours, theirs)

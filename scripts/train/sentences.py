@@ -1,4 +1,4 @@
-"""Sentences to speak, made from patterns and words of this repository's own."""
+"""Sentences for the synthesizers, generated from the patterns and words in sentence_grammar.yaml."""
 
 import random
 import re
@@ -12,7 +12,7 @@ __all__ = ["HELD_OUT_SEED", "TRAINING_SEED", "sentences"]
 
 TRAINING_SEED, HELD_OUT_SEED = 0, 1
 
-_WORDS = Path(__file__).with_name("words.yaml")
+_WORDS = Path(__file__).with_name("sentence_grammar.yaml")
 
 
 @cache
@@ -24,11 +24,11 @@ def _grammar() -> tuple[list[str], dict[str, list[str]]]:
 
 
 def sentences(count: int, seed: int) -> list[str]:
-    """``count`` different sentences; a seed always gives the same ones, in the same order."""
+    """``count`` different sentences; the same seed always gives the same sentences in the same order."""
     patterns, words = _grammar()
     draw = random.Random(seed)  # noqa: S311 - nothing here is secret
     made: dict[str, None] = {}
     while len(made) < count:
-        said = re.sub(r"\{(\w+)\}", lambda slot: draw.choice(words[slot[1]]), draw.choice(patterns))
-        made[said[0].upper() + said[1:]] = None
+        text = re.sub(r"\{(\w+)\}", lambda slot: draw.choice(words[slot[1]]), draw.choice(patterns))
+        made[text[0].upper() + text[1:]] = None
     return list(made)

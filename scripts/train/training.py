@@ -1,4 +1,4 @@
-"""The training loop: resumable, every step drawn from the seed and the step's number alone."""
+"""A training loop that can be resumed; the data of a step depend on the seed and its number alone."""
 
 import json
 import os
@@ -12,36 +12,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scripts.train.autoencoder import Autoencoder
 from scripts.train.losses import envelope_loss, mel_loss, wave_loss
-from scripts.train.network import Autoencoder
 from scripts.train.optimizers import Optimizers
 
-__all__ = ["LOSSES", "Corpus", "Settings", "Training", "TrainingError"]
+__all__ = ["LOSSES", "SETTINGS_HELP", "Corpus", "Settings", "Training", "TrainingError"]
 
 LOSSES = ("mel", "wave", "envelope")
-_MEL_FIRST, _MEL_AT_LAST, _MEL_RISES = 12.0, 40.0, 6000
-"""Weight of the mel loss, growing over so many steps: pitch is learned first."""
+_MEL_START, _MEL_END, _MEL_RAMP_STEPS = 12.0, 40.0, 6000
+"""Weight of the mel loss at first, at last, and the steps over which it rises; pitch is learned first."""
 _WAVE, _ENVELOPE = 20.0, 40.0
-_LARGEST_GRADIENT = 100.0
+_MAX_GRADIENT_NORM = 100.0
 _WARM_UP = 200
 _COOL_DOWN, _LATER_COOL_DOWN = 0.3, 0.7
+"""Share of a part's steps over which the learning rate falls: in the first part, and in later ones."""
 _GAINS_DB = (-10.0, 3.0)
-_HELD_OUT = 10**9
-"""Step whose draws the held-out batches are."""
+_HELD_OUT_STEP = 10**9
+"""Held-out batches are drawn as if for this step and the next ones, which no run reaches."""
 
 Audio = NDArray[np.float32]
 
 
 class TrainingError(RuntimeError):
-    """A run cannot go on as asked."""
+    """A run cannot be resumed with these settings, or its loss is no longer finite."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run's result depends on.
+    """Everything that the result of a run depends on; :data:`SETTINGS_HELP` says what each field is.
 
-    ``sentences`` is how many each voice speaks. After ``first`` steps further parts of ``part`` steps
-    follow, each with the learning rate at its full height again, and with a loss on envelopes.
+    The first part of a run is followed by shorter ones. Each of these restarts the learning rate at its full
+    height, and adds the loss on envelopes.
     """
 
     seed: int = 0
@@ -54,28 +55,41 @@ class Settings:
     sentences: int = 400
 
     def rate_at(self, step: int) -> float:
-        """Learning rate: in every part a warm-up, a plateau, and a fall to nothing over its last steps."""
-        begun, last, cool = 0, self.first, _COOL_DOWN
+        """Learning rate at a step: each part has a warm-up, a plateau, and a linear fall to zero."""
+        start, end, cool = 0, self.first, _COOL_DOWN
         if step >= self.first:
-            begun = self.first + (step - self.first) // self.part * self.part
-            last, cool = begun + self.part, _LATER_COOL_DOWN
-        cooling = (last - step) / max(1, round(cool * (last - begun)))
-        return self.learning_rate * min(1.0, (step - begun + 1) / _WARM_UP, cooling)
+            start = self.first + (step - self.first) // self.part * self.part
+            end, cool = start + self.part, _LATER_COOL_DOWN
+        cooling = (end - step) / max(1, round(cool * (end - start)))
+        return self.learning_rate * min(1.0, (step - start + 1) / _WARM_UP, cooling)
 
     def weights_at(self, step: int) -> dict[str, float]:
-        """Of the losses."""
-        mel = _MEL_FIRST + (_MEL_AT_LAST - _MEL_FIRST) * min(1.0, step / _MEL_RISES)
+        """Weights of the losses at a step, by name."""
+        mel = _MEL_START + (_MEL_END - _MEL_START) * min(1.0, step / _MEL_RAMP_STEPS)
         return {"mel": mel, "wave": _WAVE, "envelope": _ENVELOPE * (step >= self.first)}
+
+
+SETTINGS_HELP = {
+    "seed": "of the initial weights and of the batches",
+    "steps": "of the whole run",
+    "first": "steps of the first part, which is trained without the loss on envelopes",
+    "part": "steps of each later part",
+    "batch": "pieces of speech in a step",
+    "frames": "in each piece",
+    "learning_rate": "at its highest",
+    "sentences": "that each voice speaks",
+}
+"""What each of the settings is."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Speech by voice, each one signal [S], longer than a piece."""
+    """Speech by voice; each voice is one signal [S], longer than a piece of a batch."""
 
     voices: Sequence[Audio]
 
     def batch(self, rows: int, samples: int, seed: int, step: int) -> Tensor:
-        """[rows, samples] from the voices in turn, each piece at a loudness of its own."""
+        """Random pieces [rows, samples], from the voices in turn, each with a random gain."""
         draw = np.random.default_rng((seed, step))
         pieces = []
         for row in range(rows):
@@ -87,7 +101,7 @@ class Corpus:
 
 
 class Training:
-    """A run in a folder: ``state.pt`` to resume from, ``log`` of what it went through."""
+    """A training run in a folder, with ``state.pt`` to resume from and a log of its losses, ``log.jsonl``."""
 
     def __init__(self, settings: Settings, folder: Path, device: str = "cpu"):
         self.settings, self.folder, self.device, self.step = settings, folder, device, 0
@@ -99,28 +113,26 @@ class Training:
 
     def _resume(self) -> None:
         state: dict[str, Any] = torch.load(self._state, map_location=self.device, weights_only=True)
-        asked, had = asdict(self.settings), state["settings"]
-        differing = [
-            f"{key} was {had.get(key)}, is {asked[key]}" for key in asked if had.get(key) != asked[key]
-        ]
+        new, old = asdict(self.settings), state["settings"]
+        differing = [f"{key} was {old.get(key)}, is {new[key]}" for key in new if old.get(key) != new[key]]
         if differing:
             raise TrainingError(
                 f"{self.folder} holds a run with other settings: {'; '.join(differing)}; "
-                "give the same settings to go on, or another --folder to start anew"
+                "give the same settings to resume it, or another --folder for a new run"
             )
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.optimizers.load_state_dict(state["optimizers"])
-        self._forget_later_lines()
+        self._drop_unsaved_lines()
 
-    def _forget_later_lines(self) -> None:
-        """Of steps that were logged but not saved."""
+    def _drop_unsaved_lines(self) -> None:
+        """Remove the log's lines of steps after the saved one."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] <= self.step]
         self.log.write_text("".join(f"{line}\n" for line in kept))
 
     def save(self) -> None:
-        """Whole or not at all."""
+        """Write ``state.pt`` atomically."""
         partial = self._state.with_suffix(".partial")
         state = {
             "settings": asdict(self.settings),
@@ -135,11 +147,18 @@ class Training:
         self,
         corpus: Corpus,
         held_out: Corpus,
-        told: Callable[[dict[str, float]], None],
+        on_log: Callable[[dict[str, float]], None],
         log_every: int = 100,
         save_every: int = 500,
     ) -> None:
-        """To the last step; ``told`` gets every line of the log, losses being means since the last.
+        """Train to the last step.
+
+        Args:
+            corpus: to train on.
+            held_out: to measure the losses on, before each save.
+            on_log: gets every line of the log, with the mean losses since the line before.
+            log_every: steps.
+            save_every: steps.
 
         Raises:
             TrainingError: the loss is no longer finite.
@@ -155,7 +174,7 @@ class Training:
                 if self.step % save_every == 0 or last:
                     line |= {f"held_out_{name}": loss for name, loss in self._measure(held_out).items()}
                 self._log(line)
-                told(line)
+                on_log(line)
                 recent = []
             if self.step % save_every == 0 or last:
                 self.save()
@@ -173,7 +192,7 @@ class Training:
         self.model.zero_grad(set_to_none=True)
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), _MAX_GRADIENT_NORM)
         if not torch.isfinite(total + norm):
             raise TrainingError(f"step {self.step}: the loss is not finite; lower --learning-rate")
         self.optimizers.step(self.settings.rate_at(self.step))
@@ -183,7 +202,10 @@ class Training:
     def _measure(self, corpus: Corpus) -> dict[str, float]:
         return _mean(
             [
-                {name: float(loss) for name, loss in self._losses(self._batch(corpus, _HELD_OUT + n)).items()}
+                {
+                    name: float(loss)
+                    for name, loss in self._losses(self._batch(corpus, _HELD_OUT_STEP + n)).items()
+                }
                 for n in range(4)
             ]
         )

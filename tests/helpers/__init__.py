@@ -1,4 +1,4 @@
-"""What tests in several rooms use."""
+"""Helpers for tests of several packages."""
 
 import scripts
 

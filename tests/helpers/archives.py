@@ -1,4 +1,4 @@
-"""NeMo archives with something changed."""
+"""Changing and writing NeMo archives."""
 
 import io
 import tarfile
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def rewritten(archive: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], None]) -> Path:
-    """The archive with its configuration and tensors changed in place."""
+    """Rewrite the archive after ``change`` has modified its configuration and tensors; return its path."""
     with tarfile.open(archive) as tar:
         config = yaml.safe_load(tar.extractfile("./model_config.yaml"))  # type: ignore[arg-type]
         weights = tar.extractfile("./model_weights.ckpt")
@@ -25,6 +25,7 @@ def rewritten(archive: Path, change: Callable[[dict[str, Any], dict[str, Tensor]
 
 
 def packed(path: Path, config: bytes, weights: bytes) -> Path:
+    """Write an archive from the content of its two files; return its path."""
     with tarfile.open(path, "w") as tar:
         for name, content in (("./model_config.yaml", config), ("./model_weights.ckpt", weights)):
             member = tarfile.TarInfo(name)

@@ -1,4 +1,4 @@
-"""One client for tests: Codec, or AsyncCodec in a loop of its own, with the same calls."""
+"""AsyncCodec behind the interface of Codec, so that the same tests run on both clients."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
@@ -12,7 +12,7 @@ __all__ = ["BlockingCodec", "BlockingStream", "Client"]
 
 
 class BlockingStream:
-    """An AsyncStream, as a Stream."""
+    """An AsyncStream with the blocking interface of Stream."""
 
     def __init__(self, runner: asyncio.Runner, stream: AsyncStream[Any]):
         self._runner, self.stream = runner, stream
@@ -32,7 +32,7 @@ class BlockingStream:
 
 
 class BlockingCodec:
-    """An AsyncCodec, as a Codec."""
+    """An AsyncCodec with the blocking interface of Codec."""
 
     def __init__(self, name: str, place: Place):
         self._runner = asyncio.Runner()
@@ -77,7 +77,7 @@ class BlockingCodec:
         self.close()
 
     def end(self) -> None:
-        """Of the loop, too."""
+        """Close the client and its event loop."""
         self.close()
         self._runner.close()
 

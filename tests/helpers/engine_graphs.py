@@ -1,4 +1,4 @@
-"""The graphs that TensorRT compiles, of one small codec of each kind."""
+"""The graphs that TensorRT compiles, for a small codec of each kind."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ STREAMED = ("small_nanocodec", "small_mimi")
 
 
 class Running:
-    """The graphs of one codec on ONNX Runtime, called by role and named inputs."""
+    """Runs the graphs of one codec with ONNX Runtime, by role and named inputs."""
 
     def __init__(self, graphs: dict[str, onnx.ModelProto]):
         self._sessions = {
@@ -34,7 +34,7 @@ class Running:
 
 
 class EngineGraphs:
-    """Exported when first asked for, and kept from run to run; what has changed is exported again."""
+    """Graphs by codec, exported at their first use and reused in later runs unless the code has changed."""
 
     def __init__(self, codecs: dict[str, Codec], folder: Path):
         self._codecs, self._folder = codecs, folder
@@ -42,7 +42,7 @@ class EngineGraphs:
         self._running: dict[str, Running] = {}
 
     def of(self, name: str) -> dict[str, onnx.ModelProto]:
-        """By role."""
+        """The graphs of a codec, by role."""
         if name not in self._graphs:
             self._export(name)
             self._graphs[name] = {
@@ -52,7 +52,7 @@ class EngineGraphs:
         return self._graphs[name]
 
     def copied(self, name: str, folder: Path) -> Path:
-        """A repository of them, to be compiled in; the folder."""
+        """Copy a codec's graphs into ``folder``, a repository in which they can be compiled; return it."""
         self._export(name)
         for role in (*role_names(self._codecs[name]), "decode"):
             model = model_name(name, role)
@@ -64,7 +64,7 @@ class EngineGraphs:
             write_repository(self._codecs[name], self._folder, lambda _: None, "tensorrt")
 
     def running(self, name: str) -> Running:
-        """On ONNX Runtime."""
+        """The graphs of a codec, loaded in ONNX Runtime."""
         if name not in self._running:
             self._running[name] = Running(self.of(name))
         return self._running[name]

@@ -1,4 +1,4 @@
-"""Where the clone is."""
+"""The root folder of this repository."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Programs that some tests need and that no package of ours brings; a plugin of pytest."""
+"""A pytest plugin for programs that some tests need and that pip does not install."""
 
 import os
 import shutil
@@ -11,12 +11,12 @@ import pytest
 __all__ = ["PROGRAMS", "REQUIRED", "Program", "needs"]
 
 REQUIRED = "TRITONE_REQUIRE_PROGRAMS"
-"""Where this environment variable is set, a missing program is a failure; else its tests are left out."""
+"""If this environment variable is set, a missing program fails its tests; otherwise they are skipped."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """The Debian package that brings it, and the names that its executable may have."""
+    """A program: its Debian package, and the names that its executable may have."""
 
     package: str
     names: tuple[str, ...]
@@ -31,27 +31,27 @@ PROGRAMS = {
     "prometheus": Program("prometheus", ("prometheus",)),
     "promtool": Program("prometheus", ("promtool",)),
 }
-"""All of their packages stand in .ci/packages, too."""
+"""Programs by name; .ci/packages lists the same packages."""
 
 
 def needs(name: str) -> str:
-    """Path of a program; without it the test that asks is left out, or fails where all are required.
+    """Path of a program; if it is missing, skip the test, or fail it if programs are required.
 
-    A whole test or module asks with ``pytest.mark.needs(name)``.
+    Tests and modules can use ``pytest.mark.needs(name)`` instead.
     """
     program = PROGRAMS[name]
     path = next(filter(None, map(shutil.which, program.names)), None)
     if path is None:
-        said = f"{name} is missing: install the package {program.package}"
+        message = f"{name} is missing: install the package {program.package}"
         if os.environ.get(REQUIRED):
-            pytest.fail(f"{said}, or unset {REQUIRED}", pytrace=False)
-        pytest.skip(said)
+            pytest.fail(f"{message}, or unset {REQUIRED}", pytrace=False)
+        pytest.skip(message)
     return path
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """``pytest.mark.needs``: before anything is built or served for the test."""
+    """Apply ``pytest.mark.needs`` before any fixture builds or serves something for the test."""
     for mark in item.iter_markers("needs"):
         for name in mark.args:
             needs(name)
@@ -59,7 +59,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
-    """Last of all, the tests that were left out, and why."""
+    """At the very end, print how many tests were skipped, by reason."""
     yield
     reasons = Counter(
         str(report.longrepr[2]).removeprefix("Skipped: ")

@@ -1,4 +1,4 @@
-"""What the tests send: varied tokens and noise, for any codec."""
+"""Random tokens and noise as input for any codec."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,12 @@ Audio = NDArray[np.float32]
 
 
 def tokens_of(info: CodecInfo, frames: int = 60, seed: int = 0, books: int | None = None) -> Tokens:
-    """Tokens [K, T], of all codebooks unless told."""
+    """Random tokens [K, T], of all codebooks by default."""
     shape = (books or info.num_codebooks, frames)
     return np.random.default_rng(seed).integers(0, info.codebook_size, shape)
 
 
 def sound(info: CodecInfo, frames: float, seed: int = 1) -> Audio:
-    """Audio [S]."""
+    """Noise [S] of this many frames."""
     samples = round(frames * info.samples_per_frame)
     return (0.3 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)

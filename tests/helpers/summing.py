@@ -1,4 +1,4 @@
-"""The smallest stream there is, steps of it, and a clock that is set."""
+"""A minimal streaming model, steps for it, and a clock that tests set."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tritone_runtime.scheduler import Step
 
 
 def summing(tmp_path: Path) -> Runner:
-    """A stream that adds up its tokens: audio = total so far, by step; tokens must not be negative."""
+    """A streaming model whose audio is the running sum of its tokens, which must not be negative."""
     state = [{"name": "total", "shape": [1], "dtype": "float32", "ring_axis": None, "places": None}]
     nodes = [
         helper.make_node("Cast", ["tokens"], ["floats"], to=TensorProto.FLOAT),
@@ -54,6 +54,8 @@ def summing(tmp_path: Path) -> Runner:
 
 
 class Clock:
+    """A clock that returns ``now``, in seconds."""
+
     now = 0.0
 
     def __call__(self) -> float:
@@ -61,4 +63,5 @@ class Clock:
 
 
 def step(stream: int, tokens: list[int], start: bool = False, end: bool = False) -> Step:
+    """A step of a stream with these tokens."""
     return Step(stream, {"tokens": np.array([[tokens]], np.int64).reshape(1, 1, -1)}, start, end)

@@ -1,4 +1,4 @@
-"""What deploys to NVIDIA's container, as far as it can be looked at without Docker."""
+"""The files for deployment, checked without Docker or Kubernetes."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def test_nothing_runs_as_root_or_keeps_capabilities() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_the_server_waits_for_engines_is_watched_and_has_shared_memory() -> None:
+def test_the_server_waits_for_engines_has_a_health_check_and_shared_memory() -> None:
     triton = SERVICES["triton"]
     assert triton["depends_on"]["engines"]["condition"] == "service_completed_successfully"
     assert triton["healthcheck"]["test"][-1].endswith("/v2/health/ready")
@@ -48,7 +48,7 @@ def test_the_server_waits_for_engines_is_watched_and_has_shared_memory() -> None
 
 
 @pytest.mark.parametrize("name", list(SERVICES))
-def test_its_commands_are_ours(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_of_the_compose_file_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = SERVICES[name]["command"]
     script = line.replace("$$", "$")
     subprocess.run(["bash", "-n", "-c", script], check=True)
@@ -56,13 +56,13 @@ def test_its_commands_are_ours(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert ours is not None
     with pytest.raises(SystemExit):
         main([ours[1], "--help"])
-    told = capsys.readouterr().out
+    help_text = capsys.readouterr().out
     for option in [word for word in shlex.split(ours[2]) if word.startswith("--")]:
-        assert option in told
+        assert option in help_text
 
 
-def test_the_bindings_are_of_the_librarys_version(tmp_path: Path) -> None:
-    """With stand-ins for the tools of a container."""
+def test_the_bindings_have_the_version_of_the_library(tmp_path: Path) -> None:
+    """Run the script with stand-ins for the tools of the container."""
     library = tmp_path / "libnvinfer.so.11.1.0"
     library.touch()
     (tmp_path / "libnvinfer.so.11").symlink_to(library)
@@ -106,7 +106,7 @@ def test_the_kustomization_lists_every_manifest_and_the_image_of_the_compose_fil
 
 
 @pytest.mark.parametrize("name", ["deployment", "engines"])
-def test_pods_are_nobodys_root_and_write_only_where_they_must(name: str) -> None:
+def test_pods_run_without_root_and_with_read_only_file_systems(name: str) -> None:
     spec = manifest(name)["spec"]["template"]["spec"]
     assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"]["runAsNonRoot"]
@@ -119,7 +119,7 @@ def test_pods_are_nobodys_root_and_write_only_where_they_must(name: str) -> None
         assert container["image"] == "tritone"
 
 
-def test_a_pod_lives_longer_than_the_grace_of_its_streams() -> None:
+def test_a_pod_terminates_later_than_the_grace_period_of_its_streams() -> None:
     spec = manifest("deployment")["spec"]["template"]["spec"]
     (triton,) = spec["containers"]
     (timeout,) = [int(a.partition("=")[2]) for a in triton["args"] if a.startswith("--exit-timeout-secs")]
@@ -127,7 +127,7 @@ def test_a_pod_lives_longer_than_the_grace_of_its_streams() -> None:
     assert spec["terminationGracePeriodSeconds"] > timeout + slept
 
 
-def test_the_autoscaler_asks_for_the_metric_that_the_adapter_makes() -> None:
+def test_the_autoscaler_uses_the_metric_that_the_adapter_provides() -> None:
     (metric,) = manifest("autoscaler")["spec"]["metrics"]
     (rule,) = manifest("prometheus-adapter")["rules"]["custom"]
     assert rule["name"]["as"] == metric["pods"]["metric"]["name"]
@@ -138,7 +138,7 @@ def test_the_autoscaler_asks_for_the_metric_that_the_adapter_makes() -> None:
     assert f"(21.5 * {places})" in rule["metricsQuery"]
 
 
-def test_manifests_that_are_wrong_do_not_pass(tmp_path: Path) -> None:
+def test_wrong_manifests_fail_validation(tmp_path: Path) -> None:
     wrong = manifest("disruption") | {"spec": {"maxUnavailble": 1}}
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(wrong))
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Documentation is true: its code runs, its links and make targets exist."""
+"""The documentation is true: its code runs, and its links and make targets exist."""
 
 import os
 import re
@@ -22,7 +22,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def served_small(code: str, url: str) -> str:
-    """The example on the small codec and the server of the tests."""
+    """The example, changed to use the small codec and the server of the tests."""
     small = re.sub(r'"(nanocodec|mimi|moss)"', r'"small_\1"', code)
     return small.replace("127.0.0.1:8001", url).replace("24000", "1200")
 
@@ -37,7 +37,7 @@ def test_python_blocks_run_from_top_to_bottom(page: Path, server: TritonServer) 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_run(page: Path, server: TritonServer, tmp_path: Path) -> None:
-    """Commands of our own packages are run in order; make targets and files to install must exist."""
+    """Commands of our packages run in order; make targets and folders to install must exist."""
     shutil.copy(ROOT / "samples" / "speech.wav", tmp_path)
     environment = os.environ | {
         "TRITONE_URL": server.url,
@@ -50,14 +50,14 @@ def test_commands_run(page: Path, server: TritonServer, tmp_path: Path) -> None:
         elif words[:2] == ["pip", "install"]:
             assert (ROOT / words[2].partition("[")[0] / "pyproject.toml").exists()
         else:
-            assert words[0] in ("tritone", "tritone-build"), f"nobody runs {line!r}"
+            assert words[0] in ("tritone", "tritone-build"), f"this test cannot run {line!r}"
             if words[0] == "tritone":
                 words = [f"small_{word}" if word in ("nanocodec", "mimi") else word for word in words]
             subprocess.run(words, cwd=tmp_path, env=environment, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "samples" / "README.md"], ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_point_to_files_that_exist(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
 

@@ -1,4 +1,4 @@
-"""Tests that need a program which is missing are left out and told, or fail where all are required."""
+"""Tests whose program is missing are skipped and listed, or fail if programs are required."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def test_without():
 
 
 def run(folder: Path, **environment: str) -> str:
-    """What pytest says last of tests on a machine without any of these programs."""
+    """The output of pytest on a machine without any of these programs."""
     (folder / "test_some.py").write_text(TESTS)
     command = [
         sys.executable,
@@ -50,19 +50,19 @@ def run(folder: Path, **environment: str) -> str:
     return done.stdout
 
 
-def test_what_is_left_out_is_told_last_with_its_package(tmp_path: Path) -> None:
+def test_skipped_tests_are_listed_last_with_the_missing_package(tmp_path: Path) -> None:
     assert run(tmp_path).splitlines()[-3:-1] == [
         "1 left out: chromium is missing: install the package chromium",
         "1 left out: prometheus is missing: install the package prometheus",
     ]
 
 
-def test_where_programs_are_required_a_missing_one_fails(tmp_path: Path) -> None:
-    said = run(tmp_path, **{REQUIRED: "1"})
-    assert "left out" not in said
-    assert f"chromium is missing: install the package chromium, or unset {REQUIRED}" in said
-    assert "1 passed" in said
-    assert "2 errors" in said
+def test_a_missing_program_fails_its_tests_if_programs_are_required(tmp_path: Path) -> None:
+    output = run(tmp_path, **{REQUIRED: "1"})
+    assert "left out" not in output
+    assert f"chromium is missing: install the package chromium, or unset {REQUIRED}" in output
+    assert "1 passed" in output
+    assert "2 errors" in output
 
 
 def test_a_program_is_found_under_any_of_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_continuous_integration_installs_all_of_them() -> None:
 
 @pytest.fixture
 def ran(tmp_path: Path) -> Callable[..., tuple[str, list[str]]]:
-    """What .ci/run asks make, python3 and apt-get for, with which requirement; others stand in for them."""
+    """Run .ci/run with stand-ins for its tools; return its error output and its calls of these tools."""
 
     def run(user: int, apt: str | None) -> tuple[str, list[str]]:
         calls = tmp_path / "calls"
@@ -106,22 +106,22 @@ def ran(tmp_path: Path) -> Callable[..., tuple[str, list[str]]]:
 
 
 def test_as_root_programs_are_installed_and_then_required(ran: Callable[..., tuple[str, list[str]]]) -> None:
-    said, (update, install, *rest) = ran(0, "exit 0")
-    assert (said, rest) == ("", ["1 make lint test engines-check", FRESH])
+    output, (update, install, *rest) = ran(0, "exit 0")
+    assert (output, rest) == ("", ["1 make lint test engines-check", FRESH])
     assert update.startswith("update")
     assert "chromium debootstrap espeak-ng flite haproxy prometheus" in install
 
 
 @pytest.mark.parametrize(("user", "apt"), [(1000, "exit 0"), (0, None)], ids=["not root", "no apt"])
-def test_elsewhere_nothing_is_installed_or_required(
+def test_without_root_or_apt_no_program_is_installed_or_required(
     user: int, apt: str | None, ran: Callable[..., tuple[str, list[str]]]
 ) -> None:
     assert ran(user, apt) == ("", ["0 make lint test engines-check", FRESH])
 
 
-def test_where_apt_fails_it_is_said_and_nothing_is_required(
+def test_a_failure_of_apt_is_reported_and_no_program_is_required(
     ran: Callable[..., tuple[str, list[str]]],
 ) -> None:
-    said, calls = ran(0, "exit 100")
-    assert "apt could not install all of .ci/packages" in said
+    output, calls = ran(0, "exit 100")
+    assert "apt could not install all of .ci/packages" in output
     assert calls[-2:] == ["0 make lint test engines-check", FRESH]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from helpers.opened import Texts, chromium, held_back, page_for, profile
+from helpers.browser import Texts, chromium, held_back, page_for, profile
 from helpers.paths import ROOT
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 

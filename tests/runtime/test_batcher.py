@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.raw import comes_true
+from helpers.servers.raw import comes_true
 from helpers.summing import step, summing
 
 from tritone_runtime.batcher import StepBatcher

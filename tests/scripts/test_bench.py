@@ -1,4 +1,4 @@
-"""What the benchmarks compute, on small networks."""
+"""The benchmarks, on small networks: what they compute, never how long it takes."""
 
 import re
 from pathlib import Path
@@ -10,11 +10,11 @@ import torch
 
 from scripts.bench import recipes as bench_recipes
 from scripts.bench import sessions as bench_sessions
-from scripts.bench.limits import frame_gflop
 from scripts.bench.operators import Node, Profile, profile_of, profile_rows
 from scripts.bench.recipes import recipe_rows
+from scripts.bench.roofline import frame_gflop
 from scripts.bench.scaling import scaling_rows
-from scripts.bench.sessions import BareSession
+from scripts.bench.sessions import OfflineSession
 from scripts.bench.steps import Sound
 from scripts.common.prepare import MEASURED
 from tritone_build.codecs import outline_of
@@ -35,21 +35,23 @@ def sound(server: TritonServer, repository: Path, monkeypatch: pytest.MonkeyPatc
         return Sound(codec.info, audio, codec.encode(audio, codec.info.sample_rate_hz))
 
 
-def test_longer_windows_are_nearer_to_the_whole_and_the_field_is_exact(sound: Sound) -> None:
+def test_longer_windows_are_nearer_to_the_whole_and_the_receptive_field_is_exact(sound: Sound) -> None:
     rows = recipe_rows(NAME, 1, sound, quick=True)
     checks = [row.check for row in rows]
     assert checks[0] == "decode_step_vs_window_0"
     assert checks[-1] == f"decode_step_vs_window_{sound.info.lookaround_frames}"
-    apart = [float(row.how.split(": ")[1].split(" dB")[0]) for row in rows]
-    assert apart[0] < 40
-    assert apart[-1] > 110
+    errors_db = [float(row.how.split(": ")[1].split(" dB")[0]) for row in rows]
+    assert errors_db[0] < 40
+    assert errors_db[-1] > 110
 
 
-def test_glued_pieces_continue_every_codebook_in_time(sound: Sound, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concatenated_pieces_continue_every_codebook_in_order(
+    sound: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bench_recipes, "_PIECE", 100)
-    session = BareSession(NAME, 1)
+    session = OfflineSession(NAME, 1)
     with patch.object(session, "decode", wraps=session.decode) as decode:
-        bench_recipes._glued_row(NAME, session, 1, sound)
+        bench_recipes._concatenated_row(NAME, session, 1, sound)
     whole, *pieces = (call.args[0] for call in decode.call_args_list)
     assert np.array_equal(whole, np.tile(sound.tokens, (1, 2))[:, :200])
     assert np.array_equal(whole, np.concatenate(pieces, axis=1))
@@ -70,19 +72,19 @@ def test_arithmetic_of_a_frame_is_counted_without_weights() -> None:
     assert frame_gflop("mimi", "decode_stream") == pytest.approx(0.49, rel=0.05)
 
 
-def test_the_page_on_capacity_tells_what_a_stream_costs() -> None:
+def test_the_page_on_capacity_states_what_a_stream_costs() -> None:
     page = Path("docs/capacity.md").read_text()
     row = r"^\| `(\w+)` \| ([\d.]+) ms \| ([\d.]+) GFLOP \| ([\d.]+) MB \| ([\d.]+) MB \|$"
     rows = re.findall(row, page, re.MULTILINE)
     assert len(rows) == 5
-    for codec, *told in rows:
+    for codec, *stated in rows:
         outline = outline_of(MEASURED[codec])
         weights = sum(parameter.numel() * parameter.itemsize for parameter in outline.decoder.parameters())
         with torch.device("meta"):
             past = DecodeStep(outline).packing.state_bytes
         frame_ms = 1000 * outline.geometry.samples_per_frame / outline.geometry.sample_rate_hz
         costs = [frame_ms, frame_gflop(codec, "decode_stream"), weights / 1e6, past / 1e6]
-        assert [float(each) for each in told] == pytest.approx(costs, rel=0.01), codec
+        assert [float(each) for each in stated] == pytest.approx(costs, rel=0.01), codec
 
 
 def test_operators_and_products_take_a_part_of_a_step(sound: Sound, repository: Path) -> None:
@@ -101,7 +103,7 @@ def test_operators_and_products_take_a_part_of_a_step(sound: Sound, repository: 
     assert any(row.check.startswith("product: ") and "GFLOP/s" in row.how for row in rows)
 
 
-def test_small_operators_are_told_together() -> None:
+def test_small_operators_are_summed_up() -> None:
     nodes = [
         Node("Conv", "Conv [1, 2, 9] by [4, 2, 3]", 3.0, 0.6, 0.03),
         Node("Conv", "Conv [1, 2, 9] by [4, 2, 3]", 1.0, 0.2, 0.01),
@@ -113,12 +115,12 @@ def test_small_operators_are_told_together() -> None:
         (
             "step_profile",
             7.0,
-            "a step; 5.5 ms without the profile; 4 operators, 1 of them under 10 us, 0.0 ms together",
+            "a step; 5.5 ms without the profiler; 4 operators, 1 of them under 10 us, 0.0 ms together",
         ),
         ("operator: Conv", 4.0, "2 in a step, 200 GFLOP/s, 10 GB/s"),
         ("operator: Add", 2.0, "1 in a step, 10 GB/s"),
         ("operator: others", 0.005, "1 in a step"),
-        ("operator: between operators", 0.495, "the profile's own work is there"),
-        ("operator: outside of ONNX Runtime", 0.5, "the state of the streams"),
+        ("operator: between operators", 0.495, "includes the profiler's own work"),
+        ("operator: outside of ONNX Runtime", 0.5, "our handling of stream state"),
         ("product: Conv [1, 2, 9] by [4, 2, 3]", 4.0, "2 in a step, 200 GFLOP/s, 10 GB/s"),
     ]

@@ -1,4 +1,4 @@
-"""The page of numbers says what the reports say."""
+"""docs/benchmarks.md states what the reports contain."""
 
 import json
 from datetime import timedelta
@@ -9,8 +9,8 @@ from rich.console import Console
 
 from scripts.common import report
 from scripts.common.report import Row, read_report, write_report
-from scripts.numbers.__main__ import filled
-from scripts.numbers.scaling_picture import draw_scaling
+from scripts.numbers.__main__ import _TEMPLATE, filled
+from scripts.numbers.scaling_plot import plot_scaling
 
 ROWS = [
     Row("mimi", "decode_step_vs_moshi", 0.25, "ratio", "<= 0.286", True, "8 codebooks", 0.2, 0.3),
@@ -30,18 +30,19 @@ def _reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_report("bench", ROWS, Console(quiet=True))
 
 
-def test_reports_come_back_as_they_were_and_say_how_they_were_made() -> None:
+def test_reports_are_read_as_they_were_written_and_say_how_they_were_made() -> None:
     (made,), rows = read_report("bench")
     assert rows == ROWS
     assert made["date"]
     assert made["took"].endswith(" min")
+    assert "__main__" not in made["command"]
     assert "onnxruntime" in made["versions"]
     with pytest.raises(FileNotFoundError, match="'make load' writes it"):
         read_report("load")
 
 
 def written(*rows: Row) -> list[Row]:
-    """What the report has when these have been measured too."""
+    """All rows of the report after these have been merged into it."""
     write_report("bench", list(rows), Console(quiet=True), merge=True)
     return read_report("bench")[1]
 
@@ -57,7 +58,7 @@ def test_a_part_of_a_codec_replaces_all_it_had_before_and_nothing_else() -> None
     assert written(new) == [*ROWS, *others, new]
 
 
-def test_a_row_older_than_parts_is_replaced_by_one_of_its_name() -> None:
+def test_a_row_of_the_older_format_is_replaced_by_a_row_with_the_same_check() -> None:
     path = Path("reports/bench.json")
     (run,) = json.loads(path.read_text())["runs"]
     rows = [{key: value for key, value in row.items() if key != "part"} for row in run["rows"]]
@@ -66,22 +67,24 @@ def test_a_row_older_than_parts_is_replaced_by_one_of_its_name() -> None:
     assert written(again) == [*(row for row in ROWS if row.check != "decode_step"), again]
 
 
-def test_the_page_says_how_every_run_was_made_that_rows_are_left_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    written(
-        Row("mimi", "decode_step", 9.0, "ms", "none", True, "by the same run, which writes as it goes on")
-    )
+def test_the_page_says_how_every_run_in_the_report_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    written(Row("mimi", "decode_step", 9.0, "ms", "none", True, "by the same run, which writes part by part"))
     assert filled("{{made bench}}").count("onnxruntime") == 1
-    monkeypatch.setattr(report, "_BEGUN", report._BEGUN + timedelta(hours=1))
+    monkeypatch.setattr(report, "_STARTED", report._STARTED + timedelta(hours=1))
     written(Row("mimi", "decode_step", 9.0, "ms", "none", True, "again"))
     assert filled("{{made bench}}").count("onnxruntime") == 2
     write_report("bench", ROWS, Console(quiet=True))
     assert filled("{{made bench}}").count("onnxruntime") == 1
 
 
-def test_a_quick_look_leaves_the_report_alone() -> None:
+def test_a_quick_run_leaves_the_report_unchanged() -> None:
     write_report("bench-quick", ROWS[:1], Console(quiet=True), merge=True)
     assert read_report("bench")[1] == ROWS
     assert read_report("bench-quick")[1] == ROWS[:1]
+
+
+def test_the_template_exists_and_names_reports() -> None:
+    assert "{{made bench}}" in _TEMPLATE.read_text()
 
 
 def test_rows_are_chosen_by_their_checks() -> None:
@@ -138,10 +141,10 @@ def test_a_table_without_rows_is_an_error() -> None:
         filled("{{rows bench nothing}}")
 
 
-def test_the_picture_of_scaling_is_the_same_each_time(tmp_path: Path) -> None:
+def test_the_scaling_plot_is_the_same_each_time(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.svg" for number in (1, 2)]
     for path in paths:
-        draw_scaling(path, ROWS)
+        plot_scaling(path, ROWS)
     first, second = (path.read_text() for path in paths)
     assert first == second
     assert "frames in a request" in first

@@ -1,4 +1,4 @@
-"""The demo, with the default codec at full geometry and with a checkpoint that it is given."""
+"""The demo, with the default codec at full geometry and with a given checkpoint."""
 
 import argparse
 import os
@@ -68,7 +68,7 @@ def test_where_no_server_runs_the_demo_says_so_and_goes_on_in_process(
 
 @pytest.mark.parametrize("codec", ["nanocodec_mini", "nanocodec"])
 @pytest.mark.parametrize("noise", [True, False])
-def test_random_weights_are_used_and_told_where_none_come_along_or_when_asked_for(
+def test_random_weights_are_used_and_announced_without_a_checkpoint_or_on_request(
     codec: str, noise: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "seeded_checkpoint", lambda codec: f"{codec} at random")
@@ -79,15 +79,15 @@ def test_random_weights_are_used_and_told_where_none_come_along_or_when_asked_fo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--codec", "nope"], "unknown codec 'nope'"),
         (["--audio", "Makefile"], "not an audio file"),
         (["--checkpoint", "none.nemo"], "no checkpoint at none.nemo"),
     ],
 )
-def test_the_demo_says_what_is_wrong(arguments: list[str], said: str) -> None:
+def test_the_demo_says_what_is_wrong(arguments: list[str], message: str) -> None:
     done = run(*arguments)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""What ``make engines-check`` finds wrong with an engine, on manifests written here."""
+"""The defects that ``make engines-check`` finds in an engine, on manifests written here."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def compiled(version: Path, **changes: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "messages"),
     [
         ({}, []),
         ({"fidelity": {"equal_tokens": 0.99}}, []),
@@ -51,13 +51,13 @@ def compiled(version: Path, **changes: Any) -> Path:
     ],
     ids=["right", "tokens", "unlike", "nan", "not compared", "other tokens", "FP32", "memory", "cut", "few"],
 )
-def test_what_an_engine_falls_short_of_is_said(
-    changes: dict[str, Any], said: list[str], tmp_path: Path
+def test_the_defects_of_an_engine_are_described(
+    changes: dict[str, Any], messages: list[str], tmp_path: Path
 ) -> None:
-    assert shortcomings(compiled(tmp_path / "1", **changes), PROFILES) == said
+    assert shortcomings(compiled(tmp_path / "1", **changes), PROFILES) == messages
 
 
-def test_an_engine_that_is_missing_falls_short(tmp_path: Path) -> None:
+def test_a_missing_engine_fails(tmp_path: Path) -> None:
     version = compiled(tmp_path / "1")
     (version / ENGINE_FILE).unlink()
     assert shortcomings(version, PROFILES) == shortcomings(tmp_path, PROFILES) == ["no engine was compiled"]
@@ -69,24 +69,24 @@ def test_every_network_that_is_published_is_compiled() -> None:
     assert set(profiles_by_role("mimi")) == {"vocoder", "encode", "decode_stream", "encode_stream"}
 
 
-def test_the_command_ends_with_1_where_one_falls_short_or_none_was_compiled(
+def test_the_command_returns_1_when_an_engine_fails_or_was_not_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--quick", "--repository", str(tmp_path)]
+    arguments = ["--quick", "--repository", str(tmp_path)]
     monkeypatch.setattr(engines_check, "profiles_by_role", lambda _: {"vocoder": PROFILES})
     monkeypatch.setattr(
         engines_check, "build_engines", lambda *_: compiled(tmp_path / "nanocodec_mini_vocoder/1")
     )
-    assert main(asked) == 0
+    assert main(arguments) == 0
     assert "nanocodec_mini_vocoder             ok\n" in capsys.readouterr().out
     monkeypatch.setattr(engines_check, "build_engines", lambda *_: None)
     (tmp_path / "nanocodec_mini_vocoder/1" / ENGINE_FILE).unlink()
-    assert main(asked) == 1
+    assert main(arguments) == 1
     assert "1 engines fall short" in capsys.readouterr().out
 
-    def refused(*_: Any) -> None:
+    def failing(*_: Any) -> None:
         raise PrepareError("could not build nanocodec_mini")
 
-    monkeypatch.setattr(engines_check, "build_engines", refused)
-    assert main(asked) == 1
+    monkeypatch.setattr(engines_check, "build_engines", failing)
+    assert main(arguments) == 1
     assert "engines-check: could not build nanocodec_mini" in capsys.readouterr().err

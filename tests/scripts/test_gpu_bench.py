@@ -1,4 +1,4 @@
-"""The measurements for a GPU, rehearsed on the CPU."""
+"""The measurements on a GPU, rehearsed on the CPU."""
 
 import json
 import subprocess
@@ -14,14 +14,14 @@ def run(*options: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
-def test_without_a_gpu_it_says_so_and_how_to_rehearse() -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu_the_command_says_how_to_rehearse() -> None:
     done = run()
     assert done.returncode == 1
     assert "finds no CUDA GPU; --device cpu rehearses without one" in done.stderr
 
 
-def test_a_rehearsal_times_every_runtime_and_holds_fp16_against_fp32() -> None:
+def test_a_rehearsal_times_every_runtime_and_compares_fp16_with_fp32() -> None:
     done = run("--device", "cpu", "--codec", "nanocodec_mini", "--runs", "1", "--most", "1")
     assert done.returncode == 0, done.stderr
     rows = json.loads((ROOT / "reports" / "gpu.json").read_text())["rows"]

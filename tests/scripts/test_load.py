@@ -1,4 +1,4 @@
-"""The load test: live streams through perf_analyzer, and what is concluded from their latencies."""
+"""The load test: live streams through perf_analyzer, and the conclusions from their latencies."""
 
 import json
 import subprocess
@@ -8,24 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.paths import ROOT
-from helpers.raw import comes_true
+from helpers.servers.raw import comes_true
 
-from scripts.common.listeners import Heard
-from scripts.common.speech_inputs import repeated, write_inputs
+from scripts.common.realtime_streams import StreamResult
+from scripts.common.speech_inputs import repeated, write_sequences
 from scripts.common.stream_metrics import mean_batch, parse_steps, steps_by_batch
-from scripts.load.perf_analyzer import Load, PerfAnalyzerError, Result, measure, read_answers
-from scripts.load.picture import draw
-from scripts.load.streams import Asked, stream_rows
+from scripts.load.perf_analyzer import PerfAnalyzerError, Result, StreamLoad, measure, read_answers
+from scripts.load.plots import plot_latency
+from scripts.load.streams import SweepPlan, stream_rows
 from scripts.load.sweep import Point, Sweep
 from tritone_client import Codec
 from tritone_server.launcher import TritonServer
 
 RATE_HZ, SPAN_S = 12.5, 20.0
-SPOKEN = "small_nanocodec"
 
 
-def load_of(streams: int) -> Load:
-    return Load("127.0.0.1:8001", "small_decode_stream", Path("inputs.json"), streams, RATE_HZ, SPAN_S)
+def load_of(streams: int) -> StreamLoad:
+    return StreamLoad("127.0.0.1:8001", "small_decode_stream", Path("inputs.json"), streams, RATE_HZ, SPAN_S)
 
 
 def point(streams: int, p99_ms: float, answered: float = 1.0, errors: tuple[str, ...] = ()) -> Point:
@@ -33,8 +32,8 @@ def point(streams: int, p99_ms: float, answered: float = 1.0, errors: tuple[str,
     return Point(Result(load_of(streams), np.full(count, p99_ms), SPAN_S, errors))
 
 
-def asked(codec: str, direction: str) -> Asked:
-    return Asked(Path("none"), codec, direction, [1, 2, 4], SPAN_S)
+def plan(codec: str, direction: str) -> SweepPlan:
+    return SweepPlan(Path("none"), codec, direction, [1, 2, 4], SPAN_S)
 
 
 def option(command: list[str], name: str) -> str:
@@ -57,14 +56,14 @@ def test_streams_that_do_not_keep_up_are_not_counted(overloaded: Point) -> None:
     assert Sweep("small", "small_decode_stream", [point(1, 10), overloaded]).knee == 1
 
 
-def test_a_listener_who_hears_gaps_counts() -> None:
-    late = Heard([10.0] * 100, misses=2)
-    assert not Point(point(3, 10).result, heard=late).real_time
-    assert Point(point(3, 10).result, heard=Heard([10.0] * 100, misses=1)).real_time
-    assert Point(point(3, 10).result, heard=late).streams == 4
+def test_a_listener_with_late_frames_counts() -> None:
+    late = StreamResult([10.0] * 100, late_frames=2)
+    assert not Point(point(3, 10).result, listener=late).real_time
+    assert Point(point(3, 10).result, listener=StreamResult([10.0] * 100, late_frames=1)).real_time
+    assert Point(point(3, 10).result, listener=late).streams == 4
 
 
-def test_one_answer_at_the_edge_of_the_span_is_no_miss() -> None:
+def test_one_unanswered_frame_at_the_edge_of_the_span_is_forgiven() -> None:
     short = Result(load_of(1), np.full(24, 10.0), 2.0)
     assert Point(short).real_time
 
@@ -121,14 +120,14 @@ def test_the_command_asks_for_the_rate_of_all_streams() -> None:
 
 def test_sequences_are_of_different_content_and_length(tmp_path: Path) -> None:
     tokens = np.arange(2 * 60).reshape(2, 60)
-    write_inputs(tmp_path / "inputs.json", "tokens", tokens.T[:, :, None])
+    write_sequences(tmp_path / "inputs.json", "tokens", tokens.T[:, :, None])
     sequences = json.loads((tmp_path / "inputs.json").read_text())["data"]
     assert sequences[0][3] == {"tokens": {"content": [3, 63], "shape": [2, 1]}}
     assert len({len(sequence) for sequence in sequences}) == len(sequences)
     assert len({str(sequence[0]) for sequence in sequences}) == len(sequences)
 
 
-def test_repeated_tokens_continue_every_codebook_in_time() -> None:
+def test_repeated_tokens_continue_every_codebook_in_order() -> None:
     tokens = np.array([[1, 2, 3], [7, 8, 9]])
     assert repeated(tokens, 5).tolist() == [[1, 2, 3, 1, 2], [7, 8, 9, 7, 8]]
     assert repeated(tokens, 2).tolist() == [[1, 2], [7, 8]]
@@ -147,12 +146,12 @@ def test_the_mean_batch_is_that_of_the_steps_between_two_readings() -> None:
     assert mean_batch(after, after) is None
 
 
-def test_the_picture_shows_what_was_answered(tmp_path: Path) -> None:
+def test_the_plot_shows_what_was_answered(tmp_path: Path) -> None:
     failed = point(4, 10, errors=("the server is full",))
     rows = [
         row
         for codec, points in {"small": [point(1, 10), point(2, 90), failed], "none": [failed]}.items()
-        for row in stream_rows(Sweep(codec, f"{codec}_decode_stream", points), asked(codec, "decode"))
+        for row in stream_rows(Sweep(codec, f"{codec}_decode_stream", points), plan(codec, "decode"))
     ]
     assert [(row.codec, row.check, row.value) for row in rows] == [
         ("small", "realtime_streams", 1),
@@ -160,14 +159,14 @@ def test_the_picture_shows_what_was_answered(tmp_path: Path) -> None:
         ("small", "latency_p99", 90),
         ("none", "realtime_streams", 0),
     ]
-    draw(tmp_path / "load.png", rows)
+    plot_latency(tmp_path / "load.png", rows)
     assert (tmp_path / "load.png").read_bytes().startswith(b"\x89PNG")
-    draw(tmp_path / "nothing.png", [])
+    plot_latency(tmp_path / "nothing.png", [])
     assert not (tmp_path / "nothing.png").exists()
 
 
 def test_streams_that_are_encoded_have_rows_of_their_own() -> None:
-    rows = stream_rows(Sweep("small", "small_encode_stream", [point(1, 10)]), asked("small", "encode"))
+    rows = stream_rows(Sweep("small", "small_encode_stream", [point(1, 10)]), plan("small", "encode"))
     assert [row.check for row in rows] == ["encode_realtime_streams", "encode_latency_p99"]
 
 
@@ -176,48 +175,50 @@ def test_real_streams_are_paced_and_answered(server: TritonServer, tmp_path: Pat
     with Codec("small_nanocodec", server.url) as codec:
         samples = np.sin(np.arange(40 * codec.info.samples_per_frame) / 9).astype(np.float32)
         tokens = codec.encode(samples, codec.info.sample_rate_hz)
-    write_inputs(inputs, "tokens", tokens.T[:, :, None])
+    write_sequences(inputs, "tokens", tokens.T[:, :, None])
     metrics = server.metrics_url
     before = steps_by_batch(metrics, model)
-    result = measure(Load(server.url, model, inputs, streams, RATE_HZ, seconds=3))
+    result = measure(StreamLoad(server.url, model, inputs, streams, RATE_HZ, seconds=3))
     assert not result.errors
     assert result.percentile_ms(50) > 0
     assert comes_true(lambda: steps_by_batch(metrics, model) != before)
     assert 1 <= (mean_batch(before, steps_by_batch(metrics, model)) or 0) <= streams
 
 
-def test_a_failed_stream_is_told_with_the_servers_words(server: TritonServer, tmp_path: Path) -> None:
+def test_a_failed_stream_is_reported_with_the_servers_message(server: TritonServer, tmp_path: Path) -> None:
     with Codec("small_nanocodec", server.url) as codec:
         books = codec.info.num_codebooks
-    write_inputs(tmp_path / "inputs.json", "tokens", np.full((12, books, 1), -1))
+    write_sequences(tmp_path / "inputs.json", "tokens", np.full((12, books, 1), -1))
     result = measure(
-        Load(server.url, "small_nanocodec_decode_stream", tmp_path / "inputs.json", 2, RATE_HZ, seconds=1)
+        StreamLoad(
+            server.url, "small_nanocodec_decode_stream", tmp_path / "inputs.json", 2, RATE_HZ, seconds=1
+        )
     )
     assert result.percentile_ms(99) == float("inf")
     assert "tokens must be in 0.." in result.errors[0]
 
 
 @pytest.mark.parametrize(
-    ("url", "said"), [(None, "unknown model: 'none'"), ("127.0.0.1:9", "failed to connect")]
+    ("url", "message"), [(None, "unknown model: 'none'"), ("127.0.0.1:9", "failed to connect")]
 )
-def test_a_missing_model_or_server_is_told(
-    server: TritonServer, tmp_path: Path, url: str | None, said: str
+def test_a_missing_model_or_server_is_named(
+    server: TritonServer, tmp_path: Path, url: str | None, message: str
 ) -> None:
-    write_inputs(tmp_path / "inputs.json", "tokens", np.zeros((12, 4, 1), dtype=np.int64))
-    with pytest.raises(PerfAnalyzerError, match=said):
-        measure(Load(url or server.url, "none", tmp_path / "inputs.json", 1, RATE_HZ, seconds=1))
+    write_sequences(tmp_path / "inputs.json", "tokens", np.zeros((12, 4, 1), dtype=np.int64))
+    with pytest.raises(PerfAnalyzerError, match=message):
+        measure(StreamLoad(url or server.url, "none", tmp_path / "inputs.json", 1, RATE_HZ, seconds=1))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--streams", "0,2"], "at least 1"),
         (["--codec", "nanocodec", "--repository", "none", "--dry-run"], "the models are not built"),
     ],
 )
-def test_the_load_test_says_what_is_wrong(arguments: list[str], said: str) -> None:
+def test_the_load_test_says_what_is_wrong(arguments: list[str], message: str) -> None:
     command = [sys.executable, "-m", "scripts.load", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

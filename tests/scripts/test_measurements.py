@@ -1,4 +1,4 @@
-"""The comparisons themselves: what falls short must be seen to."""
+"""The comparisons find what is wrong, and fail then."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,14 +9,14 @@ import pytest
 import torch
 from helpers.small_codecs import SMALL
 
-from scripts.bench.pairs import alternating, ratio_row, spread_of
-from scripts.fidelity import replays as fidelity_replays
+from scripts.bench.timing import interleaved_ms, ratio_row, spread_of
+from scripts.fidelity import bounded_replay
+from scripts.fidelity.bounded_replay import after_replay, replay_rows
 from scripts.fidelity.case import QUICK, Case, Direction
-from scripts.fidelity.half import compared
-from scripts.fidelity.replays import after_replay, replay_rows
-from scripts.fidelity.streams import cuts
+from scripts.fidelity.half_precision import compared
+from scripts.fidelity.streams import chunkings
 from scripts.peers import references_of
-from scripts.peers.live import live_peers
+from scripts.peers.streaming import streaming_peers
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_client import Codec
@@ -26,29 +26,30 @@ from tritone_server.launcher import TritonServer
 from tritone_server.stream_check import Limit
 
 
-def direction(role: str, kept: bool) -> Direction:
+def direction(role: str, stateful: bool) -> Direction:
     made = Direction.__new__(Direction)
     case = SimpleNamespace(name="nanocodec", limit=Limit(110, 100))
-    made.case, made.role, made.back, made.kept = cast(Case, case), role, 7, kept  # type: ignore[assignment]
-    made.step, made.made = (1, 10) if role == "decode" else (10, 1)
+    made.case, made.role = cast(Case, case), role  # type: ignore[assignment]
+    made.lookback_frames, made.stateful = 7, stateful
+    made.input_hop, made.output_hop = (1, 10) if role == "decode" else (10, 1)
     return made
 
 
 @pytest.mark.parametrize("role", ["decode", "encode"])
-@pytest.mark.parametrize("kept", [True, False])
-def test_every_way_to_cut_covers_the_input(role: str, kept: bool) -> None:
-    for told, sizes in cuts(direction(role, kept), 1000):
-        assert sizes.sum() >= 1000, told
-        assert sizes.min() > 0, told
+@pytest.mark.parametrize("stateful", [True, False])
+def test_every_chunking_covers_the_input(role: str, stateful: bool) -> None:
+    for name, sizes in chunkings(direction(role, stateful), 1000):
+        assert sizes.sum() >= 1000, name
+        assert sizes.min() > 0, name
 
 
-def test_lost_samples_fall_short() -> None:
+def test_lost_samples_fail() -> None:
     row = direction("decode", True).row("check", [(np.ones(20), np.ones(19))], "how")
     assert not row.ok
     assert row.how == "19 time steps instead of 20; how"
 
 
-def test_a_stream_that_gets_a_frame_of_another_falls_short_and_says_so() -> None:
+def test_a_stream_that_gets_a_frame_of_another_fails_and_says_so() -> None:
     first, second = np.random.default_rng(0).standard_normal((2, 40))
     mixed = np.concatenate([first[:20], second[20:30], first[30:]])
     row = direction("decode", True).row("check", [(first, mixed), (second, second)], "how")
@@ -57,7 +58,7 @@ def test_a_stream_that_gets_a_frame_of_another_falls_short_and_says_so() -> None
     assert "it is frame 2 of stream 1" in row.how
 
 
-def test_one_differing_token_falls_short() -> None:
+def test_one_differing_token_fails() -> None:
     tokens = np.zeros((2, 5), np.int64)
     row = direction("encode", True).row(
         "check", [(tokens, tokens), (tokens, tokens + np.eye(2, 5, dtype=int))], ""
@@ -65,24 +66,24 @@ def test_one_differing_token_falls_short() -> None:
     assert (row.check, row.value, row.ok) == ("encode_check", 0.2, False)
 
 
-def test_a_bounded_replay_differs_and_one_of_the_whole_field_does_not(
+def test_a_bounded_replay_differs_and_one_of_the_receptive_field_does_not(
     server: TritonServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fidelity_replays, "_REPLAYED_S", (1, 60))
+    monkeypatch.setattr(bounded_replay, "_REPLAYED_S", (1, 60))
     with Codec("small_mimi", server.url) as codec:
         case = Case(codec, Transport(server.url, 60), server, QUICK)
         sound, tokens = replay_rows(case)
         assert (sound.check, tokens.check) == ("replayed_1s", "encode_replayed_1s"), (
-            "60 s are more than the field"
+            "60 s are longer than the receptive field"
         )
         assert 0 < sound.value < 100
         decoding = Direction(case, "decode")
-        assert decoding.back < case.frames(4)
+        assert decoding.lookback_frames < case.frames(4)
         undisturbed, moved = (np.concatenate(after_replay(decoding, seconds)) for seconds in (40, 4))
         assert snr_db(undisturbed, moved) >= case.limit.whole_db
 
 
-def test_noise_that_grows_falls_short_in_fp16_however_faint() -> None:
+def test_growing_noise_fails_in_fp16_however_faint() -> None:
     draw = np.random.default_rng(0)
     sound, noise = draw.standard_normal((2, 3000))
     steady = compared(direction("decode", True), sound, sound + 1e-4 * noise, "")
@@ -97,7 +98,7 @@ def test_noise_that_grows_falls_short_in_fp16_however_faint() -> None:
     assert not compared(direction("decode", True), sound, sound + 1e-2 * noise, "")[0].ok
 
 
-def test_one_token_in_fifty_of_the_first_codebook_falls_short_in_fp16() -> None:
+def test_one_differing_token_in_fifty_of_the_first_codebook_fails_in_fp16() -> None:
     tokens = np.zeros((8, 100), np.int64)
     for row, ok in ((0, False), (1, True)):
         others = tokens.copy()
@@ -106,16 +107,16 @@ def test_one_token_in_fifty_of_the_first_codebook_falls_short_in_fp16() -> None:
         assert (found.check, found.ok) == ("encode_fp16_vs_fp32", ok)
 
 
-def test_equal_sound_falls_short_where_nothing_was_proven() -> None:
+def test_equal_audio_fails_if_the_conditions_of_the_check_were_not_met() -> None:
     sound = np.ones(20)
     assert direction("decode", True).row("check", [(sound, sound)], "").ok
     assert not direction("decode", True).row("check", [(sound, sound)], "", proven=False).ok
 
 
-def test_sides_take_turns_and_the_first_round_does_not_count() -> None:
-    seen: list[str] = []
-    times = alternating([lambda: seen.append("a"), lambda: seen.append("b")], 2)
-    assert seen == ["a", "b"] * 3
+def test_actions_run_in_turn_and_the_first_round_is_a_warm_up() -> None:
+    calls: list[str] = []
+    times = interleaved_ms([lambda: calls.append("a"), lambda: calls.append("b")], 2)
+    assert calls == ["a", "b"] * 3
     assert [len(side) for side in times] == [2, 2]
 
 
@@ -125,7 +126,7 @@ def test_a_ratio_is_the_median_of_the_rounds_and_judged_by_its_worst_repeat() ->
     assert ratio_row("codec", "check", [1, 9, 4], [2, 9, 4], 1.0, "how").ok
 
 
-def test_repeats_are_equal_shares_of_the_rounds() -> None:
+def test_rounds_are_split_evenly_into_repeats() -> None:
     spread = spread_of([*[1.0] * 4, *[2.0] * 4, *[3.0] * 4, *[4.0] * 4, *[5.0] * 4])
     assert (spread.median, spread.low, spread.high) == (3, 1, 5)
 
@@ -140,4 +141,4 @@ def test_every_implementation_gets_the_layout_it_reads(layout: str, tmp_path: Pa
     tokens: Any = torch.arange(64).reshape(1, 8, 8)
     ours, theirs = (reference.decode(tokens).numpy() for reference in references.values())
     assert snr_db(ours, theirs) > 110
-    assert list(live_peers(checkpoint, 8)) == ["moshi", "rustymimi"]
+    assert list(streaming_peers(checkpoint, 8)) == ["moshi", "rustymimi"]

@@ -1,4 +1,4 @@
-"""The fresh machine on which continuous integration runs the demo, and what it carries over from this one."""
+"""The minimal Debian on which continuous integration runs the demo, and the settings copied to it."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from scripts.ci.host_settings import PipSettings, apt_settings, mirror_of
 COMMAND = [sys.executable, "-S", "-m", "scripts.ci.minimal_debian"]
 
 
-def test_a_machine_that_allows_no_root_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_machine_that_cannot_make_the_root_file_system_prints_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "--demo-only"],
         env=os.environ | {"PATH": str(tmp_path)},
@@ -28,7 +28,7 @@ def test_a_machine_that_allows_no_root_is_told_in_one_line(tmp_path: Path) -> No
     assert not done.stderr
 
 
-def test_what_pips_settings_name_on_disk_is_found(tmp_path: Path) -> None:
+def test_files_and_folders_that_pips_settings_name_are_found(tmp_path: Path) -> None:
     for folder in ("wheels", "index/simple", "index/files"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "ca.pem").touch()

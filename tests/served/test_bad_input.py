@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from helpers.raw import HANGS_S
+from helpers.servers.raw import HANGS_S
 from helpers.small_codecs import SMALL
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype

@@ -15,7 +15,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 from helpers.comparison import against_whole
-from helpers.raw import HANGS_S, RawStreams, comes_true, counted, new_id
+from helpers.servers.raw import HANGS_S, RawStreams, comes_true, counted, new_id
 from helpers.signals import sound, tokens_of
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2_grpc

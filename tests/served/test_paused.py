@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.comparison import against_whole
-from helpers.processes import ended, process_of
-from helpers.raw import HANGS_S, comes_true, paused
+from helpers.servers.processes import ended, process_of
+from helpers.servers.raw import HANGS_S, comes_true, paused
 from helpers.signals import tokens_of
 from numpy.typing import NDArray
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.comparison import against_whole
-from helpers.raw import HANGS_S, silenced
+from helpers.servers.raw import HANGS_S, silenced
 from numpy.typing import NDArray
 
 from scripts.faults.flaky_proxy import FlakyProxy

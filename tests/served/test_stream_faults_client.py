@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.comparison import against_whole
-from helpers.raw import HANGS_S, comes_true, paused, silenced
+from helpers.servers.raw import HANGS_S, comes_true, paused, silenced
 from helpers.signals import tokens_of
 
 from tritone_client import (

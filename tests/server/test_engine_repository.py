@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import text_format
 from helpers.engine_graphs import EngineGraphs
 from helpers.paths import ROOT
-from helpers.raw import RawStreams
+from helpers.servers.raw import RawStreams
 from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec as BuiltCodec
@@ -63,7 +63,7 @@ def stand_in(patch: pytest.MonkeyPatch, folder: Path) -> None:
     backends = shutil.copytree(backends, folder / "backends")
     for native in ("onnxruntime", "tensorrt"):
         shutil.copytree(ROOT / "backends" / "tritone", backends / native)
-    shutil.copy(ROOT / "tests/helpers/tensorrt_stand_in.py", backends / "tensorrt" / "model.py")
+    shutil.copy(ROOT / "tests/helpers/servers/tensorrt_stand_in.py", backends / "tensorrt" / "model.py")
     patch.setattr(tritonserver, "find_server", lambda: (executable, backends, environment))
     patch.setattr(tritonserver, "check_fit", lambda *_: None)
 

@@ -6,7 +6,7 @@ from urllib.error import HTTPError
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-from helpers.raw import HANGS_S
+from helpers.servers.raw import HANGS_S
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tritone_client import Codec

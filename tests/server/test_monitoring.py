@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.paths import ROOT
-from helpers.raw import HANGS_S
+from helpers.servers.raw import HANGS_S
 
 from tritone_client import Codec
 from tritone_server.direct import opened

@@ -14,7 +14,7 @@ import onnx
 import psutil
 import pytest
 from helpers.paths import ROOT
-from helpers.raw import HANGS_S, paused
+from helpers.servers.raw import HANGS_S, paused
 from onnx import helper
 
 from tritone_server.launcher import Ports, ServerError, TritonServer

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from helpers.processes import ended, process_of
-from helpers.raw import comes_true
+from helpers.servers.processes import ended, process_of
+from helpers.servers.raw import comes_true
 
 from tritone_client import Codec
 from tritone_server.launcher import Ports, ServerError, TritonServer

@@ -9,7 +9,7 @@ import pytest
 import soxr
 from helpers.comparison import against_whole
 from helpers.place import Place
-from helpers.raw import comes_true, counted
+from helpers.servers.raw import comes_true, counted
 from helpers.signals import sound, tokens_of
 from helpers.small_codecs import CAUSAL
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""A peer that speaks just enough HTTP/2 to send gRPC messages of any size without having them in memory."""
+"""A minimal HTTP/2 client, which sends gRPC messages of any size without holding them in memory."""
 
 import re
 import socket
@@ -21,63 +21,73 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(_SETTINGS, 0, 0)
-"""What a client says first."""
+"""The first bytes of every HTTP/2 connection."""
 
 
 class RawPeer:
-    """One connection, for one request.
+    """A connection for one request.
 
     Args:
         host: of the server.
-        port: of its gRPC.
-        within_s: longest wait for an answer, once all is sent.
+        port: its gRPC port.
+        timeout_s: longest wait for an answer, after everything is sent.
     """
 
-    def __init__(self, host: str, port: int, within_s: float = 60.0):
-        self._socket, self._within_s = socket.create_connection((host, port), within_s), within_s
+    def __init__(self, host: str, port: int, timeout_s: float = 60.0):
+        self._socket, self._timeout_s = socket.create_connection((host, port), timeout_s), timeout_s
         self._windows = {0: _WINDOW_AT_FIRST, _STREAM: _WINDOW_AT_FIRST}
-        self._initial, self._unread, self._ended = _WINDOW_AT_FIRST, b"", ""
+        self._initial, self._unread, self._outcome = _WINDOW_AT_FIRST, b"", ""
 
-    def ask(self, path: str, head: bytes, zeros: int, claimed: int | None = None) -> str:
-        """The name of the status that answers ``head`` and so many zeros; ``claimed`` is another length."""
-        length = len(head) + zeros if claimed is None else claimed
+    def ask(self, path: str, head: bytes, zeros: int, announced: int | None = None) -> str:
+        """Send a message of ``head`` and zeros; return the name of the status that answers it.
+
+        Args:
+            path: of the gRPC method.
+            head: first bytes of the message.
+            zeros: number of zero bytes after the head.
+            announced: length to announce instead of the real one; the message is then left unfinished.
+
+        Returns:
+            The status, or in words how the exchange ended without one.
+        """
+        length = len(head) + zeros if announced is None else announced
         with self._socket:
             try:
                 self._socket.sendall(PREFACE + _frame(_HEADERS, _END_HEADERS, _STREAM, _headers(path)))
                 self._send(struct.pack(">BI", 0, length) + head)
                 for size in _pieces(zeros):
-                    if self._ended:
+                    if self._outcome:
                         break
                     self._send(bytes(size))
-                if claimed is None:
+                if announced is None:
                     self._socket.sendall(_frame(_DATA, _END_STREAM, _STREAM))
-                    self._wait_for_end()
+                    self._wait_for_outcome()
             except OSError as error:
-                return self._ended or f"hung up: {error.strerror or error}"
-        return self._ended or ("no answer" if claimed is None else "left unfinished")
+                return self._outcome or f"hung up: {error.strerror or error}"
+        return self._outcome or ("no answer" if announced is None else "left unfinished")
 
     def _send(self, data: bytes) -> None:
-        while data and not self._ended:
+        while data and not self._outcome:
             room = min(*self._windows.values(), _FRAME)
             if room <= 0:
-                self._read(self._within_s)
+                self._read(self._timeout_s)
                 continue
             part, data = data[:room], data[room:]
             self._socket.sendall(_frame(_DATA, 0, _STREAM, part))
             for window in self._windows:
                 self._windows[window] -= len(part)
 
-    def _wait_for_end(self) -> None:
-        until_s = time.monotonic() + self._within_s
-        while not self._ended and time.monotonic() < until_s:
+    def _wait_for_outcome(self) -> None:
+        until_s = time.monotonic() + self._timeout_s
+        while not self._outcome and time.monotonic() < until_s:
             self._read(until_s - time.monotonic())
 
-    def _read(self, within_s: float) -> None:
-        """Take what the server sends, and answer what asks for it."""
-        self._socket.settimeout(max(0.01, within_s))
+    def _read(self, timeout_s: float) -> None:
+        """Receive frames from the server, and acknowledge those that need it."""
+        self._socket.settimeout(max(0.01, timeout_s))
         got = self._socket.recv(1 << 16)
         if not got:
-            self._ended = "hung up"
+            self._outcome = "hung up"
         self._unread += got
         while len(self._unread) >= 9:  # noqa: PLR2004
             length = int.from_bytes(self._unread[:3], "big")
@@ -85,9 +95,9 @@ class RawPeer:
                 return
             kind, flags, stream = struct.unpack(">BBI", self._unread[3:9])
             payload, self._unread = self._unread[9 : 9 + length], self._unread[9 + length :]
-            self._take(kind, flags, stream, payload)
+            self._handle(kind, flags, stream, payload)
 
-    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+    def _handle(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == _WINDOW and stream in self._windows:
             self._windows[stream] += int.from_bytes(payload, "big")
         elif kind == _SETTINGS and not flags & _ACK:
@@ -100,9 +110,9 @@ class RawPeer:
         elif kind == _PING and not flags & _ACK:
             self._socket.sendall(_frame(_PING, _ACK, 0, payload))
         elif kind == _HEADERS and (found := _STATUS.search(payload)):
-            self._ended = self._ended or _NAMES[int(found[1])]
+            self._outcome = self._outcome or _NAMES[int(found[1])]
         elif kind in {_RESET, _GOAWAY}:
-            self._ended = self._ended or "hung up"
+            self._outcome = self._outcome or "hung up"
 
 
 _NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
@@ -117,7 +127,7 @@ def _pieces(size: int) -> Iterator[int]:
 
 
 def _headers(path: str) -> bytes:
-    """In HPACK without tables."""
+    """The request headers in HPACK, as literals."""
     fields = {
         ":method": "POST",
         ":scheme": "http",
@@ -126,8 +136,8 @@ def _headers(path: str) -> bytes:
         "content-type": "application/grpc",
         "te": "trailers",
     }
-    return b"".join(b"\0" + _word(name) + _word(value) for name, value in fields.items())
+    return b"".join(b"\0" + _literal(name) + _literal(value) for name, value in fields.items())
 
 
-def _word(text: str) -> bytes:
+def _literal(text: str) -> bytes:
     return bytes([len(text)]) + text.encode()

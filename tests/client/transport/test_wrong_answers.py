@@ -7,7 +7,16 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-from helpers.lying_server import CODEC, HOP, Answer, LyingServer, Refusal, lying_server, response, right
+from helpers.servers.lying_server import (
+    CODEC,
+    HOP,
+    Answer,
+    LyingServer,
+    Refusal,
+    lying_server,
+    response,
+    right,
+)
 
 from tritone_client import AsyncCodec, Codec, Resumption, ServerLostError, ServerRefusedError
 from tritone_client.streams.failover import Resume

@@ -1,4 +1,4 @@
-"""HAProxy in front of real servers: streams are spread, and go on when theirs dies."""
+"""HAProxy in front of real servers: it spreads streams, and they fail over when a server dies."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from helpers.comparison import against_whole
-from helpers.raw import HANGS_S, comes_true, counted
+from helpers.servers.raw import HANGS_S, comes_true, counted
 from tritonclient.grpc import service_pb2_grpc
 
 from scripts.common.certificates import write_certificates
@@ -48,7 +48,7 @@ def three(repository: Path) -> Iterator[list[TritonServer]]:
 
 @pytest.fixture
 def servers(three: list[TritonServer]) -> list[TritonServer]:
-    """All running, also after a test that has killed one."""
+    """The servers, all running, even after a test that killed one."""
     for server in three:
         if not server.ready:
             server.stop()
@@ -77,19 +77,19 @@ def live_at(server: TritonServer) -> float:
 
 
 def test_streams_are_spread_and_outlive_a_server(servers: list[TritonServer], url: str) -> None:
-    told: list[Resumption] = []
-    with Codec(NAME, url, resume=Resume(HANGS_S, HANGS_S, told=told.append)) as codec:
+    resumptions: list[Resumption] = []
+    with Codec(NAME, url, resume=Resume(HANGS_S, HANGS_S, told=resumptions.append)) as codec:
         tokens = tokens_of(codec)
         whole = codec.decode(tokens)
         streams = [codec.decode_stream() for _ in range(STREAMS)]
-        heard = [[stream.push(tokens[:, :20])] for stream in streams]
+        pieces = [[stream.push(tokens[:, :20])] for stream in streams]
         assert comes_true(lambda: [live_at(server) for server in servers] == [STREAMS // 3] * 3)
         os.killpg(servers[0].pid, signal.SIGKILL)
-        for audio, stream in zip(heard, streams, strict=True):
+        for audio, stream in zip(pieces, streams, strict=True):
             audio.append(stream.push(tokens[:, 20:]))
             stream.close()
-    assert len(told) >= STREAMS // 3
-    for audio in heard:
+    assert len(resumptions) >= STREAMS // 3
+    for audio in pieces:
         found = against_whole(codec, tokens, np.concatenate(audio), whole)
         assert found.ok, found
 
@@ -112,14 +112,14 @@ def test_a_server_that_drains_keeps_its_streams_and_gets_no_new_ones(
             stream.close()
 
 
-def test_without_a_server_it_says_so(servers: list[TritonServer], url: str) -> None:
+def test_without_a_server_the_client_reports_it_at_once(servers: list[TritonServer], url: str) -> None:
     for server in servers:
         os.killpg(server.pid, signal.SIGKILL)
     with pytest.raises(ServerUnavailableError, match=r"^(?!.*within)"):
         Codec(NAME, url, timeout_s=HANGS_S)
 
 
-def test_only_who_has_a_key_is_let_in(server: TritonServer, tmp_path: Path) -> None:
+def test_only_clients_with_a_key_are_admitted(server: TritonServer, tmp_path: Path) -> None:
     keys, folder = tmp_path / "keys", tmp_path / "certificates"
     keys.write_text("".join(sha256(key).hexdigest().upper() + "\n" for key in (b"right", b"another")))
     write_certificates(folder, days=2)
@@ -139,32 +139,34 @@ def test_only_who_has_a_key_is_let_in(server: TritonServer, tmp_path: Path) -> N
                 found = against_whole(codec, tokens, stream.push(tokens), whole)
                 assert found.ok, found
 
-        async def spoken() -> int:
+        async def streamed_and_whole() -> int:
             async with (
                 AsyncCodec(NAME, url, tls=tls, api_key="right") as codec,
                 codec.decode_stream() as stream,
             ):
                 return len(await stream.push(tokens)) + len(await codec.decode(tokens))
 
-        assert asyncio.run(spoken()) == 2 * len(whole)
+        assert asyncio.run(streamed_and_whole()) == 2 * len(whole)
 
 
 def test_the_proxy_may_be_restarted(proxy: Haproxy) -> None:
-    told: list[Resumption] = []
-    with Codec(NAME, proxy.url, resume=Resume(deadline_s=HANGS_S, told=told.append)) as codec:
+    resumptions: list[Resumption] = []
+    with Codec(NAME, proxy.url, resume=Resume(deadline_s=HANGS_S, told=resumptions.append)) as codec:
         tokens = tokens_of(codec)
         whole = codec.decode(tokens)
         with codec.decode_stream() as stream:
-            heard = [stream.push(tokens[:, :20])]
+            pieces = [stream.push(tokens[:, :20])]
             proxy.stop()
             proxy.start()
-            heard.append(stream.push(tokens[:, 20:]))
-    assert len(told) == 1
-    found = against_whole(codec, tokens, np.concatenate(heard), whole)
+            pieces.append(stream.push(tokens[:, 20:]))
+    assert len(resumptions) == 1
+    found = against_whole(codec, tokens, np.concatenate(pieces), whole)
     assert found.ok, found
 
 
-def test_what_ends_or_fills_a_server_does_not_reach_it(servers: list[TritonServer], url: str) -> None:
+def test_requests_that_end_a_server_or_fill_its_memory_do_not_reach_it(
+    servers: list[TritonServer], url: str
+) -> None:
     bad = message_of(
         Request(f"{NAME}_decode_stream", {"tokens": np.full((1, 4, 1), -1)}, "audio", Place(7, True, True))
     )

@@ -1,4 +1,4 @@
-"""The recipe of the default checkpoint: text, speech, losses, a run that can be stopped, a real file."""
+"""The training of the default checkpoint: text, speech, losses, a run that can be resumed, a real file."""
 
 import json
 import re
@@ -12,12 +12,12 @@ import pytest
 import torch
 from helpers.paths import ROOT
 
+from scripts.train.autoencoder import NAME, Autoencoder, write_checkpoint
 from scripts.train.losses import envelope_loss, mel_distance, mel_loss, wave_loss
-from scripts.train.network import NAME, Autoencoder, write_checkpoint
 from scripts.train.optimizers import Optimizers
-from scripts.train.picture import draw_losses
+from scripts.train.plots import plot_losses
 from scripts.train.sentences import sentences
-from scripts.train.speech import VOICES, Speaker, SynthesizerError, Voice
+from scripts.train.speech_synthesis import VOICES, Synthesizer, SynthesizerError, Voice
 from scripts.train.training import Corpus, Settings, Training, TrainingError
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_build.codecs import load_codec
@@ -33,13 +33,13 @@ def corpus(seed: int) -> Corpus:
 
 
 def run(training: Training, log_every: int = 2, save_every: int = 2) -> list[dict[str, float]]:
-    told: list[dict[str, float]] = []
-    training.run(corpus(0), corpus(1), told.append, log_every, save_every)
-    return told
+    lines: list[dict[str, float]] = []
+    training.run(corpus(0), corpus(1), lines.append, log_every, save_every)
+    return lines
 
 
 def interrupt_after_step_3(line: dict[str, float]) -> None:
-    """Which was logged and not yet saved."""
+    """Step 3 is logged but not yet saved."""
     if line["step"] == 3:
         raise KeyboardInterrupt
 
@@ -48,11 +48,11 @@ def weights(training: Training) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in training.model.parameters()])
 
 
-def test_sentences_are_many_complete_and_repeatable() -> None:
+def test_sentences_are_different_complete_and_repeatable() -> None:
     made = sentences(500, seed=3)
     assert made == sentences(600, seed=3)[:500]
     assert len(set(made)) == 500
-    assert not [said for said in made if re.search(r"[{}\d]", said) or not said[0].isupper()]
+    assert not [text for text in made if re.search(r"[{}\d]", text) or not text[0].isupper()]
     assert not set(made) & set(sentences(500, seed=4))
 
 
@@ -60,13 +60,13 @@ def test_speech_is_synthesized_once_at_an_even_loudness(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = ROOT / "samples" / "speech.wav"
-    monkeypatch.setattr(Voice, "command", lambda *asked: ["cp", str(source), str(asked[-1])])
-    spoken = Speaker(VOICES[0], tmp_path)("Once only.")
-    assert np.sqrt(np.mean(spoken**2)) == pytest.approx(0.08, rel=0.01)
-    monkeypatch.setattr(Voice, "command", lambda *asked: ["false"])
-    np.testing.assert_array_equal(Speaker(VOICES[0], tmp_path)("Once only."), spoken)
+    monkeypatch.setattr(Voice, "command", lambda *arguments: ["cp", str(source), str(arguments[-1])])
+    audio = Synthesizer(VOICES[0], tmp_path)("Once only.")
+    assert np.sqrt(np.mean(audio**2)) == pytest.approx(0.08, rel=0.01)
+    monkeypatch.setattr(Voice, "command", lambda *arguments: ["false"])
+    np.testing.assert_array_equal(Synthesizer(VOICES[0], tmp_path)("Once only."), audio)
     with pytest.raises(SynthesizerError, match="false failed on 'Something else"):
-        Speaker(VOICES[0], tmp_path)("Something else.")
+        Synthesizer(VOICES[0], tmp_path)("Something else.")
 
 
 @pytest.mark.parametrize(
@@ -77,34 +77,34 @@ def test_speech_is_synthesized_once_at_an_even_loudness(
     ],
 )
 def test_every_synthesizer_speaks(voice: Voice, tmp_path: Path) -> None:
-    spoken = Speaker(voice, tmp_path)("It was quiet at school.")
-    assert len(spoken) > RATE_HZ / 2
-    assert np.sqrt(np.mean(spoken**2)) == pytest.approx(0.08, rel=0.01)
+    audio = Synthesizer(voice, tmp_path)("It was quiet at school.")
+    assert len(audio) > RATE_HZ / 2
+    assert np.sqrt(np.mean(audio**2)) == pytest.approx(0.08, rel=0.01)
 
 
 @pytest.mark.parametrize("voice", [VOICES[0], VOICES[-1]], ids=lambda voice: voice.package)
-def test_a_missing_synthesizer_is_told_with_its_package(
+def test_a_missing_synthesizer_is_named_with_its_package(
     voice: Voice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SynthesizerError, match=f"install the package {voice.package}"):
-        Speaker(voice, tmp_path)("Hello.")
+        Synthesizer(voice, tmp_path)("Hello.")
 
 
 def test_losses_are_zero_for_equal_sound_and_grow_with_the_difference() -> None:
     torch.manual_seed(0)
     sound, noise = 0.1 * torch.randn(2, 8192), 0.1 * torch.randn(2, 8192)
-    heard = [sound + share * noise for share in (0, 0.1, 1)]
+    degraded = [sound + share * noise for share in (0, 0.1, 1)]
     for values in (
-        [float(mel_loss(each, sound, RATE_HZ)) for each in heard],
-        [float(wave_loss(each, sound, RATE_HZ)) for each in heard],
-        [float(envelope_loss(each, sound, RATE_HZ)) for each in heard],
+        [float(mel_loss(each, sound, RATE_HZ)) for each in degraded],
+        [float(wave_loss(each, sound, RATE_HZ)) for each in degraded],
+        [float(envelope_loss(each, sound, RATE_HZ)) for each in degraded],
     ):
         assert values[0] == pytest.approx(0, abs=1e-4)
         assert 0 < values[1] < values[2]
 
 
-def test_what_nobody_hears_counts_for_nothing() -> None:
+def test_inaudible_differences_count_for_nothing() -> None:
     torch.manual_seed(0)
     hiss, hum = 1e-6 * torch.randn(2, 1, 8192)
     assert float(mel_loss(hiss, hum, RATE_HZ)) < 1e-3
@@ -115,9 +115,9 @@ def test_loudness_and_silence_do_not_count_in_the_envelope_loss_but_shape_does()
     torch.manual_seed(0)
     seconds = torch.arange(16384) / RATE_HZ
     noise = 0.1 * torch.randn(1, 16384)
-    said = noise * (1 + torch.sin(2 * torch.pi * 6 * seconds))
-    assert float(envelope_loss(0.5 * said, said, RATE_HZ)) < 1e-3
-    assert float(envelope_loss(noise, said, RATE_HZ)) > 0.3
+    modulated = noise * (1 + torch.sin(2 * torch.pi * 6 * seconds))
+    assert float(envelope_loss(0.5 * modulated, modulated, RATE_HZ)) < 1e-3
+    assert float(envelope_loss(noise, modulated, RATE_HZ)) > 0.3
     pauses = 1e-5 * torch.randn(2, 16384)
     assert torch.isfinite(envelope_loss(pauses[:1], pauses[1:], RATE_HZ))
 
@@ -133,13 +133,13 @@ def rates(*steps: int) -> list[float]:
     return [settings.rate_at(step) for step in steps]
 
 
-def test_the_learning_rate_warms_up_stays_and_falls_to_nothing() -> None:
+def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
     assert rates(0, 199, 500, 850, 999) == pytest.approx([0.005, 1, 1, 0.5, 1 / 300])
 
 
-def test_it_does_so_once_more_in_every_later_part_which_falls_for_longer() -> None:
-    for begun in (1000, 1500):
-        steps = [begun + step for step in (0, 149, 325, 499)]
+def test_the_learning_rate_restarts_in_every_later_part_and_falls_for_longer() -> None:
+    for start in (1000, 1500):
+        steps = [start + step for step in (0, 149, 325, 499)]
         assert rates(*steps) == pytest.approx([0.005, 0.75, 0.5, 1 / 350])
 
 
@@ -153,7 +153,7 @@ def test_the_mel_loss_gains_weight_and_then_keeps_it() -> None:
     assert {weight["wave"] for weight in weights} == {20}
 
 
-def test_every_parameter_is_stepped_and_kernels_turn_alike_in_every_direction() -> None:
+def test_every_parameter_is_updated_and_kernels_equally_in_every_direction() -> None:
     model, started = Autoencoder(seed=0), Autoencoder(seed=0)
     optimizers, name = Optimizers(model), "network.audio_decoder.res_layers.0.res_blocks.0.res_blocks.0"
     for parameter in model.parameters():
@@ -163,8 +163,8 @@ def test_every_parameter_is_stepped_and_kernels_turn_alike_in_every_direction() 
     assert all(bool(step.any()) for step in moved.values())
     kernel = moved[f"{name}.input_conv.weight"].detach().flatten(1)
     assert float(kernel.square().mean().sqrt()) == pytest.approx(0.2e-3, rel=0.2)
-    stretches = torch.linalg.svdvals(kernel)
-    assert stretches.max() < 2.5 * stretches.min()
+    singular = torch.linalg.svdvals(kernel)
+    assert singular.max() < 2.5 * singular.min()
 
 
 def test_phase_and_low_tones_alone_count_in_the_wave_loss() -> None:
@@ -182,11 +182,11 @@ def test_batches_depend_on_seed_and_step_alone() -> None:
     assert not torch.equal(corpus(0).batch(4, 1024, seed=1, step=7), first)
 
 
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     through = Training(SHORT, tmp_path / "through")
-    told = run(through)
-    assert [line["step"] for line in told] == [2, 4]
-    assert {"mel", "wave", "held_out_mel", "held_out_wave"} <= set(told[-1])
+    lines = run(through)
+    assert [line["step"] for line in lines] == [2, 4]
+    assert {"mel", "wave", "held_out_mel", "held_out_wave"} <= set(lines[-1])
 
     stopped = Training(SHORT, tmp_path / "stopped")
     with pytest.raises(KeyboardInterrupt):
@@ -199,12 +199,12 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path) -> No
     assert run(Training(SHORT, tmp_path / "stopped")) == []
 
 
-def test_losses_are_drawn(tmp_path: Path) -> None:
+def test_losses_are_plotted(tmp_path: Path) -> None:
     training = Training(SHORT, tmp_path)
     run(training)
-    drawn = draw_losses(training.log, tmp_path / "losses.svg").read_text()
-    assert drawn == draw_losses(training.log, tmp_path / "again.svg").read_text()
-    assert drawn.count("<path") > 10
+    plot = plot_losses(training.log, tmp_path / "losses.svg").read_text()
+    assert plot == plot_losses(training.log, tmp_path / "again.svg").read_text()
+    assert plot.count("<path") > 10
 
 
 def test_other_settings_cannot_resume_a_run(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
         run(training)
 
 
-def test_the_checkpoint_is_one_that_the_loader_takes_and_decodes_alike(tmp_path: Path) -> None:
+def test_the_loader_reads_the_checkpoint_and_decodes_like_the_trained_network(tmp_path: Path) -> None:
     model = Autoencoder(seed=0)
     path = write_checkpoint(model, tmp_path / "mini.nemo")
     assert path.stat().st_size < 6e6
@@ -237,7 +237,7 @@ def test_the_checkpoint_is_one_that_the_loader_takes_and_decodes_alike(tmp_path:
         torch.testing.assert_close(decoded, model(audio[:, 0]), rtol=0, atol=1e-5)
 
 
-def test_the_command_says_what_it_would_do(tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_size_and_steps_and_writes_nothing(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""The measures of how speech sounds tell good from bad."""
+"""Measures of speech quality rate good audio above bad."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from scripts.common import quality
 from scripts.common.quality import WordErrors, mel_db, pesq_wb, stoi, word_errors
 from scripts.fidelity import quality as fidelity_quality
 from scripts.fidelity.case import QUICK, Case
-from scripts.train.speech import RATE_HZ, VOICES, Speaker, SynthesizerError
+from scripts.train.speech_synthesis import RATE_HZ, VOICES, Synthesizer, SynthesizerError
 from tritone_build.codecs import variant
 from tritone_client.inputs.audio import read_audio
 
@@ -31,21 +31,21 @@ def noisy(audio: NDArray[np.float32], level: float) -> NDArray[np.float32]:
 
 def test_measures_fall_with_noise(speech: tuple[NDArray[np.float32], int]) -> None:
     audio, rate_hz = speech
-    heard = [audio, noisy(audio, 0.01), noisy(audio, 0.1)]
-    intelligible = [stoi(audio, each, rate_hz) for each in heard]
-    distances = [mel_db(audio, each, rate_hz) for each in heard]
+    degraded = [audio, noisy(audio, 0.01), noisy(audio, 0.1)]
+    intelligible = [stoi(audio, each, rate_hz) for each in degraded]
+    distances = [mel_db(audio, each, rate_hz) for each in degraded]
     assert intelligible[0] == pytest.approx(1)
     assert intelligible == sorted(intelligible, reverse=True)
     assert distances[0] == 0
     assert distances == sorted(distances)
-    opinions = [pesq_wb(audio, each, rate_hz) for each in heard]
+    opinions = [pesq_wb(audio, each, rate_hz) for each in degraded]
     if None not in opinions:
         assert opinions == sorted(cast(list[float], opinions), reverse=True)
         assert cast(float, opinions[0]) > 4.6
 
 
 @pytest.mark.parametrize(
-    ("said", "heard", "errors"),
+    ("reference", "hypothesis", "errors"),
     [
         ("a b c", "a b c", 0),
         ("a b c", "a c", 1),
@@ -53,25 +53,25 @@ def test_measures_fall_with_noise(speech: tuple[NDArray[np.float32], int]) -> No
         ("a b c", "c b a", 2),
         ("a b", "", 2),
     ],
-    ids=["equal", "lost", "added", "replaced", "nothing heard"],
+    ids=["equal", "lost", "added", "replaced", "nothing recognized"],
 )
-def test_word_errors_are_the_fewest_edits(said: str, heard: str, errors: int) -> None:
-    assert word_errors(said.split(), heard.split()) == errors
+def test_word_errors_are_the_fewest_edits(reference: str, hypothesis: str, errors: int) -> None:
+    assert word_errors(reference.split(), hypothesis.split()) == errors
 
 
 @pytest.mark.needs("flite")
-def test_the_recognizer_hears_what_is_said_and_not_what_is_drowned(tmp_path: Path) -> None:
-    said = "It was quiet and grey at school next week."
-    audio = Speaker(VOICES[0], tmp_path)(said)
+def test_the_recognizer_understands_speech_but_not_speech_drowned_in_noise(tmp_path: Path) -> None:
+    text = "It was quiet and grey at school next week."
+    audio = Synthesizer(VOICES[0], tmp_path)(text)
     clear, drowned = WordErrors(), WordErrors()
-    clear.add(said, audio, RATE_HZ)
-    drowned.add(said, noisy(audio, 1.0), RATE_HZ)
+    clear.add(text, audio, RATE_HZ)
+    drowned.add(text, noisy(audio, 1.0), RATE_HZ)
     assert clear.words == 9
     assert clear.rate < 0.4 < drowned.rate
 
 
-class Perfect:
-    """A codec that gives back what it got, or nothing but silence."""
+class GainCodec:
+    """A codec that returns its input times a gain."""
 
     info = SimpleNamespace(sample_rate_hz=22050)
 
@@ -88,17 +88,17 @@ class Perfect:
 
 
 @pytest.mark.parametrize("gain", [1, 0.001])
-def test_rows_are_short_when_speech_is_lost(
+def test_rows_miss_their_targets_when_speech_is_lost(
     gain: float, speech: tuple[NDArray[np.float32], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Speaker, "__call__", lambda self, text: speech[0])
+    monkeypatch.setattr(Synthesizer, "__call__", lambda self, text: speech[0])
     monkeypatch.setattr(fidelity_quality, "stoi", lambda *_: gain)
-    for way in ("_streamed", "_half"):
-        monkeypatch.setattr(fidelity_quality, way, fidelity_quality._whole)
-    text = "Heard by all."
+    for name in ("_streamed", "_fp16"):
+        monkeypatch.setattr(fidelity_quality, name, fidelity_quality._offline)
+    text = "A sentence."
     monkeypatch.setattr(fidelity_quality, "sentences", lambda count, seed: [text] * count)
     monkeypatch.setattr(quality, "_recognized", lambda audio, _: text if np.abs(audio).max() > 0.1 else "")
-    case = cast(Case, SimpleNamespace(name="nanocodec_mini", codec=Perfect(gain), durations=QUICK))
+    case = cast(Case, SimpleNamespace(name="nanocodec_mini", codec=GainCodec(gain), durations=QUICK))
     rows = {row.check: row for row in fidelity_quality.quality_rows(case)}
     assert {name for name in rows if name.startswith("stoi")} == {
         "stoi_seen_sentences",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.paths import ROOT
-from helpers.raw import HANGS_S
+from helpers.servers.raw import HANGS_S
 
 from scripts.common.certificates import write_certificates
 from tritone_client import AsyncCodec, Codec, ServerUnavailableError, Tls, served_codecs

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.raw import comes_true
+from helpers.servers.raw import comes_true
 from opentelemetry.sdk.trace import TracerProvider
 
 from tritone_client import AsyncCodec, Codec

@@ -1,0 +1,1 @@
+"""Helpers for tests of servers: clients of their own, processes, and servers that lie."""
