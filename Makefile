@@ -18,6 +18,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PAGE := .venv/.page
 ENGINES := .venv/.engines
+DOCS := .venv/.docs
 AUDIT := .cache/audit
 MANIFESTS := $(filter-out %/kustomization.yaml %/prometheus-adapter.yaml,$(wildcard deploy/kubernetes/*.yaml))
 SOURCES := runtime/tritone_runtime server/tritone_server build/tritone_build client/tritone_client scripts tests
@@ -25,7 +26,7 @@ SOURCES := runtime/tritone_runtime server/tritone_server build/tritone_build cli
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format models engines serve page fidelity engines-check bench load faults numbers audit train clean
+.PHONY: help demo test lint format models engines serve page fidelity engines-check bench load faults numbers docs audit train clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -53,6 +54,11 @@ $(ENGINES): $(READY) requirements-engines.txt
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-engines.txt
 	@touch $@
 
+$(DOCS): $(READY) requirements-docs.txt
+	@echo "setting up the generator of the documentation (once) ..."
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-docs.txt
+	@touch $@
+
 $(AUDIT)/bin/pip-audit:
 	@"$(PYTHON)" -m venv $(AUDIT)
 	@$(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet pip-audit==2.10.1
@@ -60,7 +66,7 @@ $(AUDIT)/bin/pip-audit:
 demo: $(READY) ## serve a codec, encode speech, decode the tokens, compare with the reference
 	@$(BIN)/python -m scripts.demo --codec $(CODEC) --audio $(call path,AUDIO) $(from_checkpoint)
 
-test: $(PAGE) $(ENGINES) ## run the tests, on the real server
+test: $(PAGE) $(ENGINES) $(DOCS) ## run the tests, on the real server
 	@$(BIN)/python -m pytest -q
 
 lint: $(PAGE) ## check style, types and manifests
@@ -103,6 +109,9 @@ faults: $(READY) ## kill and cut off servers under live streams, and attack one;
 
 numbers: $(READY) ## write docs/benchmarks.md from what bench and load measured
 	@$(BIN)/python -m scripts.numbers
+
+docs: $(DOCS) ## build the documentation as a site, broken links being errors; artifacts/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 audit: $(READY) $(AUDIT)/bin/pip-audit ## compare what is installed with the public list of known holes
 	@$(AUDIT)/bin/pip-audit --strict --skip-editable --progress-spinner off \

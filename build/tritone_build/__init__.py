@@ -1,3 +1,3 @@
-"""From a codec's published checkpoint to the models that Triton serves."""
+"""Builds the models that Triton serves from a codec's published checkpoint."""
 
 __version__ = "0.1.0"

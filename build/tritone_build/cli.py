@@ -1,4 +1,4 @@
-"""``tritone-build``: from a codec checkpoint to the models that Triton serves."""
+"""``tritone-build``: builds the models that Triton serves from a codec checkpoint."""
 
 import argparse
 import sys
@@ -30,14 +30,14 @@ __all__ = ["main"]
 
 _EXAMPLES = """\
 examples:
-  tritone-build codecs                                     what can be built, and from which checkpoint
+  tritone-build codecs                                     list what can be built, and from which checkpoint
   tritone-build models nanocodec                           fetch the published checkpoint and build it
-  tritone-build models --checkpoint my-finetune.nemo       the codec is recognised by its geometry
-  tritone-build models moss --weights int8                 for live streams on a CPU
-  tritone-build engines nanocodec --dry-run                what TensorRT would compile, as trtexec commands
-  tritone-build engines nanocodec --compiler tensorrt_rtx  compile it, without a GPU too
-  tritone-build inspect my-finetune.nemo                   what a checkpoint holds
-  tritone-build models --checkpoint both.safetensors#codec  of a model that contains several codecs, one
+  tritone-build models --checkpoint my-finetune.nemo       the name of the codec follows from its geometry
+  tritone-build models moss --weights int8                 faster live streams on a CPU
+  tritone-build engines nanocodec --dry-run                print what would be compiled, as trtexec commands
+  tritone-build engines nanocodec --compiler tensorrt_rtx  compile it; needs no GPU
+  tritone-build inspect my-finetune.nemo                   show what a checkpoint holds
+  tritone-build models --checkpoint both.safetensors#codec  one of several codecs in a model
   tritone-build fixture nanocodec noise.nemo --seed 1      random weights in the published format
   tritone-build fixture mimi noise.safetensors --layout kyutai
 """
@@ -49,7 +49,7 @@ _SPELLINGS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; 0 when all went well, 1 after an error that was told in words."""
+    """Run a command and return its exit status: 0, or 1 after printing the error."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -79,27 +79,27 @@ def _parser() -> argparse.ArgumentParser:
         "--weights",
         choices=("fp32", "int8"),
         default="fp32",
-        help="int8: live steps of transformers in a third of the time, less exact (%(default)s)",
+        help="int8: steps of live streams take a third of the time in transformers, less exact (%(default)s)",
     )
     models.add_argument(
-        "--dry-run", action="store_true", help="check the checkpoint, say what would be written"
+        "--dry-run", action="store_true", help="check the checkpoint and print what would be written"
     )
 
     add_commands(commands)
 
     inspect = commands.add_parser("inspect", help="show what a checkpoint holds")
     inspect.set_defaults(run=_inspect)
-    inspect.add_argument("checkpoint", help="file, folder or hub id; #prefix behind it for a part")
+    inspect.add_argument("checkpoint", help="file, folder or hub id; append #prefix for the part of a model")
     inspect.add_argument("--tensors", action="store_true", help="list every tensor")
 
     fixture = commands.add_parser("fixture", help="write seeded random weights in a published format")
     fixture.set_defaults(run=_fixture)
-    fixture.add_argument("codec", help="a published codec, or one with fewer layers, as moss_shallow")
+    fixture.add_argument("codec", help="a published codec, or one with fewer layers such as moss_shallow")
     fixture.add_argument("output", type=Path, help="file to write; a folder for safetensors")
     fixture.add_argument("--seed", type=int, default=0, help="%(default)s")
     layouts = {layout: None for family in FAMILIES for layout in family.LAYOUTS}
     fixture.add_argument(
-        "--layout", choices=tuple(layouts), help="default: the first that the codec is published in"
+        "--layout", choices=tuple(layouts), help="default: the codec's first published layout"
     )
     fixture.add_argument(
         "--weight-norm",
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 def _codecs(_: argparse.Namespace) -> None:
     table = Table("codec", "published checkpoint")
     for each in VARIANTS.values():
-        table.add_row(each.name, "comes with this package" if each.comes_along else each.source)
+        table.add_row(each.name, "in this package" if each.comes_along else each.source)
     Console().print(table)
 
 
@@ -160,7 +160,7 @@ def _inspect(options: argparse.Namespace) -> None:
     checkpoint = codec_within(checkpoint)
     if checkpoint.prefix:
         console.print(
-            f"the codec: {len(checkpoint.tensors)} tensors, whose names begin with {checkpoint.prefix}."
+            f"the codec in it: {len(checkpoint.tensors)} tensors, whose names begin with {checkpoint.prefix}."
         )
     published = family_of(checkpoint).variant_of(checkpoint)
     codec = load_codec(checkpoint, published or "unpublished")
@@ -178,4 +178,4 @@ def _fixture(options: argparse.Namespace) -> None:
     config = known[options.codec].config
     spelling = _SPELLINGS[options.weight_norm]
     written = write_fixture(config, options.output, options.seed, options.layout, spelling)
-    print(f"{written}: random weights, seed {options.seed}; what they decode to is noise")
+    print(f"{written}: random weights, seed {options.seed}; they decode to noise")

@@ -1,4 +1,4 @@
-"""What can go wrong while building: one class per mistake, each with a remedy in its message."""
+"""Errors of building: one class per mistake; each message names a remedy."""
 
 from collections.abc import Sequence
 
@@ -13,23 +13,23 @@ __all__ = [
 
 
 class TritoneBuildError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of all errors that this package raises."""
 
 
 class CheckpointNotFoundError(TritoneBuildError, FileNotFoundError):
-    """No checkpoint at that path, and no such repository on the hub."""
+    """There is no checkpoint at that path and no repository of that name on the hub."""
 
 
 class CheckpointError(TritoneBuildError, ValueError):
-    """The file is not a checkpoint that can be read: truncated, foreign or unsafe."""
+    """The file cannot be read as a checkpoint: it is truncated, of another kind, or unsafe."""
 
 
 class UnsupportedNetworkError(TritoneBuildError, ValueError):
-    """The checkpoint describes a network, or an option of one, that is not implemented."""
+    """The checkpoint describes a network or an option that is not implemented."""
 
 
 class CheckpointMismatchError(CheckpointError):
-    """The tensors of a checkpoint do not fit the network its configuration describes."""
+    """The tensors of a checkpoint do not fit the network that its configuration describes."""
 
     def __init__(self, source: str, missing: list[str], unexpected: list[str], misshapen: list[str]):
         parts = [
@@ -46,7 +46,7 @@ class CheckpointMismatchError(CheckpointError):
 
 
 class UnknownCodecError(TritoneBuildError, KeyError):
-    """No codec of that name."""
+    """There is no codec of that name."""
 
     def __init__(self, name: str, known: Sequence[str]):
         super().__init__(f"unknown codec {name!r}; known: {', '.join(known)}")
@@ -56,19 +56,19 @@ class UnknownCodecError(TritoneBuildError, KeyError):
 
 
 class PrecisionError(TritoneBuildError, OverflowError):
-    """Weights that half precision cannot hold."""
+    """Weights cannot be converted: they overflow in FP16, or none is large enough for INT8."""
 
 
 class ProfileError(TritoneBuildError, ValueError):
-    """Shapes that no engine can be built for."""
+    """Optimization profiles contradict each other."""
 
 
 class EngineError(TritoneBuildError, RuntimeError):
-    """TensorRT could not build an engine, or built another than was asked for."""
+    """TensorRT built no engine, or one with other tensors or precision than expected."""
 
 
 class CompilerMissingError(EngineError, ImportError):
-    """No TensorRT here."""
+    """TensorRT is not installed."""
 
 
 def _shortened(names: list[str], limit: int = 5) -> str:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files."""
 
 import errno
 import os
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["written_whole"]
+__all__ = ["atomic_write"]
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A file to write, which takes its name when all went well and is gone when not.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; it becomes ``path`` on success and is deleted on an error.
 
     Raises:
-        OSError: it cannot be written; a full disk is named with what is to be done.
+        OSError: the file cannot be written; if the disk is full, the message says what to do.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -28,8 +28,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         free_mb = shutil.disk_usage(path.parent).free >> 20
         raise OSError(
             errno.ENOSPC,
-            f"{os.strerror(errno.ENOSPC)} for {path} ({free_mb} MB are free); nothing half is left: make "
-            "room, or choose another folder",
+            f"{os.strerror(errno.ENOSPC)} for {path} ({free_mb} MB are free); no partial file is left. "
+            "Free some space, or choose another folder",
         ) from error
     finally:
         partial.unlink(missing_ok=True)

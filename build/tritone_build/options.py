@@ -1,4 +1,4 @@
-"""Arguments that commands share: which checkpoint, under which name."""
+"""Arguments that several commands share: the checkpoint and the name of the codec."""
 
 import argparse
 
@@ -10,22 +10,26 @@ __all__ = ["add_checkpoint", "chosen_codec"]
 
 
 def add_checkpoint(command: argparse.ArgumentParser) -> None:
-    """Arguments of :func:`chosen_codec`, and whether to build what is up to date."""
-    command.add_argument("codec", nargs="?", help="what the models are called (default: by geometry)")
+    """Add the arguments that :func:`chosen_codec` reads, and ``--force``."""
+    command.add_argument(
+        "codec",
+        nargs="?",
+        help="name of the codec, and of its models (default: the published codec of this geometry)",
+    )
     command.add_argument(
         "--checkpoint",
-        help="file, folder or hub id, with #prefix for one of several codecs in it (default: the codec's "
-        "published one)",
+        help="file, folder or hub id; append #prefix to choose one of several codecs in it (default: the "
+        "published checkpoint of the codec)",
     )
     command.add_argument("--revision", help="commit or branch on the hub (default: the pinned one)")
-    command.add_argument("--force", action="store_true", help="build also what is up to date")
+    command.add_argument("--force", action="store_true", help="build again even if up to date")
 
 
 def chosen_codec(options: argparse.Namespace) -> Codec:
-    """The codec with its weights.
+    """Load the codec that the arguments name, with its weights.
 
     Raises:
-        CheckpointError: no codec and no checkpoint is named, or it is not what it should be.
+        CheckpointError: neither codec nor checkpoint is named, or the checkpoint cannot be read or used.
         UnknownCodecError: no published codec has that name.
     """
     source = options.checkpoint or options.codec

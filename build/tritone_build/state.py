@@ -1,8 +1,8 @@
-"""The past of a stream, handed to layers by their name.
+"""The state of a stream: the past that each layer needs, by the layer's name.
 
-A causal network run over a whole signal from an empty past *is* the offline network, so there is one
-``forward(x, state)`` for both. A layer asks its state for the past it needs and leaves the new one
-there; a state without a past pads, and notes what was asked: that list is the stream's state.
+A causal network that runs over a whole signal from an empty state *is* the offline network, so one
+``forward(x, state)`` serves both. A layer asks the state for the past it needs and leaves the new past
+there. A fresh state pads instead. Every request is recorded; this record defines the state tensors.
 
 Zero means fresh, for every entry: a server starts a stream by clearing its memory, and streams of any
 age share a batch.
@@ -21,21 +21,21 @@ __all__ = ["TURN", "Count", "Edge", "Entry", "Ring", "Segment", "State", "Window
 Edge: TypeAlias = Literal["zeros", "replicate"]
 
 TURN = 1 << 32
-"""Counts turn over here: rotary phases and places in a ring repeat after so many steps."""
+"""Period of step counts: rotary phases and places in a ring repeat after this many steps."""
 _ALWAYS = 1 << 24
-"""A count that has passed this many steps never falls below it again."""
+"""A count that has reached this value never falls below it again, so an old stream never looks fresh."""
 
 
 def ring_capacity(context: int) -> int:
-    """Steps kept for a window of ``context`` steps: a power of two, so that it divides ``TURN``."""
+    """Length of the ring for a window of ``context`` steps: a power of two, so it divides ``TURN``."""
     return 1 << (context - 1).bit_length()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor of a stream's state: shape without the batch; ``ring`` where it is one.
+    """One tensor of a stream's state; ``shape`` has no batch axis, ``ring`` is set for a ring buffer.
 
-    A ring's next value holds the steps of the last call only, which belong at the ring's places.
+    The next value of a ring holds only the steps of the last call; :attr:`State.places` says where they go.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ring:
-    """Where a ring turns: its axis, without the batch, its length, and which count says how far."""
+    """A ring buffer: its time axis (not counting the batch), its length, and the name of its step count."""
 
     axis: int
     capacity: int
@@ -55,7 +55,7 @@ class Ring:
 
 @dataclass(frozen=True)
 class Count:
-    """Steps of the calls before this one, INT64 [B, 1], and the name of who counts."""
+    """Steps of all earlier calls, INT64 [B, 1], and the name of the entry that counts them."""
 
     name: str
     before: Tensor
@@ -63,7 +63,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Segment:
-    """Keys [B, H, D, N], values [B, H, N, D] and bias [B, 1, T, N]: 0 where visible, else -inf."""
+    """Keys [B, H, D, N], values [B, H, N, D] and attention bias [B, 1, T, N]: 0 if visible, else -inf."""
 
     keys: Tensor
     values: Tensor
@@ -72,7 +72,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Window:
-    """Which steps can be seen: one bias [B or 1, 1, T, N] for the ring, unless fresh, one for this call."""
+    """Visible steps as biases [B or 1, 1, T, N]: of the ring (unless fresh), then of this call."""
 
     count: Count
     capacity: int
@@ -80,14 +80,14 @@ class Window:
 
 
 class State:
-    """What the layers of one network remember between two calls.
+    """The state of one network between two calls.
 
-    ``next`` is what a call leaves, by entry; ``places`` says for rings of one count and capacity where
-    their new steps belong, INT64 [B, T]; ``entries`` lists all in the order they were asked for.
+    ``next`` holds the new state by entry name. ``places`` holds, by count and capacity of a ring, where its
+    new steps go, INT64 [B, T]. ``entries`` lists all entries in the order of the requests.
 
     Args:
-        network: whose layers will ask; their qualified names name the entries.
-        past: what the call before left, rings complete; None for a fresh stream.
+        network: the network whose layers will ask; entries are named after the layers' qualified names.
+        past: the state that the previous call left, with complete rings; None for a fresh stream.
     """
 
     def __init__(self, network: nn.Module, past: Mapping[str, Tensor] | None = None):
@@ -98,14 +98,14 @@ class State:
         self.entries: list[Entry] = []
 
     def extend(self, layer: nn.Module, x: Tensor, width: int, axis: int = -1, edge: Edge = "zeros") -> Tensor:
-        """The last ``width`` steps of the calls before, then ``x``.
+        """Return the last ``width`` steps of earlier calls, followed by ``x``.
 
         Args:
-            layer: that asks.
-            x: any shape, time along ``axis``.
-            width: steps wanted before the first of x; 0 stores nothing.
-            axis: of time.
-            edge: what came before the first step of a stream: zeros, or that step repeated.
+            layer: the layer that asks.
+            x: any shape, with time along ``axis``.
+            width: steps wanted before the first step of x; 0 stores nothing.
+            axis: the time axis.
+            edge: padding before the first step of a stream: zeros, or that step repeated.
         """
         if width == 0:
             return x
@@ -113,7 +113,7 @@ class State:
             extended = _pad_before(x, width, axis)
         else:
             extended = torch.cat([self._tail(layer, x, width, axis, edge), x], axis)
-        self._leave(layer, "tail", extended.narrow(axis, x.shape[axis], width))
+        self._store(layer, "tail", extended.narrow(axis, x.shape[axis], width))
         return extended
 
     def _tail(self, layer: nn.Module, x: Tensor, width: int, axis: int, edge: Edge) -> Tensor:
@@ -127,52 +127,52 @@ class State:
         return torch.where(started.reshape(-1, *(1,) * (x.ndim - 1)), tail, first)
 
     def count(self, layer: nn.Module, steps: int, like: Tensor) -> Count:
-        """Steps of the calls before, modulo ``TURN``; never small again once it was large.
+        """Count the steps of earlier calls, modulo ``TURN``; a large count never becomes small again.
 
         Args:
-            layer: that asks.
-            steps: of this call.
-            like: any tensor [B, ...] of this call.
+            layer: the layer that asks.
+            steps: number of steps in this call.
+            like: any tensor [B, ...] of this call, for batch size and device.
         """
         if self._past is None:
             before = torch.zeros_like(like.flatten(1)[:, :1], dtype=torch.int64)
         else:
             before = self._past[self._name(layer, "count")]
         after = before + steps
-        self._leave(layer, "count", torch.where(after >= TURN + _ALWAYS, after - TURN, after))
+        self._store(layer, "count", torch.where(after >= TURN + _ALWAYS, after - TURN, after))
         return Count(self._name(layer, "count"), before)
 
     def window(self, layer: nn.Module, steps: int, context: int, like: Tensor) -> Window:
-        """What the steps of this call may see: at most ``context`` steps each, their own included.
+        """Return which steps each step of this call can see: the last ``context`` steps, itself included.
 
         Args:
-            layer: that asks, on behalf of all attention under it.
-            steps: of this call.
-            context: steps a step can see.
-            like: any tensor [B, ...] of this call.
+            layer: the layer that asks, on behalf of all attention layers under it.
+            steps: number of steps in this call.
+            context: number of steps that a step can see.
+            like: any tensor [B, ...] of this call, for batch size and device.
         """
         count, capacity, step = self.count(layer, steps, like), ring_capacity(context), torch.arange(steps)
         self.places[count.name, capacity] = torch.remainder(count.before + step, capacity)
         age = step[:, None] - step
         biases = [_bias((age >= 0) & (age < context))[None, None]]
         if self._past is not None:
-            # The step in place n of the ring is this many before the first of this call.
+            # How many steps the entry in place n of the ring lies before the first step of this call.
             age = torch.remainder(count.before - 1 - torch.arange(capacity), capacity) + 1
             seen = (age <= count.before)[:, None, None] & (step[:, None] + age[:, None, None] < context)
             biases.insert(0, _bias(seen))
         return Window(count, capacity, tuple(biases))
 
     def look_back(self, layer: nn.Module, keys: Tensor, values: Tensor, window: Window) -> list[Segment]:
-        """Keys and values of the steps in the window, those of this call last.
+        """Return keys and values of the steps in the window; those of this call come last.
 
         Args:
-            layer: that asks.
+            layer: the layer that asks.
             keys: [B, H, D, T] of this call.
             values: [B, H, T, D] of this call.
-            window: of :meth:`window`.
+            window: the result of :meth:`window`.
         """
-        self._leave(layer, "keys", keys, Ring(2, window.capacity, window.count.name))
-        self._leave(layer, "values", values, Ring(1, window.capacity, window.count.name))
+        self._store(layer, "keys", keys, Ring(2, window.capacity, window.count.name))
+        self._store(layer, "values", values, Ring(1, window.capacity, window.count.name))
         pairs = [(keys, values)]
         if self._past is not None:
             past_keys, past_values = (self._past[self._name(layer, kind)] for kind in ("keys", "values"))
@@ -182,10 +182,10 @@ class State:
     def _name(self, layer: nn.Module, kind: str) -> str:
         return f"{self._names[layer]}.{kind}"
 
-    def _leave(self, layer: nn.Module, kind: str, value: Tensor, ring: Ring | None = None) -> None:
+    def _store(self, layer: nn.Module, kind: str, value: Tensor, ring: Ring | None = None) -> None:
         name, shape = self._name(layer, kind), list(value.shape[1:])
         if name in self.next:
-            raise ValueError(f"{name}: a layer may ask once per call")
+            raise ValueError(f"{name}: the layer asked its state twice; a layer may ask once per call")
         if ring is not None:
             shape[ring.axis] = ring.capacity
         self.next[name] = value
@@ -193,7 +193,7 @@ class State:
 
 
 def whole(network: nn.Module, x: Tensor) -> Tensor:
-    """A network over a signal from start to end."""
+    """Run a network over a whole signal, from a fresh state."""
     y: Tensor = network(x, State(network))
     return y
 

@@ -1,7 +1,7 @@
 """Reading codec checkpoints as they are published: NeMo archives and safetensors, whole or in shards.
 
-A safetensors file without a configuration beside it must fit a published codec tensor by tensor. All
-come from a path or, by their id, from the Hugging Face hub. Nothing is ever unpickled but
+A safetensors file without a configuration beside it must fit a published codec tensor by tensor. A
+checkpoint is named by its path or by its id on the Hugging Face hub. Nothing is ever unpickled but
 tensors.
 """
 
@@ -25,7 +25,7 @@ from tritone_build.checkpoints.shards import INDEX_SUFFIX, config_in, named_weig
 from tritone_build.errors import CheckpointError, CheckpointNotFoundError
 from tritone_runtime.manifests import sha256_of
 
-__all__ = ["Checkpoint", "narrowed", "open_checkpoint"]
+__all__ = ["Checkpoint", "checkpoint_part", "open_checkpoint"]
 
 _UNPACKED = ("model_config.yaml", "model_weights.ckpt")
 _PICKLED = ("*.ckpt", "*.pt", "*.pth", "*.bin")
@@ -33,10 +33,10 @@ _PICKLED = ("*.ckpt", "*.pt", "*.pth", "*.bin")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint read into memory: its own configuration and its tensors by published name.
+    """An open checkpoint: its own configuration, and its tensors by their published names.
 
-    ``prefix`` is what the tensors' names begin with in the file, where they are part of another model. Then
-    ``source`` and ``sha256``, which is of the file, end in ``#prefix``.
+    If the codec is part of another model, ``prefix`` is the prefix of its tensors' names in the file, and
+    ``source`` and ``sha256`` (the hash of the file) end in ``#prefix``.
     """
 
     source: str
@@ -51,19 +51,19 @@ def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     """Read a checkpoint from a .nemo file, a safetensors file or folder, or a hub id ``owner/name``.
 
     Args:
-        source: path or hub id; a path that exists wins. ``#prefix`` behind it chooses the tensors whose names
-            begin with that prefix, of a model that contains a codec.
+        source: path or hub id; a path that exists has precedence. An appended ``#prefix`` chooses the codec
+            within a model: the tensors whose names begin with that prefix.
         revision: commit, tag or branch on the hub.
 
     Raises:
-        CheckpointNotFoundError: neither a path nor a repository on the hub.
-        CheckpointError: the file is truncated, is no checkpoint, or holds pickled code; or no tensor's name
-            begins with the prefix.
+        CheckpointNotFoundError: the source is neither a path nor a repository on the hub.
+        CheckpointError: the file is truncated, is not a checkpoint, or holds pickled code; or no tensor's
+            name begins with the prefix.
     """
     if "#" in source and not Path(source).exists():
         whole, _, prefix = source.rpartition("#")
         checkpoint = open_checkpoint(whole, revision)
-        return narrowed(checkpoint, prefix.rstrip(".")) if prefix else checkpoint
+        return checkpoint_part(checkpoint, prefix.rstrip(".")) if prefix else checkpoint
     path = Path(source) if source and Path(source).exists() else fetched(source, revision)
     if path.is_dir():
         path = _weights_in(path, source)
@@ -78,14 +78,14 @@ def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     return Checkpoint(source, layout, config, tensors, sha256_of(*files))
 
 
-def narrowed(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
-    """The part of a checkpoint whose tensors' names begin with ``prefix`` and a dot, which they lose.
+def checkpoint_part(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
+    """Return the tensors whose names begin with ``prefix`` and a dot, without that prefix.
 
-    Its configuration is the section that the whole's has for that part, say ``codec_config`` for
-    ``codec_model``; the whole's own where there is nothing but that part; else empty.
+    The configuration of the part is its section in the whole configuration, such as ``codec_config`` for
+    ``codec_model``. Without a section it is the whole configuration if the part has all tensors, else empty.
 
     Raises:
-        CheckpointError: there are no such tensors.
+        CheckpointError: no tensor's name begins with the prefix.
     """
     start = f"{prefix}."
     tensors = {
@@ -110,7 +110,7 @@ def narrowed(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
 
 
 def _section(config: Mapping[str, Any], prefix: str) -> Mapping[str, Any] | None:
-    """What a configuration says of the part with that prefix; None where it has no section for it."""
+    """Return the section of a configuration for the part with that prefix, or None."""
     found = None
     for part in prefix.split("."):
         for name in (part, f"{part}_config", f"{part.removesuffix('_model')}_config"):
@@ -144,7 +144,7 @@ def _weights_in(folder: Path, source: str) -> Path:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """CheckpointError where a folder holds a checkpoint of a kind that is not read."""
+    """Raise CheckpointError if a folder holds a checkpoint of a kind that is not supported."""
     if all((folder / name).exists() for name in _UNPACKED):
         command = shlex.join(["tar", "-cf", "codec.nemo", "-C", str(folder), *_UNPACKED])
         raise CheckpointError(f"{folder} is an unpacked .nemo file; pack it: {command}")

@@ -1,4 +1,4 @@
-"""What a file really is, by its first bytes: a name and its suffix can be wrong."""
+"""The kind of a file, from its first bytes, because its name can be wrong."""
 
 import re
 import stat
@@ -13,7 +13,7 @@ __all__ = ["FileKind", "checkpoint_kind"]
 
 _HEAD_BYTES = 4096
 _MOST_HEADER_BYTES = 100_000_000
-"""Of a safetensors file, by its format."""
+"""Limit of a safetensors header, set by the format."""
 _MOST_NAMES = 5
 _MOST_PICKLE_BYTES = 64 << 20
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
@@ -36,7 +36,7 @@ _WANTED = "give the .nemo or safetensors file itself"
 
 
 class FileKind(Enum):
-    """Files that hold checkpoints."""
+    """The kinds of checkpoint files that can be read."""
 
     NEMO = "nemo"
     SAFETENSORS = "safetensors"
@@ -46,8 +46,8 @@ def checkpoint_kind(path: Path) -> FileKind:
     """Tell a NeMo archive from a safetensors file.
 
     Raises:
-        CheckpointError: it is neither; says what was found, and what to do.
-        OSError: it cannot be read.
+        CheckpointError: it is neither; the message says what it is and what to do.
+        OSError: the file cannot be read.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise CheckpointError(f"{path} is no regular file; {_WANTED}")
@@ -59,13 +59,13 @@ def checkpoint_kind(path: Path) -> FileKind:
         return FileKind.SAFETENSORS
     if (
         head.strip(b"\0") and not head.startswith(_ZIP) and tarfile.is_tarfile(path)
-    ):  # an old tar, of no magic
+    ):  # an old tar format without a magic number
         return FileKind.NEMO
     raise CheckpointError(f"{path} is {_described(path, head)}")
 
 
 def _described(path: Path, head: bytes) -> str:
-    """What it is, and what to do about it."""
+    """Describe a file that is not a checkpoint, and say what to do."""
     if not head:
         return f"empty: it was never written, or its download was interrupted; {_AGAIN}"
     if head.startswith(_ZIP):
@@ -78,13 +78,13 @@ def _described(path: Path, head: bytes) -> str:
     if not head.strip(b"\0"):
         return f"full of zeros: its download was not finished; {_AGAIN}"
     return _text(head) or (
-        f"no .nemo and no safetensors file, and of no other kind that is known here ({path.stat().st_size} "
-        f"bytes); it is truncated or of another kind: {_AGAIN}"
+        f"neither a .nemo nor a safetensors file, nor of any other known kind ({path.stat().st_size} bytes); "
+        f"it is truncated or of another kind: {_AGAIN}"
     )
 
 
 def _zip(path: Path) -> str:
-    """PyTorch's files are ZIP archives, too."""
+    """Describe a ZIP archive, which may be a file of torch.save."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -102,12 +102,12 @@ def _pickle(lightning: bool) -> str:
     never = "a Python pickle, which can hold code and is never loaded"
     if lightning:
         return (
-            f"a checkpoint of PyTorch Lightning, as training writes it (.ckpt): {never}. Its author makes a "
-            ".nemo of it, where NeMo is installed: AudioCodecModel.load_from_checkpoint('last.ckpt')"
+            f"a checkpoint of PyTorch Lightning, as training writes it (.ckpt): {never}. Convert it to a "
+            ".nemo file on a machine with NeMo: AudioCodecModel.load_from_checkpoint('last.ckpt')"
             ".save_to('codec.nemo'), with AudioCodecModel of nemo.collections.tts.models"
         )
     return (
-        f"a file of torch.save: {never}. Where you trust it, make a safetensors file of it: "
+        f"a file of torch.save: {never}. If you trust it, convert it to a safetensors file: "
         "safetensors.torch.save_file(torch.load('model.pt', weights_only=True), 'model.safetensors')"
     )
 
@@ -127,11 +127,14 @@ def _text(head: bytes) -> str | None:
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         named = f" ({' '.join(title[1].split())[:80]!r})" if title else ""
         return (
-            f"a web page{named}, not a checkpoint: its address was that of a page, or of a login; give the "
-            "hub id, owner/name, or fetch the file itself (on the hub: resolve/main/... in its address, not "
-            "blob/main/...)"
+            f"a web page{named}, not a checkpoint: the address was that of a page or of a login form. Give "
+            "the hub id, owner/name, or fetch the file itself (on the hub its address contains "
+            "resolve/main/, not blob/main/)"
         )
     if not all(character.isprintable() or character.isspace() for character in text):
         return None
     line = text.partition("\n")[0][:80]
-    return f"text, not a checkpoint; it begins {line!r}. Where that is a server's error, {_AGAIN}; {_WANTED}"
+    return (
+        f"text, not a checkpoint; it begins {line!r}. If that is an error message of a server, {_AGAIN}; "
+        f"otherwise {_WANTED}"
+    )

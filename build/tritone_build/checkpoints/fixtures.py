@@ -1,6 +1,6 @@
-"""Seeded random weights, written in the very formats in which checkpoints are published.
+"""Seeded random weights, written in the formats in which checkpoints are published.
 
-For tests, and for a demo where no checkpoint can be had: what they decode to is noise.
+For tests, and for the demo if no checkpoint is available: they decode to noise.
 """
 
 import io
@@ -32,17 +32,18 @@ def write_fixture(
     layout: str | None = None,
     spelling: Spelling = Spelling.PARAMETRIZED,
 ) -> Path:
-    """Write a checkpoint of the network ``config`` describes and return the file with its weights.
+    """Write a checkpoint of the network that ``config`` describes and return the file with its weights.
 
     Args:
-        config: as in a published checkpoint; :data:`tritone_build.codecs.VARIANTS` has those.
+        config: the configuration, as in a published checkpoint (see :data:`tritone_build.codecs.VARIANTS`).
         path: a file for ``nemo`` (a tar archive), ``nemo.gz`` and ``kyutai`` (safetensors alone), a
             folder for ``safetensors`` and ``sharded``.
         seed: the same seed gives the same weights in every layout and spelling.
-        layout: NeMo's archive, plain or compressed; ``config.json`` beside ``model.safetensors``, as
-            on the Hugging Face hub, or beside two shards and their index; Kyutai's bare file. By
-            default the first that the codec comes in.
-        spelling: how normalized weights are stored, where the codec has such.
+        layout: ``nemo`` and ``nemo.gz`` are NeMo's archive, plain or compressed; ``safetensors`` is
+            ``config.json`` beside ``model.safetensors``, as on the Hugging Face hub; ``sharded`` has two
+            shards and their index instead; ``kyutai`` is Kyutai's file alone. Default: the first layout
+            in which the codec is published.
+        spelling: how normalized weights are stored, if the codec has any.
 
     Raises:
         CheckpointError: the codec is not published in that layout.
@@ -68,7 +69,7 @@ def write_fixture(
 def write_nemo(
     path: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], mode: Literal["w", "w:gz"] = "w"
 ) -> Path:
-    """A NeMo archive of a configuration and tensors by their published names; whole or not at all."""
+    """Write a NeMo archive of a configuration and of tensors by published name, atomically."""
     weights = io.BytesIO()
     torch.save(dict(tensors), weights)
     members = {
@@ -86,7 +87,7 @@ def write_nemo(
 
 
 def _write_safetensors(path: Path, config: Mapping[str, Any] | None, tensors: dict[str, Tensor]) -> Path:
-    """Kyutai's file has no configuration; one is needed where the geometry is not the published one."""
+    """Write weights, and ``config.json`` beside them unless the published configuration holds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if config is not None:
         path.with_name("config.json").write_text(json.dumps(config, indent=2))
@@ -95,7 +96,7 @@ def _write_safetensors(path: Path, config: Mapping[str, Any] | None, tensors: di
 
 
 def _write_shards(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> Path:
-    """Two of about equal size; returns their index."""
+    """Write two shards of about equal size and return their index."""
     total, begun = sum(tensor.nbytes for tensor in tensors.values()), 0
     shards: tuple[dict[str, Tensor], ...] = ({}, {})
     for name, tensor in tensors.items():

@@ -13,13 +13,13 @@ _FILES = (".nemo", ".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".json")
 
 
 def fetched(source: str, revision: str | None) -> Path:
-    """The folder of a repository's checkpoint in this machine's cache; ``source`` is ``owner/name``.
+    """Fetch a checkpoint from the hub and return its folder in the local cache; ``source`` is ``owner/name``.
 
-    A repository may hold the same model more than once; where its configuration or its one index names files,
-    only those are fetched.
+    A repository may hold the same model in several formats. If its configuration or its only index names
+    files, only those are fetched.
 
     Raises:
-        CheckpointNotFoundError: no repository of that name, or it cannot be fetched.
+        CheckpointNotFoundError: there is no repository of that name, or it cannot be fetched.
         CheckpointError: its index of shards is damaged.
     """
     if source.count("/") != 1 or source.startswith((".", "/")) or Path(source).suffix in _FILES:

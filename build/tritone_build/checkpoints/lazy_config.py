@@ -1,7 +1,7 @@
-"""A NeMo model's ``model_config.yaml``, of which only the sections that are asked for are resolved.
+"""A NeMo model's ``model_config.yaml``, whose sections are resolved only when they are read.
 
-Beside the network it describes how it was trained, which often needs the machine of its author: variables of
-the environment, resolvers of their own code, values left open, objects behind YAML tags.
+The file also describes the training, which often refers to its author's machine: environment variables,
+resolvers of the author's code, missing values, objects behind YAML tags. Those sections are never read.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,14 +17,14 @@ __all__ = ["LazyConfig"]
 
 
 class _Tagged:
-    """A value with a YAML tag that is not YAML's own; the object that it stands for is never made."""
+    """A value with an application's YAML tag; the object that it stands for is never created."""
 
     def __init__(self, tag: str):
         self.tag = tag
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML; unknown tags stay where they are."""
+    """Loads plain YAML and keeps unknown tags as :class:`_Tagged`."""
 
 
 def _tagged(_: _Loader, tag: str, __: yaml.Node) -> _Tagged:
@@ -32,7 +32,7 @@ def _tagged(_: _Loader, tag: str, __: yaml.Node) -> _Tagged:
 
 
 def _date(loader: _Loader, node: yaml.ScalarNode) -> object:
-    return loader.construct_scalar(node)  # as text: what looks like a date need not be one
+    return loader.construct_scalar(node)  # as text: a value that looks like a date need not be one
 
 
 _Loader.add_multi_constructor("", _tagged)
@@ -40,14 +40,15 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _date)
 
 
 class LazyConfig(Mapping[str, Any]):
-    """Sections by name, as plain values; CheckpointError where one that is read cannot be resolved.
+    """Sections by name, as plain values.
 
     Args:
         text: YAML with OmegaConf's interpolations.
-        source: named in errors.
+        source: name of the file, for errors.
 
     Raises:
-        CheckpointError: it is no YAML, or no mapping.
+        CheckpointError: the text is not YAML or not a mapping; later, a section that is read cannot be
+            resolved.
     """
 
     def __init__(self, text: bytes, source: str):
@@ -64,7 +65,7 @@ class LazyConfig(Mapping[str, Any]):
         self._root = OmegaConf.create(sound, flags={"allow_objects": True})
 
     def _is_sound(self, name: str, value: object) -> bool:
-        """Whether OmegaConf takes it; interpolations to what it does not take fail when they are read."""
+        """Whether OmegaConf accepts the section; interpolations to a rejected one fail when they are read."""
         try:
             OmegaConf.create({name: value}, flags={"allow_objects": True})
         except (OmegaConfBaseException, RecursionError) as error:
@@ -89,7 +90,7 @@ class LazyConfig(Mapping[str, Any]):
         return self._plain(self._root, name, name)
 
     def _plain(self, node: DictConfig | ListConfig, key: Any, path: str) -> Any:
-        """The value at a key with everything in it resolved."""
+        """Return the value at a key with all its interpolations resolved."""
         try:
             value = node[key]
         except (OmegaConfBaseException, RecursionError, ValueError) as error:
@@ -109,6 +110,6 @@ class LazyConfig(Mapping[str, Any]):
     def _unresolved(self, path: str, error: Exception) -> CheckpointError:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         return CheckpointError(
-            f"{self._source}: {path} describes the network and cannot be resolved here ({reason}); set what "
-            "it asks for, or have its author save the checkpoint with the value itself"
+            f"{self._source}: {path} describes the network and cannot be resolved ({reason}); set what it "
+            "asks for, or ask its author to save the checkpoint with the resolved value"
         )

@@ -1,4 +1,4 @@
-"""NeMo's ``.nemo`` files: a tar archive, perhaps compressed, of a configuration and of weights."""
+"""NeMo's ``.nemo`` files: a tar archive, perhaps compressed, with a configuration and weights."""
 
 import io
 import pickle
@@ -19,11 +19,11 @@ _CONFIG, _WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 
 
 def read_nemo(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
-    """Configuration, whose sections are resolved when they are read, and tensors by name.
+    """Read the configuration (see :class:`LazyConfig`) and the tensors by name.
 
     Raises:
-        CheckpointError: something is missing, damaged, or pickled code.
-        TarError, EOFError, OSError: the archive is truncated, or none.
+        CheckpointError: a member is missing or damaged, or holds pickled code.
+        TarError, EOFError, OSError: the file is truncated or not an archive.
     """
     with tarfile.open(path, "r:*") as archive:
         members = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
@@ -47,7 +47,7 @@ def _tensors(path: Path, content: bytes) -> Mapping[str, Tensor]:
         raise CheckpointError(
             f"{path}: {_WEIGHTS} holds pickled code or other objects beside tensors, which are never loaded"
         ) from error
-    # What a damaged pickle makes of the unpickler is not limited to its own errors.
+    # The unpickler raises many other errors on a damaged file.
     except (
         ArithmeticError,
         AttributeError,

@@ -1,4 +1,4 @@
-"""Weights in several safetensors files, with an index that says which tensor is in which."""
+"""Weights in several safetensors files (shards), with an index that says which file has which tensor."""
 
 import json
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ INDEX = f"model{INDEX_SUFFIX}"
 
 
 def config_in(folder: Path) -> Mapping[str, Any]:
-    """Of a safetensors checkpoint: ``config.json``, empty where there is none.
+    """Read the ``config.json`` of a safetensors checkpoint; empty if there is none.
 
     Raises:
-        CheckpointError: it is not JSON, or no object.
+        CheckpointError: the file is not a JSON object.
     """
     path = folder / "config.json"
     try:
@@ -35,10 +35,10 @@ def config_in(folder: Path) -> Mapping[str, Any]:
 
 
 def named_weights(folder: Path) -> Path | None:
-    """The file that a folder names as its weights: by its configuration, or by having one index of shards.
+    """Return the file of weights that the configuration of a folder names, or its only index of shards.
 
-    Transformers reads ``transformers_weights`` of ``config.json`` for models whose repository has their
-    weights in another format, too; sesame/csm-1b is one.
+    The key is ``transformers_weights``, which transformers reads for models whose repository also has the
+    weights in another format, such as sesame/csm-1b.
     """
     named = config_in(folder).get("transformers_weights")
     if isinstance(named, str):
@@ -50,14 +50,14 @@ def named_weights(folder: Path) -> Path | None:
 
 
 def shards_of(index: Path, present: bool = True) -> list[Path]:
-    """The files that an index names.
+    """Return the files that an index names.
 
     Args:
-        index: the file.
-        present: whether they must be there.
+        index: the index file.
+        present: whether the shards must exist.
 
     Raises:
-        CheckpointError: it is no index, or one of them is missing.
+        CheckpointError: the file is not an index, or a shard is missing.
     """
     files = sorted({index.with_name(Path(shard).name) for shard in _placed(index).values()})
     missing = [file.name for file in files if present and not file.exists()]
@@ -69,10 +69,10 @@ def shards_of(index: Path, present: bool = True) -> list[Path]:
 
 
 def read_shards(index: Path) -> dict[str, Tensor]:
-    """All tensors, mapped from their files: memory is taken as they are used.
+    """Read all tensors, memory-mapped: they take memory only when they are used.
 
     Raises:
-        CheckpointError: a shard is missing or damaged, or holds other tensors than the index says.
+        CheckpointError: a shard is missing or damaged, or holds other tensors than the index lists.
     """
     placed = _placed(index)
     tensors: dict[str, Tensor] = {}
@@ -86,8 +86,8 @@ def read_shards(index: Path) -> dict[str, Tensor]:
         if held.keys() != expected:
             absent, extra = sorted(expected - held.keys()), sorted(held.keys() - expected)
             raise CheckpointError(
-                f"{file}: {index.name} says otherwise of its tensors; missing: {_some(absent)}; "
-                f"not in the index: {_some(extra)}; fetch both again, of one revision"
+                f"{file}: its tensors are not those that {index.name} lists; missing: {_some(absent)}; "
+                f"not in the index: {_some(extra)}; fetch both again, from the same revision"
             )
         tensors |= held
     return tensors
@@ -98,7 +98,7 @@ def _placed(index: Path) -> Mapping[str, str]:
         placed = json.loads(index.read_text())["weight_map"]
         assert all(isinstance(shard, str) for shard in placed.values())
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise CheckpointError(f"{index}: no index of shards: {error!r}") from error
+        raise CheckpointError(f"{index}: not an index of shards: {error!r}") from error
     found: Mapping[str, str] = placed
     return found
 

@@ -1,4 +1,4 @@
-"""Weight normalization in checkpoints: w = g * v / |v| per leading index, in three spellings.
+"""Weight normalization in checkpoints: w = g * v / |v| per index of the first axis, in three spellings.
 
 Salimans and Kingma 2016, arXiv 1602.07868. PyTorch's parametrizations write ``original0`` (g) and
 ``original1`` (v), its older hooks ``weight_g`` and ``weight_v``; a folded checkpoint has ``weight``.
@@ -24,18 +24,16 @@ class Spelling(Enum):
 
 
 def fold(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace every g and v, in whichever spelling, by their weight; CheckpointError for half a pair."""
+    """Replace every pair of g and v by the weight; CheckpointError if one of the two is missing."""
     folded = dict(tensors)
     for g_suffix, v_suffix in (Spelling.PARAMETRIZED.value, Spelling.HOOKED.value):
         for name in tensors:
             if name.endswith(g_suffix) and name.removesuffix(g_suffix) + v_suffix not in tensors:
-                raise CheckpointError(
-                    f"{name} is there but {name.removesuffix(g_suffix)}{v_suffix} is missing"
-                )
+                raise CheckpointError(f"{name} exists but {name.removesuffix(g_suffix)}{v_suffix} is missing")
             if name.endswith(v_suffix):
                 owner = name.removesuffix(v_suffix)
                 if owner + g_suffix not in tensors:
-                    raise CheckpointError(f"{name} is there but {owner}{g_suffix} is missing")
+                    raise CheckpointError(f"{name} exists but {owner}{g_suffix} is missing")
                 g, v = folded.pop(owner + g_suffix).float(), folded.pop(name).float()
                 folded[f"{owner}.weight"] = v * (g / _norm(v))
     return folded
@@ -44,7 +42,7 @@ def fold(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def unfold(
     tensors: Mapping[str, Tensor], spelling: Spelling, generator: torch.Generator, endings: tuple[str, ...]
 ) -> dict[str, Tensor]:
-    """Spell weights whose names end so as g and v, |v| drawn at random; the inverse of :func:`fold`."""
+    """Store weights with these name endings as g and v, with random |v|; the inverse of :func:`fold`."""
     if spelling is Spelling.PLAIN:
         return dict(tensors)
     g_suffix, v_suffix = spelling.value
@@ -60,6 +58,6 @@ def unfold(
 
 
 def _norm(v: Tensor) -> Tensor:
-    """Euclidean norm over all axes but the first, which are kept with length 1."""
+    """Euclidean norm over all axes but the first; the reduced axes are kept with length 1."""
     norm: Tensor = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
     return norm

@@ -1,4 +1,4 @@
-"""The codec families, one module each, and the one way to load a codec of any of them.
+"""The codec families, one module each, and the functions that load a codec of any family.
 
 A family is a module with the members of :class:`tritone_build.codecs.base.Family`.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tritone_build.checkpoints.checkpoint import Checkpoint, narrowed, open_checkpoint
+from tritone_build.checkpoints.checkpoint import Checkpoint, checkpoint_part, open_checkpoint
 from tritone_build.codecs import mimi, moss, nemo
 from tritone_build.codecs.base import Codec, Family, Variant
 from tritone_build.codecs.nested import codec_prefixes
@@ -31,14 +31,14 @@ VARIANTS = {variant.name: variant for family in FAMILIES for variant in family.V
 
 
 def variant(name: str) -> Variant:
-    """The published variant of that name; UnknownCodecError lists the names there are."""
+    """Return the published variant of that name; UnknownCodecError lists the known names."""
     if name not in VARIANTS:
         raise UnknownCodecError(name, list(VARIANTS))
     return VARIANTS[name]
 
 
 def shallow_variants() -> dict[str, Variant]:
-    """Codecs with fewer layers than a published one, by name: not to be had as checkpoints."""
+    """Return, by name, codecs with fewer layers than a published one; no checkpoints exist for them."""
     return {
         f"{name}_shallow": Variant(f"{name}_shallow", "", each.shallow)
         for name, each in VARIANTS.items()
@@ -47,14 +47,14 @@ def shallow_variants() -> dict[str, Variant]:
 
 
 def open_published(source: str, revision: str | None = None) -> Checkpoint:
-    """Open a checkpoint; the name or hub id of a published codec means its pinned revision and hash.
+    """Open a checkpoint; for a published codec, at its pinned revision and with its hash checked.
 
     Args:
         source: name of a published codec, path, or hub id.
-        revision: commit or branch on the hub instead of the pinned one; the hash is not checked then.
+        revision: commit or branch on the hub instead of the pinned one; then the hash is not checked.
 
     Raises:
-        CheckpointError: as :func:`open_checkpoint`, or the hash is not the published one.
+        CheckpointError: as for :func:`open_checkpoint`, or the hash is not the published one.
     """
     found = [each for each in VARIANTS.values() if source in (each.name, each.source)]
     if not found or Path(source).exists():
@@ -69,10 +69,10 @@ def open_published(source: str, revision: str | None = None) -> Checkpoint:
 
 
 def codec_within(checkpoint: Checkpoint) -> Checkpoint:
-    """The codec in a checkpoint of a model that contains one; the checkpoint itself where it is a codec's.
+    """Return the codec in a checkpoint of a larger model; any other checkpoint is returned as it is.
 
     Raises:
-        CheckpointError: it contains several; names their prefixes, and how to choose one.
+        CheckpointError: it contains several codecs; the message says how to choose one.
     """
     prefixes = codec_prefixes(checkpoint.tensors, FAMILIES)
     if not prefixes or "" in prefixes:
@@ -83,50 +83,53 @@ def codec_within(checkpoint: Checkpoint) -> Checkpoint:
             f"{', '.join(f'{prefix}.' for prefix in prefixes)}; choose one by its prefix: "
             f"{checkpoint.source}{'.' if checkpoint.prefix else '#'}{prefixes[0]}"
         )
-    return narrowed(checkpoint, prefixes[0])
+    return checkpoint_part(checkpoint, prefixes[0])
 
 
 def family_of(checkpoint: Checkpoint) -> Family:
-    """The family a checkpoint is of, supported or not; CheckpointError where there is none."""
+    """Return the family of a checkpoint, supported or not; CheckpointError if no family knows it."""
     for family in FAMILIES:
         if family.recognises(checkpoint):
             return family
     raise CheckpointError(
-        f"{checkpoint.source}: a checkpoint of no known codec; its configuration has "
+        f"{checkpoint.source}: a checkpoint of no known codec; the sections of its configuration: "
         f"{sorted(checkpoint.config)}"
     )
 
 
 def outline_of(published: Variant) -> Codec:
-    """A published codec without weights, on the meta device: its geometry, and the shapes of its models."""
+    """Return a published codec without weights, on the meta device, for its geometry and shapes."""
     family = family_of(Checkpoint(published.name, "", published.config, {}, ""))
     with torch.device("meta"):
         return family.outline(published.name, published.config)
 
 
 def load_codec(checkpoint: Checkpoint, name: str | None = None) -> Codec:
-    """Load a checkpoint of any family, strictly; of another model, the one codec that it contains.
+    """Load a codec from a checkpoint of any family, strictly; also from a model that contains one codec.
 
     Args:
-        checkpoint: what :func:`tritone_build.checkpoints.checkpoint.open_checkpoint` read.
-        name: what the models shall be called; a published variant's name is kept for checkpoints
-            of its geometry, and is the default for them.
+        checkpoint: the result of :func:`tritone_build.checkpoints.checkpoint.open_checkpoint`.
+        name: name of the codec, and of its models. The name of a published variant is reserved for
+            checkpoints of its geometry, and is their default.
 
     Raises:
-        CheckpointError: of no known family, of several codecs, of another than named, or damaged.
-        UnsupportedNetworkError: of a known family, with an option that is not implemented.
+        CheckpointError: the checkpoint is of no known family, contains several codecs, has another
+            geometry than the named codec, or is damaged.
+        UnsupportedNetworkError: the family is known, an option of the network is not implemented.
     """
     checkpoint = codec_within(checkpoint)
     family = family_of(checkpoint)
     published = family.variant_of(checkpoint)
     name = name or published
     if name is None:
-        raise CheckpointError(f"{checkpoint.source}: not of a published geometry; name the codec yourself")
+        raise CheckpointError(
+            f"{checkpoint.source}: its geometry is not a published one; name the codec yourself"
+        )
     if name in VARIANTS and name != published:
         raise CheckpointError(
             f"{checkpoint.source}: the checkpoint is of {published or 'an unpublished geometry'}, "
             f"not of {name}; "
-            f"call it {published or 'by a name of your own'} or give the checkpoint of {name}"
+            f"use the name {published or 'of your choice'}, or give a checkpoint of {name}"
         )
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise CheckpointError(f"{name!r} cannot name a codec; use lower-case letters, digits and underscores")

@@ -1,4 +1,4 @@
-"""What every codec family gives, and the three models that are made of it."""
+"""The interface of a codec family, and the three stateless models that are built from a codec."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Variant:
-    """A published checkpoint: where it is and what its own configuration says of the network.
+    """A published checkpoint: its source, and the part of its configuration that describes the network.
 
-    ``source`` is an id on the Hugging Face hub, or a file that comes with this package. ``revision``
-    and ``sha256`` pin it where they are known. ``shallow`` describes the same network with fewer layers, to
-    measure with where the whole takes more memory than a small machine has.
+    ``source`` is an id on the Hugging Face hub, or a file in this package. ``revision`` and ``sha256`` pin
+    it, if known. ``shallow`` describes the same network with fewer layers, for measurements on machines
+    with too little memory for the whole network.
     """
 
     name: str
@@ -44,19 +44,19 @@ class Variant:
 
     @property
     def comes_along(self) -> bool:
-        """Whether the checkpoint is a file of this package: no hub is needed."""
+        """Whether the checkpoint is a file in this package, so that no hub is needed."""
         return Path(self.source).is_absolute()
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a caller of a codec must know.
+    """The facts that a caller of a codec must know.
 
-    ``causal`` says that the decoder never looks ahead: rows of a batch may then differ in length,
-    and it can run step by step; ``encode_causal`` the same of the encoder. ``lookaround_frames`` is
-    how far the decoder looks, to the past and, unless causal, to the future;
-    ``encode_lookaround_frames`` the same for the encoder. Any number of codebooks from
-    ``min_codebooks`` on makes sound; encoding gives ``default_codebooks`` unless told.
+    ``causal``: the decoder never looks ahead. Then rows of a batch may differ in length, and the decoder
+    can run step by step. ``lookaround_frames``: how far the decoder looks into the past and, unless
+    causal, into the future. ``encode_causal`` and ``encode_lookaround_frames`` say the same of the encoder.
+    Decoding takes any number of codebooks from ``min_codebooks`` to ``num_codebooks``; encoding returns
+    ``default_codebooks`` unless the caller asks for another number.
     """
 
     sample_rate_hz: int
@@ -79,20 +79,20 @@ class Geometry:
 
     @property
     def min_samples(self) -> int:
-        """Shortest audio that can be encoded: one whole frame, and enough for ``min_frames``."""
+        """Shortest audio that can be encoded: a whole frame, and enough samples for ``min_frames``."""
         return max(self.samples_per_frame, (self.min_frames - 1) * self.samples_per_frame + 1)
 
 
 class Family(Protocol):
-    """A module of this package: one family of codecs."""
+    """A family of codecs, which is a module of this package."""
 
     VARIANTS: tuple[Variant, ...]
     LAYOUTS: tuple[str, ...]
     """Formats in which checkpoints are published, see :mod:`tritone_build.checkpoints.fixtures`."""
     NORMALIZED: tuple[str, ...]
-    """How the names of weights end that are published normalized."""
+    """Endings of the names of weights that are published normalized."""
     SIGNATURE: tuple[str, ...]
-    """How names of tensors begin, all of which only this family has."""
+    """Prefixes of tensor names; only this family has tensors with every one of them."""
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is of this family, supported or not."""
@@ -107,7 +107,7 @@ class Family(Protocol):
         ...
 
     def outline(self, name: str, config: Mapping[str, Any]) -> "Codec":
-        """The codec that ``config`` describes, its weights empty."""
+        """The codec that ``config`` describes, with empty weights."""
         ...
 
     def seeded_tensors(self, config: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
@@ -117,12 +117,12 @@ class Family(Protocol):
     def in_layout(
         self, tensors: Mapping[str, Tensor], layout: str, config: Mapping[str, Any]
     ) -> dict[str, Tensor]:
-        """Such weights as a layout names and shapes them."""
+        """The result of :meth:`seeded_tensors`, with the names and shapes of a layout."""
         ...
 
 
 class Quantizer(Protocol):
-    """Tokens INT64 [B, K, T] from and to latent FP32 [B, D, T]."""
+    """Converts between tokens INT64 [B, K, T] and a latent FP32 [B, D, T]."""
 
     def quantize(self, latent: Tensor) -> Tensor:
         """Latent -> tokens."""
@@ -135,10 +135,10 @@ class Quantizer(Protocol):
 
 @dataclass(frozen=True)
 class Codec:
-    """A codec with its weights; ``decoder`` is latent -> [B, S], ``encoder`` [B, 1, S] -> latent.
+    """A codec with its weights; ``decoder`` is latent -> audio [B, S], ``encoder`` audio [B, 1, S] -> latent.
 
-    Both are called with a :class:`tritone_build.state.State` after their input, and compute in the dtype
-    of that input: ``dtype``. The quantizer is FP32 always.
+    Both take a :class:`tritone_build.state.State` as second argument and compute in the dtype of their
+    input, which is ``dtype``. The quantizer always computes in FP32.
     """
 
     name: str
@@ -158,8 +158,8 @@ def _steps_within(length: Tensor, steps: int) -> Tensor:
 class Dequantizer(nn.Module):
     """Tokens INT64 [B, K, T], lengths INT64 [B, 1] -> latent FP32 [B, D, T], lengths INT64 [B, 1].
 
-    Frames after a row's length may hold anything and count as token 0. Everything that a caller
-    can get wrong about tokens is refused here, so that the vocoder sees only valid latents.
+    Frames after a row's length may hold anything; they are taken for token 0. Everything that a caller
+    can get wrong about tokens is refused here, so the vocoder sees only valid latents.
     """
 
     def __init__(self, codec: Codec):
@@ -203,9 +203,9 @@ class Vocoder(nn.Module):
 class Encoder(nn.Module):
     """Audio FP32 [B, S], lengths INT64 [B, 1] -> tokens INT64 [B, K, T], lengths INT64 [B, 1].
 
-    A last frame that is not full is filled up with zeros: T = ceil(S / hop). Where the encoder looks
-    ahead, the rows of a batch must have the same number of frames; else tokens after a row's length
-    are 0. Where the codec allows fewer codebooks, K is the third input, INT64 [1, 1].
+    A partial last frame is padded with zeros: T = ceil(S / hop). If the encoder looks ahead, all rows of
+    a batch must have the same number of frames; if it is causal, tokens after a row's length are 0. If
+    the codec allows fewer codebooks, K is the third input, INT64 [1, 1].
     """
 
     def __init__(self, codec: Codec):
@@ -243,7 +243,7 @@ class Encoder(nn.Module):
 
 
 def first_codebooks(tokens: Tensor, count: Tensor) -> Tensor:
-    """Tokens [B, K, T] -> [B, count, T]; ``count`` INT64 of one element, in 1..K."""
+    """The first codebooks of tokens: [B, K, T] -> [B, count, T]; ``count`` is INT64, one element, in 1..K."""
     number: Any = count.flatten()[0].item()
     torch._check(number >= 1)  # type: ignore[no-untyped-call]
     torch._check(number <= tokens.shape[1])  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 """Kyutai's Mimi (Défossez et al. 2024, arXiv 2410.00037), in either format it is published in.
 
-After Kyutai's moshi 0.2.13 (moshi/models/{loaders,compression}.py). Both halves are causal and work
-over [B, T, C]; attention sees 250 steps of 40 ms, however long the stream.
+After Kyutai's moshi 0.2.13 (moshi/models/{loaders,compression}.py). Encoder and decoder are causal and
+compute over [B, T, C]; attention sees the last 250 steps of 40 ms in a stream of any length.
 """
 
 from collections.abc import Iterator, Mapping
@@ -93,7 +93,7 @@ class MimiEncoder(nn.Module):
 
 
 class Network(nn.Module):
-    """Both halves and the quantizer."""
+    """Encoder, decoder and quantizer."""
 
     def __init__(self, config: MimiConfig):
         super().__init__()
@@ -105,7 +105,7 @@ class Network(nn.Module):
         )
 
     def published(self) -> dict[str, Tensor]:
-        """Tensors in Kyutai's layout, by name; on the meta device, their shapes."""
+        """Tensors by their name in Kyutai's layout; without data on the meta device."""
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.named_parameters():
             there = mimi_names.published_name(name, len(self.config.seanet.ratios))
@@ -118,7 +118,7 @@ class Network(nn.Module):
         return tensors
 
     def assign(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the tensors of :meth:`published`."""
+        """Take over the tensors of :meth:`published`."""
         state = {}
         for name, parameter in self.named_parameters():
             there = mimi_names.published_name(name, len(self.config.seanet.ratios))
@@ -135,24 +135,26 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 def _config_of(checkpoint: Checkpoint) -> MimiConfig:
-    """From the checkpoint's configuration, else the published one, which the tensors must then fit."""
+    """Parse the checkpoint's configuration; without one, the published one, which the tensors must fit."""
     return parse(checkpoint.config if describes(checkpoint.config) else PUBLISHED)
 
 
 def variant_of(checkpoint: Checkpoint) -> str | None:
-    """Name of the published variant whose network this is."""
+    """Name of the published variant whose network the checkpoint holds, or None."""
     config = _config_of(checkpoint)
     return next((v.name for v in VARIANTS if parse(v.config) == config), None)
 
 
 def load(name: str, checkpoint: Checkpoint) -> Codec:
-    """The codec with its weights, strictly: CheckpointMismatchError names every tensor that is off."""
+    """Load the codec strictly: CheckpointMismatchError names every tensor that does not fit."""
     config = _config_of(checkpoint)
     with torch.device("meta"):
         network = Network(config)
     heads, layout = config.transformer.num_heads, mimi_names.layout_of(checkpoint.tensors)
     if layout is None:
-        raise UnsupportedNetworkError(f"{checkpoint.source}: no tensors of Mimi's quantizer in either layout")
+        raise UnsupportedNetworkError(
+            f"{checkpoint.source}: no tensors of Mimi's quantizer in Kyutai's or Hugging Face's layout"
+        )
     published = network.published()
     expected = mimi_names.to_hugging_face(published, heads) if layout == "safetensors" else published
     constants = {name: tensor for name, tensor in expected.items() if tensor is _INITIALIZED}
@@ -166,7 +168,7 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
 
 
 def outline(name: str, config: Mapping[str, Any]) -> Codec:
-    """The codec as far as ``config`` describes it, its weights empty."""
+    """The codec that ``config`` describes, with empty weights."""
     parsed = parse(config)
     return _codec(name, parsed, Network(parsed), "")
 
@@ -202,7 +204,7 @@ def _geometry(config: MimiConfig, network: Network) -> Geometry:
 
 
 def in_layout(tensors: Mapping[str, Tensor], layout: str, config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors of Kyutai's layout in another: "safetensors" is Hugging Face's."""
+    """Convert tensors from Kyutai's layout; the layout "safetensors" is Hugging Face's."""
     if layout != "safetensors":
         return dict(tensors)
     return mimi_names.to_hugging_face(tensors, parse(config).transformer.num_heads)
@@ -211,7 +213,7 @@ def in_layout(tensors: Mapping[str, Tensor], layout: str, config: Mapping[str, A
 def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
     """Random weights under Kyutai's names.
 
-    Scaled so that speech gives varied tokens, and tokens give sound of the level of speech.
+    Their scale makes speech give varied tokens, and tokens give audio as loud as speech.
     """
     with torch.device("meta"):
         shapes = Network(parse(config)).published()
@@ -225,7 +227,7 @@ _SPREADS = (
     (".norm", 1.0, 0.1),
     ("upsample", 0.7, 0.1),
 )
-"""Mean and spread of the tensors whose name contains a word; the others are weights."""
+"""Mean and spread of the tensors whose name contains a word; all other tensors are weights."""
 
 
 def _seeded(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
@@ -242,7 +244,7 @@ def _seeded(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _gain(name: str, like: Tensor) -> float:
-    """Spread of a layer's output over its input's."""
+    """Ratio of the standard deviations of a layer's output and input."""
     if name.startswith("encoder.model.0."):
         return 60.0
     if name.startswith("decoder.model.0."):

@@ -1,4 +1,4 @@
-"""Mimi's geometry, from a configuration as Hugging Face writes it (transformers, MimiConfig)."""
+"""Mimi's geometry, from a configuration in Hugging Face's format (transformers, MimiConfig)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ PUBLISHED: Mapping[str, Any] = {
     "rope_theta": 10000.0,
     "norm_eps": 1e-5,
 }
-"""What transformers assumes where a configuration is silent; the published codec."""
+"""The published codec; also the defaults of transformers for missing keys."""
 
 _RESAMPLE = 2
-"""Stride between the two rates of latents, where a configuration is silent."""
+"""Default stride between the two rates of latents."""
 _ONLY = {
     "audio_channels": 1,
     "num_residual_layers": 1,
@@ -47,7 +47,7 @@ _ONLY = {
     "attention_bias": False,
     "hidden_act": "gelu",
 }
-"""Options with one value that is implemented."""
+"""Options of which only this value is implemented."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class MimiConfig:
 
     @property
     def dim(self) -> int:
-        """Of the latent."""
+        """Size of the latent."""
         return self.seanet.dim
 
     @property
@@ -79,7 +79,7 @@ def describes(config: Mapping[str, Any]) -> bool:
 
 
 def parse(config: Mapping[str, Any]) -> MimiConfig:
-    """Read a configuration; UnsupportedNetworkError names what is not implemented."""
+    """Parse a configuration; UnsupportedNetworkError names an option that is not implemented."""
     for key, value in _only(config).items():
         if config.get(key, value) != value:
             raise UnsupportedNetworkError(f"{key} = {config[key]!r} is not supported; supported: {value!r}")
@@ -89,7 +89,7 @@ def parse(config: Mapping[str, Any]) -> MimiConfig:
     resample = rate / prod(ratios) / frame_rate
     if resample != int(resample):
         raise UnsupportedNetworkError(
-            f"frame_rate = {frame_rate} is no whole fraction of {rate} Hz / {prod(ratios)}"
+            f"frame_rate = {frame_rate}: {rate} Hz / {prod(ratios)} is not a whole multiple of it"
         )
     rope = config.get("rope_parameters") or {}
     return MimiConfig(
@@ -120,7 +120,7 @@ def parse(config: Mapping[str, Any]) -> MimiConfig:
 
 
 def _frame_rate(config: Mapping[str, Any], default: float) -> float:
-    """Transformers 5 writes ``_frame_rate``, and nothing where the rate follows from the strides."""
+    """Read the frame rate; transformers 5 writes ``_frame_rate``, or nothing if the strides determine it."""
     stated = (config.get(name) for name in ("frame_rate", "_frame_rate"))
     return next((float(rate) for rate in stated if rate is not None), default)
 

@@ -1,7 +1,8 @@
-"""Mimi's tensors under their published names: Kyutai's, and Hugging Face's.
+"""The two layouts in which Mimi's tensors are published: Kyutai's and Hugging Face's.
 
-Kyutai's file is what moshi and rustymimi read (``in_proj_weight`` in one piece, rotary pairs side by
-side). Hugging Face's has queries, keys and values apart, and each head's rotary pairs as two halves:
+moshi and rustymimi read Kyutai's layout: one ``in_proj_weight``, with the two numbers of a rotary pair side
+by side. Hugging Face's layout separates queries, keys and values, and stores the first numbers of all rotary
+pairs of a head before the second ones. The conversion follows
 src/transformers/models/mimi/convert_mimi_checkpoint_to_pytorch.py of transformers.
 """
 
@@ -50,7 +51,7 @@ _PARTS = ("q_proj.weight", "k_proj.weight", "v_proj.weight")
 
 
 def layout_of(names: Iterable[str]) -> str | None:
-    """Which layout tensors of these names are in; None where they are not Mimi's."""
+    """Return the layout of tensors with these names; None if they are not Mimi's."""
     for name in names:
         if name.startswith(("quantizer.rvq_first.", "quantizer.rvq_rest.")):
             return "kyutai"
@@ -60,7 +61,7 @@ def layout_of(names: Iterable[str]) -> str | None:
 
 
 def published_name(name: str, stages: int) -> str:
-    """Kyutai's name of a parameter; with {} for the codebook where a parameter holds several."""
+    """Kyutai's name of a parameter, with {} for the number of the codebook if it holds several."""
     half, part, rest = name.split(".", 2)
     if half == "quantizer":
         return f"quantizer.{'rvq_first' if part == 'semantic' else 'rvq_rest'}.{_QUANTIZER[rest]}"
@@ -86,7 +87,7 @@ def _seanet(half: str, rest: str, stages: int) -> str:
 
 
 def initialized_name(codebook_name: str) -> str:
-    """Name of the flag that goes with a tensor of a codebook."""
+    """Name of the ``_initialized`` flag of the codebook that a tensor belongs to."""
     return codebook_name.rpartition(".")[0] + "._initialized"
 
 
@@ -97,7 +98,7 @@ def _hugging_face_name(name: str) -> str:
 
 
 def to_hugging_face(tensors: Mapping[str, Tensor], num_heads: int) -> dict[str, Tensor]:
-    """Tensors in Kyutai's layout -> Hugging Face's."""
+    """Convert tensors from Kyutai's layout to Hugging Face's."""
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         there = _hugging_face_name(name)
@@ -112,7 +113,7 @@ def to_hugging_face(tensors: Mapping[str, Tensor], num_heads: int) -> dict[str, 
 
 
 def to_kyutai(tensors: Mapping[str, Tensor], names: Iterable[str], num_heads: int) -> dict[str, Tensor]:
-    """Tensors in Hugging Face's layout -> those of Kyutai's ``names``."""
+    """Convert tensors from Hugging Face's layout to Kyutai's, for the given names."""
     renamed: dict[str, Tensor] = {}
     for name in names:
         there = _hugging_face_name(name)
@@ -125,7 +126,7 @@ def to_kyutai(tensors: Mapping[str, Tensor], names: Iterable[str], num_heads: in
 
 
 def _halves(weight: Tensor, num_heads: int) -> Tensor:
-    """Rows of each head with the first of every rotary pair before all second ones."""
+    """Reorder the rows of each head: the first number of every rotary pair before all second numbers."""
     return weight.reshape(num_heads, -1, 2, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
 
 

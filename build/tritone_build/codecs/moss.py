@@ -1,7 +1,8 @@
 """MOSS Audio Tokenizer of OpenMOSS: causal transformers at four rates, and 32 residual codebooks.
 
-After modeling_moss_audio_tokenizer.py of OpenMOSS/MOSS-Audio-Tokenizer (56df9ee). Both halves are causal
-and work over [B, T, C]; attention sees ten seconds at every rate, however long the stream.
+After modeling_moss_audio_tokenizer.py of OpenMOSS/MOSS-Audio-Tokenizer (56df9ee). Encoder and decoder are
+causal and compute over [B, T, C]; attention sees the last ten seconds at every rate, in a stream of any
+length.
 """
 
 import re
@@ -64,7 +65,7 @@ SIGNATURE: tuple[str, ...] = (
 )
 
 _OLDER = ((".self_attn.in_proj_weight", "in_projs.0"), (".self_attn.out_proj.weight", "out_projs.0"))
-"""Names that the authors' class takes too."""
+"""Older names that the authors' class also accepts."""
 _LAYER = {
     "attention.in_proj_weight": "self_attn.in_projs.0.weight",
     "attention.out_weight": "self_attn.out_projs.0.weight",
@@ -104,7 +105,7 @@ class Stage(nn.Module):
         self.out_weight = _projection(config.transformer.dim, config.channels_out)
 
     def reach(self, past: int, future: int) -> tuple[int, int]:
-        """See :class:`tritone_build.layers.reach.Reaching`."""
+        """See :class:`tritone_build.layers.reach.HasReach`."""
         return self.transformer.reach(past, future)
 
     def forward(self, x: Tensor, state: State) -> Tensor:
@@ -112,8 +113,8 @@ class Stage(nn.Module):
         return _projected(self.transformer(_projected(x, self.in_weight), state), self.out_weight)
 
 
-class Half(nn.Module):
-    """Blocks in order, over [B, T, C]."""
+class Blocks(nn.Module):
+    """An encoder or decoder: blocks that run in order over [B, T, C]."""
 
     def __init__(self, blocks: Sequence[Block], patch: type[Patch] | type[Unpatch]):
         super().__init__()
@@ -131,7 +132,7 @@ class Half(nn.Module):
         return x
 
 
-class MossDecoder(Half):
+class MossDecoder(Blocks):
     """Latent [B, D, T] -> audio [B, T * hop], not limited to -1..1."""
 
     def forward(self, latent: Tensor, state: State) -> Tensor:
@@ -139,7 +140,7 @@ class MossDecoder(Half):
         return self.run(latent.transpose(1, 2), state)[:, :, 0]
 
 
-class MossEncoder(Half):
+class MossEncoder(Blocks):
     """Audio [B, 1, S], S a multiple of the hop, -> latent [B, D, T]."""
 
     def forward(self, audio: Tensor, state: State) -> Tensor:
@@ -148,7 +149,7 @@ class MossEncoder(Half):
 
 
 class Network(nn.Module):
-    """Both halves and the quantizer."""
+    """Encoder, decoder and quantizer."""
 
     def __init__(self, config: MossConfig):
         super().__init__()
@@ -158,7 +159,7 @@ class Network(nn.Module):
         self.quantizer = ResidualLfq(q.num_codebooks, q.codebook_size, q.code_dim, q.dim, config.latent_dim)
 
     def published(self) -> dict[str, Tensor]:
-        """Tensors by their published name, weight norm folded; on the meta device, their shapes."""
+        """Tensors by published name, with weight norm folded; without data on the meta device."""
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.named_parameters():
             there = published_name(name)
@@ -169,7 +170,7 @@ class Network(nn.Module):
         return tensors
 
     def assign(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the tensors of :meth:`published`; those in FP32 are not copied."""
+        """Take over the tensors of :meth:`published`; those in FP32 are not copied."""
         state = {}
         for name, parameter in self.named_parameters():
             there = published_name(name)
@@ -181,7 +182,7 @@ class Network(nn.Module):
 
 
 def published_name(name: str) -> str:
-    """Of a parameter; with {} for the codebook where a parameter holds several."""
+    """Published name of a parameter, with {} for the number of the codebook if it holds several."""
     half, part, *rest = name.split(".")
     if half == "quantizer":
         return f"quantizer.{_QUANTIZER[part]}"
@@ -199,18 +200,18 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 def _config_of(checkpoint: Checkpoint) -> MossConfig:
-    """From the checkpoint's configuration, else the published one, which the tensors must then fit."""
+    """Parse the checkpoint's configuration; without one, the published one, which the tensors must fit."""
     return parse(checkpoint.config if describes(checkpoint.config) else PUBLISHED)
 
 
 def variant_of(checkpoint: Checkpoint) -> str | None:
-    """Name of the published variant whose network this is."""
+    """Name of the published variant whose network the checkpoint holds, or None."""
     config = _config_of(checkpoint)
     return next((v.name for v in VARIANTS if parse(v.config) == config), None)
 
 
 def load(name: str, checkpoint: Checkpoint) -> Codec:
-    """The codec with its weights, strictly: CheckpointMismatchError names every tensor that is off."""
+    """Load the codec strictly: CheckpointMismatchError names every tensor that does not fit."""
     config = _config_of(checkpoint)
     with torch.device("meta"):
         network = Network(config)
@@ -229,7 +230,7 @@ def _newer(name: str) -> str:
 
 
 def outline(name: str, config: Mapping[str, Any]) -> Codec:
-    """The codec as far as ``config`` describes it, its weights empty."""
+    """The codec that ``config`` describes, with empty weights."""
     parsed = parse(config)
     return _codec(name, parsed, Network(parsed), "")
 
@@ -265,14 +266,14 @@ def _geometry(config: MossConfig, network: Network) -> Geometry:
 
 
 def in_layout(tensors: Mapping[str, Tensor], layout: str, config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Names and shapes are the same in all."""
+    """Names and shapes are the same in all layouts."""
     return dict(tensors)
 
 
 def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
     """Random weights under their published names.
 
-    Scaled so that speech gives varied tokens, and tokens give sound of the level of speech.
+    Their scale makes speech give varied tokens, and tokens give audio as loud as speech.
     """
     with torch.device("meta"):
         shapes = Network(parse(config)).published()
@@ -282,7 +283,7 @@ def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dic
 
 
 _SPREADS = ((r"layer_scale", 0.1, 0.02), (r"\.norm\d\.weight", 1.0, 0.1), (r"bias", 0.0, 0.05))
-"""Mean and spread of the tensors whose name matches; the others are weights."""
+"""Mean and spread of the tensors whose name matches; all other tensors are weights."""
 
 
 def _seeded(name: str, like: Tensor, gains: Mapping[str, float], generator: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
-"""MOSS Audio Tokenizer's geometry, from the configuration that comes with its weights.
+"""MOSS Audio Tokenizer's geometry, from the configuration beside its weights.
 
-The defaults of the authors' configuration class are those of another model (48 kHz, stereo): nothing that a
-configuration leaves out is guessed.
+The defaults of the authors' configuration class describe another model (48 kHz, stereo), so missing keys have
+no defaults here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,13 +77,13 @@ PUBLISHED: dict[str, Any] = {
         "codebook_dim": 8,
     },
 }
-"""config.json of OpenMOSS-Team/MOSS-Audio-Tokenizer, without what says nothing of the network."""
+"""The part of OpenMOSS-Team/MOSS-Audio-Tokenizer's config.json that describes the network."""
 
 SHALLOW: Mapping[str, Any] = PUBLISHED | {
     half: [block | {"num_layers": 2} if "num_layers" in block else block for block in PUBLISHED[half]]
     for half in ("encoder_kwargs", "decoder_kwargs")
 }
-"""Two layers in each transformer, all else as published."""
+"""The published network with two layers in each transformer."""
 
 _REQUIRED = (
     "sampling_rate",
@@ -99,14 +99,14 @@ _QUANTIZERS = ("rlfq", "random_prefix_rlfq")
 
 @dataclass(frozen=True)
 class PatchConfig:
-    """``size`` steps become one, or one becomes as many."""
+    """A change of rate: ``size`` steps become one in the encoder, one becomes ``size`` in the decoder."""
 
     size: int
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """A transformer between two linear maps, each left out where it would change no dimension."""
+    """A transformer between two linear maps; a map is left out if its two sizes are equal."""
 
     channels_in: int
     channels_out: int
@@ -118,7 +118,7 @@ Block: TypeAlias = PatchConfig | StageConfig
 
 @dataclass(frozen=True)
 class QuantizerConfig:
-    """See :class:`tritone_build.layers.lfq.ResidualLfq`."""
+    """Arguments of :class:`tritone_build.layers.lfq.ResidualLfq`."""
 
     num_codebooks: int
     codebook_size: int
@@ -128,7 +128,7 @@ class QuantizerConfig:
 
 @dataclass(frozen=True)
 class MossConfig:
-    """The network of a checkpoint: what runs in either half, in order."""
+    """The network of a checkpoint: the blocks of encoder and decoder in order, and the quantizer."""
 
     sample_rate_hz: int
     samples_per_frame: int
@@ -139,12 +139,12 @@ class MossConfig:
 
 
 def describes(config: Mapping[str, Any]) -> bool:
-    """Whether this is a configuration of MOSS Audio Tokenizer or a sibling of it."""
+    """Whether this is a configuration of MOSS Audio Tokenizer or of one of its siblings."""
     return "encoder_kwargs" in config and "quantizer_kwargs" in config
 
 
 def parse(config: Mapping[str, Any]) -> MossConfig:
-    """Read a configuration; UnsupportedNetworkError names what is not implemented."""
+    """Parse a configuration; UnsupportedNetworkError names a missing key or an unsupported option."""
     missing = [key for key in _REQUIRED if key not in config]
     if missing:
         raise UnsupportedNetworkError(f"the configuration has no {', '.join(missing)}")
@@ -190,7 +190,8 @@ def _refuse_siblings(config: Mapping[str, Any]) -> None:
     dims = {quantizer[key] for key in ("input_dim", "output_dim")}
     if len(dims) > 1 or quantizer["rvq_dim"] in (*dims, quantizer["codebook_dim"]):
         raise UnsupportedNetworkError(
-            "quantizer_kwargs: supported are input_dim = output_dim, another rvq_dim, another codebook_dim"
+            "quantizer_kwargs is supported only with input_dim = output_dim, and with an rvq_dim that "
+            "differs from these and from codebook_dim"
         )
 
 
@@ -234,10 +235,12 @@ def _stage_config(written: Mapping[str, Any], context: int) -> StageConfig:
 
 
 def _check_fits(half: str, blocks: tuple[Block, ...], hop: int, ends: tuple[int, int], grows: bool) -> None:
-    """Each block takes what the one before gives, and all of them make a frame of ``hop`` samples."""
+    """Check that each block fits the output of the block before it, and that a frame has ``hop`` samples."""
     rate = prod(block.size for block in blocks if isinstance(block, PatchConfig))
     if rate != hop:
-        raise UnsupportedNetworkError(f"{half}_kwargs: patches of {rate} samples, downsample_rate is {hop}")
+        raise UnsupportedNetworkError(
+            f"{half}_kwargs: patch sizes multiply to {rate}, not to downsample_rate {hop}"
+        )
     channels, last = ends
     for number, block in enumerate(blocks):
         if isinstance(block, StageConfig):

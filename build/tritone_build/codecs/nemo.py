@@ -1,7 +1,7 @@
 """NeMo's HiFi-GAN codecs: NanoCodec at three bitrates and the Low Frame-rate Speech Codec.
 
-Papers: arXiv 2508.05835 (NanoCodec), 2409.12117 (LFSC). Geometry comes from a checkpoint's own
-configuration; a safetensors copy that has none must fit a published variant tensor by tensor.
+Papers: arXiv 2508.05835 (NanoCodec), 2409.12117 (LFSC). The geometry comes from the checkpoint's own
+configuration; a safetensors copy without one must fit a published variant tensor by tensor.
 """
 
 from collections.abc import Mapping
@@ -93,7 +93,7 @@ VARIANTS: tuple[Variant, ...] = (
 
 
 class Network(nn.Module):
-    """Both halves and the quantizer's published buffers; no weight norm."""
+    """Encoder and decoder, with weight norm folded."""
 
     def __init__(self, config: NemoConfig):
         super().__init__()
@@ -101,7 +101,7 @@ class Network(nn.Module):
         self.audio_decoder = HiFiGanDecoder(config.decoder)
 
     def published_names(self) -> dict[str, str]:
-        """Name in a checkpoint, weight norm folded, -> name here."""
+        """Map names in a checkpoint, after folding, to names of parameters here."""
         return {_published_name(name): name for name, _ in self.named_parameters()}
 
 
@@ -111,7 +111,7 @@ def _published_name(name: str) -> str:
 
 
 def _quantizer_tensors(config: NemoConfig) -> dict[str, Tensor]:
-    """Buffers that a checkpoint repeats for every group: INT32 [1, d, 1]."""
+    """Buffers that a checkpoint holds for every group: INT32 [1, d, 1]."""
     fsq = FiniteScalarQuantizer(config.num_groups, config.levels)
     values = {"num_levels": fsq.levels, "dim_base_index": fsq.bases}
     return {
@@ -129,7 +129,7 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 def _config_of(checkpoint: Checkpoint) -> NemoConfig:
-    """From the checkpoint's configuration, else from the one published variant its tensors fit."""
+    """Parse the checkpoint's configuration; without one, that of the published variant its tensors fit."""
     if set(checkpoint.config) & {"audio_decoder", "audio_encoder", "target"}:
         return parse(checkpoint.config)
     shapes = {name: tuple(t.shape) for name, t in _inference_tensors(checkpoint).items()}
@@ -177,7 +177,7 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
 
 
 def outline(name: str, config: Mapping[str, Any]) -> Codec:
-    """The codec as far as ``config`` describes it, its weights empty."""
+    """The codec that ``config`` describes, with empty weights."""
     parsed = parse(config)
     return _codec(name, parsed, Network(parsed), "")
 
@@ -217,7 +217,7 @@ def _geometry(config: NemoConfig, network: Network) -> Geometry:
 def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
     """Random weights under their published names.
 
-    Scaled so that speech gives varied tokens, and tokens give sound that is not clipped.
+    Their scale makes speech give varied tokens, and tokens give audio that is not clipped.
     """
     parsed = parse(config)
     network = Network(parsed)
@@ -235,7 +235,7 @@ def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dic
 
 
 def published_tensors(network: Network, config: NemoConfig) -> dict[str, Tensor]:
-    """What a checkpoint of that network holds, weight norm folded."""
+    """The tensors of a checkpoint of that network, with weight norm folded."""
     names = network.published_names()
     weights = {there: network.get_parameter(here).detach() for there, here in names.items()}
     return _quantizer_tensors(config) | weights
@@ -246,12 +246,12 @@ def in_layout(
     layout: str,
     config: Mapping[str, Any],
 ) -> dict[str, Tensor]:
-    """Names and shapes are the same in all."""
+    """Names and shapes are the same in all layouts."""
     return dict(tensors)
 
 
 def _gain(name: str) -> float:
-    """Spread of a layer's output over its input's."""
+    """Ratio of the standard deviations of a layer's output and input."""
     if name.startswith("audio_encoder.pre_conv"):
         return 75.0
     if name.startswith("audio_decoder.post_conv"):

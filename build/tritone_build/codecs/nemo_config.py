@@ -1,4 +1,4 @@
-"""NeMo's ``model_config.yaml``: which network a checkpoint of an AudioCodecModel holds."""
+"""The geometry of NeMo's AudioCodecModel, from a checkpoint's ``model_config.yaml``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _MODEL = "nemo.collections.tts.models.audio_codec.AudioCodecModel"
 _MODULES = "nemo.collections.tts.modules.audio_codec_modules"
 _REQUIRED = object()
 
-# Signatures of NeMo 3.0.0's classes; an option missing here is one we do not implement.
+# Signatures of NeMo 3.0.0's classes; options that are missing here are not implemented.
 _COMMON = {
     "base_channels": 512,
     "in_kernel_size": 7,
@@ -74,7 +74,7 @@ class NemoConfig:
 
 
 def parse(config: Mapping[str, Any]) -> NemoConfig:
-    """Read a configuration; UnsupportedNetworkError names what is missing or not implemented."""
+    """Parse a configuration; UnsupportedNetworkError names a missing or unsupported option."""
     _refuse_unsupported(config)
     (_, encoder), (decoder_class, decoder), (_, quantizer) = (_options(config, part) for part in _PARTS)
     parsed = NemoConfig(
@@ -86,7 +86,7 @@ def parse(config: Mapping[str, Any]) -> NemoConfig:
             decoder["input_dim"],
             causal=decoder_class == "CausalHiFiGANDecoder",
             grouped=bool(decoder["n_groups_equal_to_out_channels"]),
-            squash=decoder["output_activation"],
+            output_activation=decoder["output_activation"],
         ),
         num_groups=int(quantizer["num_groups"]),
         levels=tuple(quantizer["num_levels_per_group"]),
@@ -94,7 +94,7 @@ def parse(config: Mapping[str, Any]) -> NemoConfig:
     hop = config.get("samples_per_frame", parsed.samples_per_frame)
     if hop != parsed.samples_per_frame:
         raise UnsupportedNetworkError(
-            f"samples_per_frame = {hop}, but the rates multiply to {parsed.samples_per_frame}"
+            f"samples_per_frame = {hop}, but the upsampling rates multiply to {parsed.samples_per_frame}"
         )
     return parsed
 
@@ -112,7 +112,7 @@ def _refuse_unsupported(config: Mapping[str, Any]) -> None:
 
 
 def _options(config: Mapping[str, Any], part: str) -> tuple[str, dict[str, Any]]:
-    """Class and options of one part, defaults filled in."""
+    """Return the class name of one part and its options, with defaults."""
     section = config.get(part)
     if not isinstance(section, Mapping):
         raise UnsupportedNetworkError(f"the configuration has no section {part!r}; is this an audio codec?")
@@ -139,7 +139,7 @@ def _options(config: Mapping[str, Any], part: str) -> tuple[str, dict[str, Any]]
         options[key] = value
     missing = [key for key, value in options.items() if value is _REQUIRED]
     if missing:
-        raise UnsupportedNetworkError(f"{part}: {name} lacks {', '.join(missing)}")
+        raise UnsupportedNetworkError(f"{part}: {name} needs the options {', '.join(missing)}")
     return name, options
 
 
@@ -165,10 +165,10 @@ def published(
 
     Args:
         encoder: options of HiFiGANEncoder other than rates and latent size.
-        decoder: options of the decoder class named in its ``_target_``, likewise.
-        rates: of the decoder; the encoder's are the same reversed.
-        groups: codebooks.
-        levels: of each group's dimensions.
+        decoder: ``_target_``, and options of that class other than rates and latent size.
+        rates: upsampling rates of the decoder; the encoder uses them reversed.
+        groups: number of codebooks.
+        levels: number of levels of each dimension of a group.
     """
     latent_dim = groups * len(levels)
     return {

@@ -1,4 +1,4 @@
-"""Codecs that are part of another model: which of its tensors are a codec's."""
+"""Finds codecs that are part of another model, by the names of their tensors."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,14 +9,14 @@ __all__ = ["codec_prefixes"]
 
 
 def codec_prefixes(names: Iterable[str], families: Sequence[Family]) -> list[str]:
-    """What the names of a codec's tensors begin with, for every codec among them, sorted.
+    """Return the prefixes of all codecs among tensors of these names, sorted.
 
     Args:
-        names: of all tensors of a checkpoint, as ``codec_model.quantizer.output_proj.weight``.
-        families: whose codecs are looked for.
+        names: names of all tensors of a checkpoint, such as ``codec_model.quantizer.output_proj.weight``.
+        families: families whose codecs are looked for.
 
     Returns:
-        Prefixes without their last dot; empty for a codec that is no part of anything.
+        Prefixes without the last dot; an empty string for a codec that is not part of another model.
     """
     begun: dict[str, set[str]] = defaultdict(set)
     beginnings = {beginning for family in families for beginning in family.SIGNATURE}

@@ -1,4 +1,4 @@
-"""Loading that uses every tensor of a checkpoint, and names whatever does not fit."""
+"""Strict loading: every tensor of a checkpoint is used, and the error names those that do not fit."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ def check_strictly(
     tensors: Mapping[str, Tensor],
     source: str,
 ) -> None:
-    """Hold the tensors of a checkpoint against those of a network.
+    """Compare the tensors of a checkpoint with those that a network needs.
 
     Args:
-        expected: shapes by name in the checkpoint.
-        constants: tensors that the checkpoint must repeat with these very values.
-        tensors: of the checkpoint.
-        source: named in errors.
+        expected: expected shapes by name in the checkpoint.
+        constants: tensors that the checkpoint must contain with exactly these values.
+        tensors: tensors of the checkpoint.
+        source: name of the checkpoint, for errors.
 
     Raises:
         CheckpointMismatchError: names every tensor that is missing, left over or of another shape.
@@ -52,14 +52,14 @@ def assign_strictly(
     constants: Mapping[str, Tensor],
     source: str,
 ) -> None:
-    """Give a network built on the meta device its weights, in FP32.
+    """Give a network on the meta device its weights, in FP32.
 
     Args:
-        network: on the meta device.
-        names: name in the checkpoint -> parameter of the network; every parameter is named.
-        tensors: of the checkpoint, weight norm folded, training-only networks left out.
-        constants: see :func:`check_strictly`, which holds the checkpoint to all of these.
-        source: named in errors.
+        network: the network, on the meta device.
+        names: names in the checkpoint -> parameters of the network, complete.
+        tensors: tensors of the checkpoint, with weight norm folded, without networks for training.
+        constants: see :func:`check_strictly`, which raises if a tensor does not fit.
+        source: name of the checkpoint, for errors.
     """
     expected = {there: network.get_parameter(here).shape for there, here in names.items()}
     check_strictly(expected, constants, tensors, source)

@@ -1,1 +1,1 @@
-"""TensorRT engines from ONNX graphs."""
+"""Compiles ONNX graphs into TensorRT engines."""

@@ -1,7 +1,8 @@
-"""Lengths of a kind: frames are filled up to one of a few counts, so that different requests share a batch.
+"""Buckets: frames are padded to one of a few lengths, so that requests of different length share a batch.
 
-Triton batches only requests of equal shape. A causal vocoder does not hear what follows a row's end, so the
-dequantizer may add frames there; the lengths stay as they were, and the client cuts what is more.
+Triton batches only requests of equal shape. The output of a causal vocoder does not depend on what follows
+a row's end, so the dequantizer may append frames there. The lengths stay exact, and the client cuts off the
+rest.
 """
 
 import math
@@ -30,18 +31,18 @@ def _buckets() -> tuple[int, ...]:
 
 
 BUCKETS = _buckets()
-"""Counts of frames that the vocoder sees."""
+"""The numbers of frames that the vocoder sees."""
 
 
 def bucket_of(frames: int) -> int:
-    """The least bucket that holds so many frames."""
+    """Return the smallest bucket that holds this number of frames."""
     return next(bucket for bucket in BUCKETS if bucket >= frames)
 
 
 def most_frames(frame_rate_hz: float, lookaround_frames: int, causal: bool, piece_s: float = 16.0) -> int:
-    """The most frames in a request, a bucket: the client's longest piece fits with its context.
+    """Return the most frames in a request, a bucket: the client's longest chunk with its context.
 
-    What looks back further than a piece is long is streamed by the client.
+    If the network looks back further than a chunk is long, the client streams long inputs instead.
     """
     piece = math.ceil(piece_s * frame_rate_hz)
     context = lookaround_frames if causal else 2 * lookaround_frames
@@ -49,12 +50,12 @@ def most_frames(frame_rate_hz: float, lookaround_frames: int, causal: bool, piec
 
 
 def wasted_share() -> float:
-    """The most that is computed for nothing: of the shortest request of any bucket."""
+    """Return the largest share of padding: that of the shortest request of some bucket."""
     return max(1 - (below + 1) / bucket for below, bucket in pairwise(BUCKETS))
 
 
 class BucketedDequantizer(nn.Module):
-    """A dequantizer whose latent has a bucket's number of frames, at most ``most``; lengths stay."""
+    """A dequantizer that pads its latent to a bucket, at most ``most`` frames; lengths stay exact."""
 
     def __init__(self, dequantizer: nn.Module, most: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""``tritone-build engines``, ``configs`` and ``check``: what NVIDIA's Triton container serves."""
+"""The commands ``tritone-build engines``, ``configs`` and ``check``, for NVIDIA's Triton container."""
 
 import argparse
 import re
@@ -20,7 +20,7 @@ from tritone_build.engines.engine import (
     is_built,
     trtexec_of,
 )
-from tritone_build.graphs.precision import unfit_weights, zeros_in_words
+from tritone_build.graphs.precision import unfit_weights, zeros_text
 from tritone_build.graphs.role import Role
 from tritone_build.graphs.roles import roles
 from tritone_build.options import add_checkpoint, chosen_codec
@@ -37,7 +37,7 @@ _REPOSITORY, _BACKENDS = Path("artifacts/engine_repository"), Path("/opt/tritons
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """To the command line."""
+    """Add the three commands to the command line."""
     engines = commands.add_parser("engines", help="compile a codec's models with TensorRT, in FP16")
     engines.set_defaults(run=_engines)
     add_checkpoint(engines)
@@ -46,7 +46,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--compiler",
         choices=("auto", "tensorrt", "tensorrt_rtx"),
         default="auto",
-        help="tensorrt builds for this machine's GPU, tensorrt_rtx also without one (%(default)s)",
+        help="tensorrt builds for the GPU of this machine, tensorrt_rtx needs no GPU (%(default)s)",
     )
     engines.add_argument(
         "--capability",
@@ -54,30 +54,35 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="append",
         default=[],
         metavar="8.9",
-        help="compute capability to build for, repeatable; tensorrt_rtx only (default: all it knows)",
+        help="compute capability to build for, repeatable; tensorrt_rtx only (default: all supported)",
     )
     engines.add_argument(
-        "--memory-gb", type=float, default=DEFAULT_MEMORY_GB, help="of workspace (%(default)s)"
+        "--memory-gb",
+        type=float,
+        default=DEFAULT_MEMORY_GB,
+        help="limit of TensorRT's workspace (%(default)s)",
     )
-    engines.add_argument("--only", nargs="+", metavar="role", help="these engines, say vocoder")
     engines.add_argument(
-        "--dry-run", action="store_true", help="say what would be built, and trtexec's command for it"
+        "--only", nargs="+", metavar="role", help="build only these engines, such as vocoder"
+    )
+    engines.add_argument(
+        "--dry-run", action="store_true", help="print the trtexec commands of what would be built"
     )
 
     configs = commands.add_parser(
-        "configs", help="write the server's configs of published codecs, no weights"
+        "configs", help="write the server's configs of published codecs, without weights"
     )
     configs.set_defaults(run=_configs)
-    configs.add_argument("codec", nargs="*", help="default: all")
+    configs.add_argument("codec", nargs="*", help="default: all published codecs")
     configs.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
     for command in (engines, configs):
         command.add_argument(
-            "--cuda-graphs", action="store_true", help="have the server replay CUDA graphs (default: off)"
+            "--cuda-graphs", action="store_true", help="let the server replay CUDA graphs (default: off)"
         )
 
-    check = commands.add_parser("check", help="say whether the engines fit this server and its GPU")
+    check = commands.add_parser("check", help="check that the engines fit this server and its GPU")
     check.set_defaults(run=_check)
-    check.add_argument("codec", nargs="*", help="default: all that are there")
+    check.add_argument("codec", nargs="*", help="default: all in the repository")
     check.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
     check.add_argument(
         "--backends", type=Path, default=_BACKENDS, help="the server's folder of backends (%(default)s)"
@@ -87,7 +92,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _capability(text: str) -> Capability:
     found = re.fullmatch(r"(\d+)\.(\d)", text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no compute capability; they look like 8.9")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a compute capability, such as 8.9")
     return int(found[1]), int(found[2])
 
 
@@ -111,7 +116,9 @@ def _check(options: argparse.Namespace) -> None:
     models = sorted(path.parent.name for path in options.repository.glob("*/config.pbtxt"))
     engines = engines_among(options.repository, [model for model in models if model.startswith(named)])
     if not engines:
-        raise EngineMisfitError(f"no engines in {options.repository}; 'tritone-build engines' compiles some")
+        raise EngineMisfitError(
+            f"no engines in {options.repository}; compile them with 'tritone-build engines'"
+        )
     check_fit(options.repository, engines, machine_here(options.backends))
     print(f"{len(engines)} engines fit this machine: {', '.join(engines)}")
 
@@ -131,7 +138,7 @@ def _engines(options: argparse.Namespace) -> None:
             codec, options.repository, lambda name: console.print(f"exporting {name} ..."), "tensorrt"
         )
     _write_configs(codec, models, options)
-    console.print(f"{compiler.name} {compiler.version}, {_told(compiler)}")
+    console.print(f"{compiler.name} {compiler.version}, {_targets_text(compiler)}")
     built = [engine for role in parts if (engine := _built(codec, role, compiler, options, console))]
     if built:
         console.print(_table(built))
@@ -141,9 +148,9 @@ def _wanted(role: Role, only: list[str] | None) -> bool:
     return only is None or role.name in only
 
 
-def _told(compiler: Compiler) -> str:
+def _targets_text(compiler: Compiler) -> str:
     targets = ", ".join(f"{major}.{minor}" for major, minor in compiler.capabilities)
-    return f"for compute capability {targets}" if targets else "for every GPU it knows"
+    return f"for compute capability {targets}" if targets else "for every supported GPU"
 
 
 def _built(
@@ -153,8 +160,8 @@ def _built(
     if not options.force and is_built(codec, role, options.repository, compiler):
         console.print(f"{model}: up to date")
         return None
-    if zeros := zeros_in_words(unfit_weights(codec, role.name)):
-        console.print(f"[yellow]{model}:[/] {zeros}; its {MANIFEST} lists them", soft_wrap=True)
+    if zeros := zeros_text(unfit_weights(codec, role.name)):
+        console.print(f"[yellow]{model}:[/] {zeros}; its {MANIFEST} lists the weights", soft_wrap=True)
     with console.status(f"compiling {model}"):
         engine = build_engine(codec, role, options.repository, compiler, options.memory_gb)
     console.print(f"{model}: {engine.seconds:.1f} s")

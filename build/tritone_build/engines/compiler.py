@@ -1,7 +1,7 @@
-"""TensorRT, in either of its forms, behind Polygraphy.
+"""TensorRT or TensorRT-RTX, through Polygraphy.
 
-``tensorrt`` needs the GPU it builds for; ``tensorrt_rtx`` builds for GPUs that are elsewhere. A process uses
-one of them, since Polygraphy decides when it is imported.
+``tensorrt`` needs the GPU that it builds for; ``tensorrt_rtx`` also builds for GPUs of other machines. A
+process uses only one of them, because Polygraphy chooses when it is imported.
 """
 
 import os
@@ -30,7 +30,7 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Network:
-    """A parsed network: Polygraphy's (builder, network, parser), and the TensorRT that it is of."""
+    """A parsed network: Polygraphy's (builder, network, parser), and the TensorRT module it belongs to."""
 
     parsed: Any
     trt: Any
@@ -43,7 +43,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Compiler:
-    """A TensorRT of some version; ``capabilities`` are the GPUs it builds for, none for all it knows."""
+    """An installed TensorRT; ``capabilities`` are the GPUs it builds for, empty for all supported ones."""
 
     name: str
     trt: Any
@@ -51,19 +51,19 @@ class Compiler:
 
     @property
     def version(self) -> str:
-        """Of TensorRT."""
+        """Version of TensorRT."""
         return str(self.trt.__version__)
 
     @property
     def is_rtx(self) -> bool:
-        """Whether it builds without a GPU, and measures nothing while it does."""
+        """Whether this is TensorRT-RTX, which builds without a GPU and without timing kernels."""
         return self.name == "tensorrt_rtx"
 
     def parse(self, path: Path) -> Network:
-        """The network of an ONNX file, strongly typed.
+        """Parse an ONNX file as a strongly typed network.
 
         Raises:
-            EngineError: names the node that TensorRT refuses.
+            EngineError: TensorRT refuses a node; the message names it.
         """
         backend = import_module("polygraphy.backend.trt")
         try:
@@ -74,18 +74,18 @@ class Compiler:
 
     def _refused(self, path: Path) -> str:
         logger = self.trt.Logger(self.trt.Logger.INTERNAL_ERROR)
-        network = self.trt.Builder(logger).create_network()  # held: the parser does not hold it
+        network = self.trt.Builder(logger).create_network()  # keep a reference: the parser has none
         parser = self.trt.OnnxParser(network, logger)
         parser.parse_from_file(str(path))
         errors = [parser.get_error(number) for number in range(parser.num_errors)]
-        told = [f"node {e.node_name() or e.node()} ({e.node_operator()}): {e.desc()}" for e in errors]
-        return "; ".join(told) or "it, without a reason"
+        messages = [f"node {e.node_name() or e.node()} ({e.node_operator()}): {e.desc()}" for e in errors]
+        return "; ".join(messages) or "it and gives no reason"
 
     def build(self, network: Network, profiles: Sequence[Shapes], memory_bytes: int, cache: Path) -> bytes:
-        """The engine, for profiles of shapes, in at most so much workspace; TensorRT keeps its timings.
+        """Build the engine for profiles, with limited workspace; ``cache`` keeps TensorRT's timings.
 
         Raises:
-            EngineError: TensorRT gave none.
+            EngineError: TensorRT built none; the message gives its reasons.
         """
         backend, errors = import_module("polygraphy.backend.trt"), error_recorder(self.trt)
         network.parsed[0].error_recorder = errors
@@ -98,11 +98,11 @@ class Compiler:
             plan = backend.engine_bytes_from_network(network.parsed, config, save_timing_cache=timings)
             return bytes(plan)
         except Exception as error:
-            why = "; ".join(errors.told) or error
+            why = "; ".join(errors.messages) or error
             raise EngineError(f"TensorRT {self.version} built no engine: {why}") from error
 
     def _exact(self, config: Any) -> None:
-        # What is FP32 is so for a reason.
+        # Layers that stay in FP32 need its full precision.
         config.clear_flag(self.trt.BuilderFlag.TF32)
 
     def _config(self, profiles: Sequence[Shapes], memory_bytes: int, cache: Path) -> Any:
@@ -124,10 +124,11 @@ def _profile(backend: Any, shapes: Shapes) -> Any:
 
 
 def find_compiler(wanted: CompilerName = "auto", capabilities: Sequence[Capability] = ()) -> Compiler:
-    """The compiler that is asked for, or the first there is.
+    """Return the wanted compiler, or with ``auto`` the first that is installed.
 
     Raises:
-        CompilerMissingError: says where it is to be had.
+        CompilerMissingError: none is installed; the message says where to get it.
+        EngineError: ``capabilities`` are given for ``tensorrt``.
     """
     names = [wanted] if wanted != "auto" else list(_HINTS)
     for name in names:
@@ -136,7 +137,9 @@ def find_compiler(wanted: CompilerName = "auto", capabilities: Sequence[Capabili
         os.environ[_POLYGRAPHY_RTX] = str(int(name == "tensorrt_rtx"))
         _silence()
         if name == "tensorrt" and capabilities:
-            raise EngineError("tensorrt builds for the GPU of this machine only; leave the capabilities out")
+            raise EngineError(
+                "tensorrt builds for the GPU of this machine only; leave out the compute capabilities"
+            )
         targets = [capability_here()] if name == "tensorrt" else capabilities
         return Compiler(name, import_module(name), tuple(targets))
     missing = "; ".join(f"{name}: {_HINTS[name]}" for name in names)

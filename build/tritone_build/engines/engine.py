@@ -1,7 +1,7 @@
-"""TensorRT engines from the graphs of a repository.
+"""Builds TensorRT engines from the graphs of a repository.
 
-Compilers differ, the way does not: parse, hold the network against its role, build for the profiles, write
-whole or not at all, and say in the manifest what was made.
+The steps are the same for every compiler: parse the graph, check the network against its role, build it for
+the profiles, write the engine atomically, and record in the manifest how it was made.
 """
 
 import resource
@@ -16,7 +16,7 @@ from tritone_build.codecs.base import Codec
 from tritone_build.engines.compiler import Compiler
 from tritone_build.engines.inspection import Inspection, inspect_network
 from tritone_build.engines.profiles import Profile, profiles_of, shapes_of
-from tritone_build.files import written_whole
+from tritone_build.files import atomic_write
 from tritone_build.graphs.fidelity import graph_fidelity
 from tritone_build.graphs.role import Role
 from tritone_build.repository.configs import model_name
@@ -31,7 +31,7 @@ _TIMINGS = "timing.cache"
 
 @dataclass(frozen=True)
 class Engine:
-    """What was built, and what it took."""
+    """A built engine: its profiles, layers, build time and size."""
 
     model: str
     profiles: tuple[Profile, ...]
@@ -41,12 +41,12 @@ class Engine:
 
 
 def engine_roles(parts: Sequence[Role]) -> list[Role]:
-    """Those that TensorRT runs."""
+    """Return the roles that TensorRT runs."""
     return [role for role in parts if role.engine]
 
 
 def is_built(codec: Codec, role: Role, repository: Path, compiler: Compiler) -> bool:
-    """Whether the engine is there, of this graph, by this compiler, for these profiles."""
+    """Whether the engine exists and was built from this graph, by this compiler, for these profiles."""
     version = _version(codec, role, repository)
     manifest = read_manifest(version)
     wanted = _made_by(compiler, profiles_of(role, codec.geometry))
@@ -66,15 +66,15 @@ def build_engine(
     """Compile a graph of the repository into the engine beside it.
 
     Args:
-        codec: whose geometry bounds the profiles.
-        role: an engine.
-        repository: as :func:`tritone_build.repository.writing.write_repository` left it.
-        compiler: which, and for which GPUs.
-        memory_gb: of workspace at most.
+        codec: the codec, whose geometry limits the profiles.
+        role: the role of the engine.
+        repository: the result of :func:`tritone_build.repository.writing.write_repository`.
+        compiler: the compiler, with the GPUs to build for.
+        memory_gb: limit of TensorRT's workspace.
 
     Raises:
-        EngineError: TensorRT refuses the graph or builds none, or the network is not what it should be.
-        OSError: no room; no half an engine stays behind.
+        EngineError: TensorRT refuses the graph or builds no engine, or the network does not fit its role.
+        OSError: the engine cannot be written; no partial file is left.
     """
     started, version = time.monotonic(), _version(codec, role, repository)
     network = compiler.parse(version / ONNX_FILE)
@@ -82,7 +82,7 @@ def build_engine(
     profiles = profiles_of(role, codec.geometry)
     shapes = [shapes_of(role, codec.geometry, profile) for profile in profiles]
     plan = compiler.build(network, shapes, round(memory_gb * 2**30), repository / _TIMINGS)
-    with written_whole(version / ENGINE_FILE) as partial:
+    with atomic_write(version / ENGINE_FILE) as partial:
         partial.write_bytes(plan)
     engine = Engine(
         model_name(codec.name, role.name), profiles, inspection, time.monotonic() - started, len(plan)
@@ -103,7 +103,7 @@ def build_engine(
 
 
 def trtexec_of(codec: Codec, role: Role, repository: Path, memory_gb: float = DEFAULT_MEMORY_GB) -> str:
-    """The command that builds the same with NVIDIA's own tool."""
+    """Return the trtexec command that builds the same engine."""
     version = _version(codec, role, repository)
     command = [
         "trtexec",

@@ -1,4 +1,4 @@
-"""What TensorRT made of a graph: types of layers, and names and shapes that the server will meet."""
+"""Inspects the network that TensorRT parsed: precision of its layers, names and shapes of its tensors."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,22 +19,22 @@ _LEAST_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Inspection:
-    """Layers by dtype of their output, and weights of convolutions and matrix products by dtype."""
+    """Number of layers by dtype of their output, and of convolution and matrix weights by dtype."""
 
     layers: Mapping[str, int]
     weights: Mapping[str, int]
 
     @property
     def fp16_share(self) -> float:
-        """Of those weights, in which the time goes."""
+        """Share of FP16 among these weights, which take nearly all the time."""
         return self.weights.get("HALF", 0) / max(1, sum(self.weights.values()))
 
 
 def inspect_network(network: Network, role: Role) -> Inspection:
-    """Hold a parsed network against its role.
+    """Check a parsed network against its role.
 
     Raises:
-        EngineError: it is not FP16, or its tensors are called or shaped otherwise.
+        EngineError: it is not FP16, or its tensors have other names or shapes.
     """
     definition = network.definition
     layers: Counter[str] = Counter()
@@ -49,19 +49,19 @@ def inspect_network(network: Network, role: Role) -> Inspection:
     if found.fp16_share < _LEAST_SHARE:
         raise EngineError(
             f"{role.name}: only {found.fp16_share:.0%} of the weights of its convolutions and matrix "
-            "products are FP16"
+            f"products are FP16, expected at least {_LEAST_SHARE:.0%}; export it for the target tensorrt"
         )
     return found
 
 
 def _weights_of(layer: Any, trt: Any) -> int:
-    """Numbers that a product or convolution has beside its input; 0 for other layers."""
+    """Number of weights of a matrix product or convolution; 0 for other layers."""
     kind = layer.type.name
     if kind == _PRODUCT:
         return prod(size for size in layer.get_input(1).shape if size > 0)
     if kind not in _CONVOLUTIONS:
         return 0
-    layer.__class__ = getattr(trt, _CONVOLUTIONS[kind])  # TensorRT hands out layers without their kind
+    layer.__class__ = getattr(trt, _CONVOLUTIONS[kind])  # TensorRT returns layers as their base class
     return int(layer.kernel.size)
 
 
@@ -78,7 +78,7 @@ def _check_tensors(definition: Any, role: Role) -> None:
 
 
 def _fits(shape: tuple[int, ...], axes: Axes) -> bool:
-    """Axes that are names vary; TensorRT need not know that one of an output does not."""
+    """Whether a shape fits the axes; named axes vary, and TensorRT may not know a fixed output axis."""
     return len(shape) == len(axes) and all(
         isinstance(axis, str) or size in (axis, -1) for size, axis in zip(shape, axes, strict=True)
     )

@@ -1,8 +1,8 @@
-"""Optimization profiles: for which shapes an engine is made.
+"""Optimization profiles: the ranges of shapes for which an engine is built.
 
-Triton picks the profile whose range a request's shape falls into. Its own choice between ranges that overlap
-goes wrong on the axis of time (tensorrt_backend, src/instance_state.cc), so ranges of frames are disjoint.
-Batches may be as large in every profile, since the batcher does not look at lengths.
+Triton picks the profile whose range contains the shape of a request. If ranges overlap, its choice ignores
+the time axis (tensorrt_backend, src/instance_state.cc), so the ranges of frames are disjoint. The largest
+batch is the same in all profiles, because Triton's batcher does not look at lengths.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +18,12 @@ from tritone_build.graphs.role import Role
 __all__ = ["MAX_STEP_FRAMES", "Profile", "Shapes", "Span", "profiles_of", "shapes_of"]
 
 Shapes: TypeAlias = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
-"""Of each input: least, usual, most."""
+"""For each input: smallest shape, usual shape, largest shape."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A range of sizes, and the one that kernels are chosen for."""
+    """A range of sizes, and the usual size, for which TensorRT chooses its kernels."""
 
     least: int
     usual: int
@@ -39,51 +39,51 @@ class Span:
         return iter((self.least, self.usual, self.most))
 
     def scaled(self, factor: int, less: int = 0) -> "Span":
-        """``factor`` times as many; ``less`` taken from the least."""
+        """Multiply the sizes by ``factor``, and subtract ``less`` from the smallest."""
         return Span(self.least * factor - less, self.usual * factor, self.most * factor)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Frames and rows of a batch."""
+    """A range of frames and a range of batch sizes."""
 
     name: str
     frames: Span
     batch: Span
 
     def within(self, least: int, most: int) -> "Profile":
-        """Without fewer frames than a network takes, or more than a request may have."""
+        """Limit the frames to those that a network takes and a request may have."""
         return replace(self, frames=Span(*(min(max(least, frames), most) for frames in self.frames)))
 
     def in_batches(self, most: int) -> "Profile":
-        """Without more rows than that."""
+        """Limit the batch to ``most`` rows."""
         return replace(self, batch=Span(*(min(rows, most) for rows in self.batch)))
 
 
 _ENCODED_S = 8.0
-"""The client's longest piece of sound; of tokens it is twice as long."""
+"""The client's longest chunk of audio to encode; its longest chunk of tokens is twice as long."""
 MAX_STEP_FRAMES = 8
-"""In one step of a stream: with 256 streams in a batch, more would take more memory than a whole signal."""
+"""Frames in one step of a stream; 256 streams with more frames would need more memory than a whole signal."""
 WHOLE = (
     Profile("low_latency", Span(1, 1, 8), Span(1, 1, 8)),
     Profile("interactive", Span(9, 32, 64), Span(1, 4, 8)),
     Profile("bulk", Span(65, 256, 384), Span(1, 2, 8)),
 )
-"""Of models without memory."""
+"""Profiles of stateless models."""
 STEPS = (
     Profile("frame", Span(1, 1, 1), Span(1, 64, 256)),
     Profile("catch_up", Span(2, 4, MAX_STEP_FRAMES), Span(1, 8, 256)),
 )
-"""Of live streams: a frame when it is due, and what a stream has to make up for."""
+"""Profiles of live streams: a frame at a time, and several frames when a stream catches up."""
 _MOST_STATE_BYTES = 2 << 30
-"""That a batch of streams brings along."""
+"""Limit of the state of all streams in a batch."""
 
 
 def profiles_of(role: Role, geometry: Geometry) -> tuple[Profile, ...]:
-    """The profiles of an engine.
+    """Return the profiles of an engine.
 
     Raises:
-        ProfileError: ranges of frames overlap or largest batches differ.
+        ProfileError: ranges of frames overlap, or the largest batches differ.
     """
     table = WHOLE if role.packing is None else STEPS
     g = geometry
@@ -101,21 +101,21 @@ def profiles_of(role: Role, geometry: Geometry) -> tuple[Profile, ...]:
 
 
 def check_profiles(profiles: Sequence[Profile]) -> None:
-    """See :func:`profiles_of`."""
+    """Raise ProfileError if ranges of frames overlap or the largest batches differ."""
     for one, other in pairwise(sorted(profiles, key=lambda profile: profile.frames.least)):
         if one.frames.most >= other.frames.least:
             raise ProfileError(
-                f"profiles {one.name} and {other.name} overlap at {other.frames.least} frames; Triton would "
-                "pick either"
+                f"profiles {one.name} and {other.name} overlap at {other.frames.least} frames, where Triton "
+                "would pick either; make the ranges disjoint"
             )
     if len({profile.batch.most for profile in profiles}) > 1:
         raise ProfileError("profiles of one engine must take equally large batches")
 
 
 def shapes_of(role: Role, geometry: Geometry, profile: Profile) -> Shapes:
-    """Least, usual and most shape of every input in a profile."""
+    """Return the smallest, usual and largest shape of every input in a profile."""
     hop, g = geometry.samples_per_frame, geometry
-    # Whole signals may end within a frame, streams come in frames.
+    # A whole signal may end within a frame; a stream consists of whole frames.
     cut = hop - 1 if role.packing is None else 0
     samples = profile.frames.scaled(hop, cut)
     spans = {

@@ -1,4 +1,4 @@
-"""What TensorRT says went wrong while it builds."""
+"""Collects the errors that TensorRT reports while it builds."""
 
 from typing import Any
 
@@ -6,31 +6,31 @@ __all__ = ["error_recorder"]
 
 
 def error_recorder(trt: Any) -> Any:
-    """An IErrorRecorder of that TensorRT; ``told`` is what it was told, each thing once."""
+    """Return an IErrorRecorder of that TensorRT module; ``messages`` holds each reported error once."""
 
     class Recorder(trt.IErrorRecorder):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.told: list[str] = []
+            self.messages: list[str] = []
 
         def num_errors(self) -> int:
-            return len(self.told)
+            return len(self.messages)
 
         def get_error_code(self, number: int) -> Any:
             return trt.ErrorCodeTRT.UNSPECIFIED_ERROR
 
         def get_error_desc(self, number: int) -> str:
-            return self.told[number]
+            return self.messages[number]
 
         def has_overflowed(self) -> bool:
             return False
 
         def clear(self) -> None:
-            self.told.clear()
+            self.messages.clear()
 
         def report_error(self, code: Any, description: str) -> bool:
-            if description not in self.told:
-                self.told.append(description)
+            if description not in self.messages:
+                self.messages.append(description)
             return False
 
     return Recorder()

@@ -1,1 +1,1 @@
-"""ONNX graphs from a codec's networks."""
+"""Builds ONNX graphs from a codec's networks."""

@@ -1,4 +1,4 @@
-"""ONNX from a codec's networks."""
+"""Exports a codec's networks to ONNX."""
 
 import logging
 import warnings
@@ -14,7 +14,7 @@ import torch
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
-from tritone_build.files import written_whole
+from tritone_build.files import atomic_write
 from tritone_build.graphs.role import Role
 from tritone_runtime.manifests import data_files
 
@@ -43,22 +43,22 @@ _REQUIRE = onnxscript.values.Op(
 
 
 def onnx_from_module(role: Role) -> onnx.ModelProto:
-    """The graph of a module as one message; of 2 GB at most, see :func:`graph_of`."""
+    """Return the graph of a module as one protobuf message of at most 2 GB; see :func:`graph_of`."""
     proto = ir.to_proto(graph_of(role))
     onnx.checker.check_model(proto)
     return proto
 
 
 def graph_of(role: Role) -> ir.Model:
-    """Trace a module and return its graph, constants folded and rules in place.
+    """Trace a module and return its graph, with constants folded and rules expanded.
 
-    Every named axis stays variable.
+    Named axes stay variable.
     """
     dynamic: list[Any] = [
         {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(axes) if isinstance(size, str)}
         for axes in role.inputs.values()
     ]
-    if role.packing is not None:  # a step takes what follows its data as *others, which counts as one
+    if role.packing is not None:  # a step takes all inputs after its data as *others, one argument
         dynamic = [dynamic[0], tuple(dynamic[1:])]
     with _quietly(), torch.no_grad():
         program = torch.export.export(
@@ -85,9 +85,9 @@ def graph_of(role: Role) -> ir.Model:
 
 
 def _simplify(model: ir.Model) -> None:
-    """Fold constants, and merge what the exporter says again and again.
+    """Fold constants and merge repeated computations.
 
-    The optimizer's rewriting rules are left out: they take minutes on these graphs, and ONNX Runtime
+    The optimizer's rewriting rules are not applied: they take minutes on these graphs, and ONNX Runtime
     and TensorRT have their own.
     """
     optimizer.fold_constants(
@@ -99,10 +99,10 @@ def _simplify(model: ir.Model) -> None:
 
 
 def write_onnx(model: ir.Model, path: Path) -> None:
-    """Write a model so that a reader never sees half of it; no more than 2 GB of it."""
-    with written_whole(path) as partial:
+    """Write a model of at most 2 GB atomically, so that no reader sees part of it."""
+    with atomic_write(path) as partial:
         ir.save(model, partial, format="protobuf")
-    if not data_files(path):  # the checker refuses links
+    if not data_files(path):  # the checker refuses linked files
         onnx.checker.check_model(path)
 
 
@@ -111,7 +111,7 @@ def _translate_require(length: Any, holds: Any, rule: str) -> Any:
 
 
 def _expand_guards(model: ir.Model, expanded: _Expansion) -> None:
-    """Replace each Require by nodes that do something about a broken rule."""
+    """Replace each Require node by nodes that act on a broken rule."""
     for node in list(model.graph):
         if node.domain != _DOMAIN:
             continue
@@ -129,7 +129,7 @@ def _expand_guards(model: ir.Model, expanded: _Expansion) -> None:
 
 
 def _failing(tape: Any, length: ir.Value, holds: ir.Value, rule: str, guarded: ir.Value) -> None:
-    """A lookup that fails, under the rule's name: length + [0][1 - min(holds)]."""
+    """Add a lookup that fails, in a node named after the rule: length + [0][1 - min(holds)]."""
     all_hold = tape.op("ReduceMin", [tape.op("Cast", [holds], {"to": ir.DataType.INT64})], {"keepdims": 0})
     index = tape.op("Sub", [_constant(tape, 1), all_hold])
     zero = tape.op("Gather", [_constant(tape, [0]), index], {"axis": 0}, name=rule)
@@ -137,9 +137,9 @@ def _failing(tape: Any, length: ir.Value, holds: ir.Value, rule: str, guarded: i
 
 
 def _marking(tape: Any, length: ir.Value, holds: ir.Value, rule: str, guarded: ir.Value) -> None:
-    """A negative length, whatever is done to it, for the rows that break the rule.
+    """Make the length of rows that break the rule so negative that later arithmetic keeps it negative.
 
-    On a GPU a lookup outside its table would read whatever is there.
+    On a GPU a failing lookup would read arbitrary memory.
     """
     rows = tape.op("Cast", [holds], {"to": ir.DataType.INT32})
     rows = tape.op("Reshape", [rows, _constant(tape, [0, -1])])
@@ -163,7 +163,7 @@ def _name_axes(model: ir.Model, role: Role) -> None:
 
 
 def _add_defaults(model: ir.Model, role: Role) -> None:
-    """Inputs that a caller may leave out: ONNX takes an initializer of the same name."""
+    """Make inputs optional: an initializer of the same name is the default in ONNX."""
     for value in model.graph.inputs:
         name = str(value.name)
         if name in role.defaults:
@@ -173,7 +173,7 @@ def _add_defaults(model: ir.Model, role: Role) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporter's remarks on packages that are not installed and axes it renames."""
+    """Suppress the exporter's warnings about missing packages and renamed axes."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

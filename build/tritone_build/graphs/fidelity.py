@@ -1,4 +1,4 @@
-"""How far a graph in FP16 is from the network in FP32, by ONNX Runtime: what its manifest says of it."""
+"""Compares a graph in FP16, on ONNX Runtime, with the network in FP32; its manifest keeps the result."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,15 +24,16 @@ _SEED = 0
 
 @torch.no_grad()
 def graph_fidelity(codec: Codec, role: Role, path: Path) -> dict[str, float]:
-    """``snr_db`` of sound, or ``equal_tokens``, the share in the first codebook, on seeded noise.
+    """Measure the fidelity of a graph on seeded noise.
 
     Args:
-        codec: in FP32.
-        role: one of its engines.
-        path: of the graph.
+        codec: the codec, in FP32.
+        role: the role of one of its engines.
+        path: file of the graph.
 
     Returns:
-        The figure, and ``rows`` and ``frames`` that it was measured on.
+        ``snr_db`` for audio, or ``equal_tokens``, the share of equal tokens in the first codebook; with
+        the ``rows`` and ``frames`` of the input.
     """
     given = _noise(codec, role)
     exact = engine_role(replace(codec, dtype=torch.float32), role.name).module(
@@ -52,7 +53,7 @@ def _steps(codec: Codec, role: Role) -> int:
 
 
 def _noise(codec: Codec, role: Role) -> tuple[Tensor, ...]:
-    """The example of a role, longer and not silent."""
+    """Return inputs like the role's example, but longer and not silent."""
     draw, g = torch.Generator().manual_seed(_SEED), codec.geometry
     data, *others = role.example
     shape = (*data.shape[:-1], _LONGER * data.shape[-1])

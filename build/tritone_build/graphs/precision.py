@@ -1,9 +1,9 @@
-"""Half precision: which codec computes in it, and which weights do not fit.
+"""Half precision: converts a codec to FP16, and finds the weights that do not fit.
 
-Networks compute in the dtype of their input and keep in FP32 what FP16 cannot hold (see
-:mod:`tritone_build.layers.wide`), so a codec in FP16 is the same codec with another dtype: its graph is
-strongly typed as it is traced, weights are rounded once, after everything that folds into them, and the
-state of its streams is FP16 without being told.
+Networks compute in the dtype of their input and use FP32 where FP16 is not enough (see
+:mod:`tritone_build.layers.wide`), so a codec in FP16 is the same codec with another dtype. Tracing types its
+graph strongly, weights are rounded once, after everything that folds into them, and the state of its streams
+becomes FP16 by itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,15 +15,15 @@ from torch import Tensor
 from tritone_build.codecs.base import Codec
 from tritone_build.errors import PrecisionError
 
-__all__ = ["Unfit", "halved", "unfit_weights", "zeros_in_words"]
+__all__ = ["UnfitWeight", "in_fp16", "unfit_weights", "zeros_text"]
 
 _FP16 = torch.finfo(torch.float16)
 _SMALLEST = _FP16.tiny * _FP16.eps
-"""Of FP16's numbers that are not zero; what is below half of it becomes zero."""
+"""The smallest positive FP16 number; values up to half of it become zero."""
 
 
 @dataclass(frozen=True)
-class Unfit:
+class UnfitWeight:
     """A weight with values that FP16 makes infinite (``above``) or zero (``below``).
 
     ``largest_below`` is the largest magnitude that becomes zero.
@@ -40,11 +40,11 @@ class Unfit:
         return f"{self.name}: " + ", ".join(f"{n} of {self.count} values {what}" for n, what in lost if n)
 
 
-def halved(codec: Codec) -> Codec:
-    """The codec with networks that compute in FP16.
+def in_fp16(codec: Codec) -> Codec:
+    """Return the codec with networks that compute in FP16.
 
     Raises:
-        PrecisionError: weights would become infinite; names them.
+        PrecisionError: weights would become infinite; the message names them.
     """
     infinite = [str(unfit) for unfit in unfit_weights(codec) if unfit.above]
     if infinite:
@@ -55,13 +55,13 @@ def halved(codec: Codec) -> Codec:
     return replace(codec, dtype=torch.float16)
 
 
-def unfit_weights(codec: Codec, role: str | None = None) -> list[Unfit]:
-    """Weights that FP16 changes beyond rounding: of one model, or of all; a table is never FP16."""
+def unfit_weights(codec: Codec, role: str | None = None) -> list[UnfitWeight]:
+    """Return the weights of one model, or of all, that FP16 makes infinite or zero; tables stay FP32."""
     return [unfit for name, weight in _weights(codec, role) if (unfit := _unfit(name, weight)) is not None]
 
 
-def zeros_in_words(unfit: Sequence[Unfit]) -> str:
-    """How much of a model's weights becomes zero; empty where nothing does."""
+def zeros_text(unfit: Sequence[UnfitWeight]) -> str:
+    """Say how many of a model's weights become zero; an empty text if none does."""
     zeros = [weight for weight in unfit if weight.below]
     if not zeros:
         return ""
@@ -83,11 +83,11 @@ def _weights(codec: Codec, role: str | None) -> Iterator[tuple[str, Tensor]]:
                 yield f"{part}.{name}", parameter
 
 
-def _unfit(name: str, weight: Tensor) -> Unfit | None:
+def _unfit(name: str, weight: Tensor) -> UnfitWeight | None:
     if weight.is_meta:
         return None
     size = weight.detach().abs()
     above = int((size > _FP16.max).sum())
     zero = size[(size > 0) & (size <= _SMALLEST / 2)]
     below, largest = zero.numel(), float(zero.max()) if zero.numel() else 0.0
-    return Unfit(name, weight.numel(), above, below, largest) if above or below else None
+    return UnfitWeight(name, weight.numel(), above, below, largest) if above or below else None

@@ -1,8 +1,9 @@
 """Weights in INT8 for the CPU, where a live step takes as long as reading its weights.
 
-ONNX Runtime's weight-only quantization (MatMulNBits): blocks of 32 weights share a scale, and products are
-taken in integers, with the other factor in blocks of INT8 too (accuracy level 4). Only large matrices are
-quantized: what is small costs little, and the search of a quantizer is decided by small differences.
+This is ONNX Runtime's weight-only quantization (MatMulNBits): blocks of 32 weights share a scale, and
+products are computed in integers, with the activations in blocks of INT8 too (accuracy level 4). Only
+large matrices are quantized: small ones cost little, and small differences decide the search in a codec's
+quantizer.
 """
 
 import logging
@@ -15,14 +16,14 @@ import onnx_ir as ir
 
 from tritone_build.errors import PrecisionError
 
-__all__ = ["in_int8", "large_products"]
+__all__ = ["large_products", "quantized_to_int8"]
 
 _SMALLEST = 1 << 19
 _BLOCK, _IN_INTEGERS = 32, 4
 
 
 def large_products(model: ir.Model, smallest: int = _SMALLEST) -> list[str]:
-    """Names of the matrix products with a constant matrix of at least so many elements."""
+    """Names of the matrix products with a constant matrix of at least ``smallest`` elements."""
     return [str(node.name) for node in model.graph if _elements(node) >= smallest]
 
 
@@ -32,20 +33,20 @@ def _elements(node: ir.Node) -> int:
     return prod(shape) if len(shape) == len("KN") else 0
 
 
-def in_int8(model: ir.Model, smallest: int = _SMALLEST) -> ir.Model:
-    """The graph with its large matrices in INT8.
+def quantized_to_int8(model: ir.Model, smallest: int = _SMALLEST) -> ir.Model:
+    """Return the graph with its large matrices in INT8.
 
     Args:
-        model: in FP32.
-        smallest: elements of a matrix that counts as large.
+        model: the graph, in FP32.
+        smallest: number of elements from which a matrix counts as large.
 
     Raises:
-        PrecisionError: it has none, so that INT8 would change nothing.
+        PrecisionError: the graph has no large matrix, so INT8 would change nothing.
     """
     wanted = large_products(model, smallest)
     if not wanted:
         raise PrecisionError(
-            f"no matrix product has {smallest} weights or more: INT8 makes nothing faster; build it in FP32"
+            f"no matrix product has {smallest} weights or more; INT8 makes nothing faster; build it in FP32"
         )
     others = [str(node.name) for node in model.graph if node.op_type == "MatMul" and node.name not in wanted]
     with _unlogged():
@@ -61,7 +62,7 @@ def in_int8(model: ir.Model, smallest: int = _SMALLEST) -> ir.Model:
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """Without two lines per weight; importing the tool sets up the logging of the whole process."""
+    """Suppress two log lines per weight, and restore the logging that importing the tool changes."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     logging.disable(logging.WARNING)

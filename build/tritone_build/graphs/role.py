@@ -1,4 +1,4 @@
-"""One model of a codec, as a module whose tensors have names and axes."""
+"""A role: one model of a codec, as a module with names and axes for its tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,17 +15,17 @@ __all__ = ["BATCH", "Axes", "Role", "choice_of_codebooks", "example_tokens", "to
 Axes: TypeAlias = tuple[int | str, ...]
 
 BATCH = 2
-"""Rows of the examples."""
+"""Number of rows in the example inputs."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """One model of a codec: a module, an example of its inputs, and how its tensors are called.
+    """One model of a codec: a module, example inputs, and the names and axes of its tensors.
 
-    ``inputs`` and ``outputs`` give each tensor's axes; axes that are names vary. ``defaults`` are the
-    values of inputs that may be left out. ``packing`` is the state of a live stream and ``metadata``
-    what its server must know, for the steps of streams. An ``engine`` is compiled by TensorRT: nothing in
-    it may fail, so it marks what it refuses (see :mod:`tritone_build.graphs.export`).
+    ``inputs`` and ``outputs`` map names to axes; an axis that is a name varies. ``defaults`` holds the values
+    of optional inputs. For steps of streams, ``packing`` is the state of a stream and ``metadata`` what the
+    server must know. An ``engine`` is compiled by TensorRT: nothing in it may fail, so it marks rows that it
+    refuses (see :mod:`tritone_build.graphs.export`).
     """
 
     name: str
@@ -40,18 +40,18 @@ class Role:
 
 
 def example_tokens(codec: Codec) -> Tensor:
-    """INT64 [BATCH, K, T]."""
+    """Zeros INT64 [BATCH, K, T]."""
     g = codec.geometry
     return torch.zeros(BATCH, g.default_codebooks, max(5, g.min_frames), dtype=torch.int64)
 
 
 def token_axes(codec: Codec) -> Axes:
-    """Of tokens whose number of codebooks is the caller's choice, where there is one."""
+    """Axes of tokens; the number of codebooks varies if the caller may choose it."""
     g = codec.geometry
     return ("batch", "codebooks" if g.min_codebooks < g.num_codebooks else g.num_codebooks, "frames")
 
 
 def choice_of_codebooks(codec: Codec) -> dict[str, list[list[int]]]:
-    """The input that says how many codebooks, and its default, where there is a choice."""
+    """The input ``num_codebooks`` and its default; empty if the number of codebooks is fixed."""
     g = codec.geometry
     return {"num_codebooks": [[g.default_codebooks]]} if g.min_codebooks < g.num_codebooks else {}

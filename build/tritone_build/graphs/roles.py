@@ -1,4 +1,4 @@
-"""The models of a codec, for either target."""
+"""The models of a codec, for each target."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ import torch
 
 from tritone_build.codecs.base import Codec, Dequantizer, Encoder, Vocoder
 from tritone_build.engines.buckets import BucketedDequantizer, most_frames
-from tritone_build.graphs.precision import halved
+from tritone_build.graphs.precision import in_fp16
 from tritone_build.graphs.role import BATCH, Axes, Role, choice_of_codebooks, example_tokens, token_axes
 from tritone_build.graphs.stream_roles import (
     decode_stream,
@@ -25,22 +25,22 @@ _LENGTH: Axes = ("batch", 1)
 
 
 def roles(codec: Codec, target: Target = "cpu") -> tuple[Role, ...]:
-    """The models of a codec that hold a network or a table, in the order data passes them.
+    """Return the models of a codec that hold a network or a table, in the order in which data passes them.
 
-    For TensorRT everything but the table is an engine, and computes in FP16.
+    For TensorRT all but the table are engines and compute in FP16.
     """
     if target == "tensorrt":
-        codec = halved(codec)
-    return tuple(_MADE[target][name](codec) for name in role_names(codec))
+        codec = in_fp16(codec)
+    return tuple(_MODELS[target][name](codec) for name in role_names(codec))
 
 
 def engine_role(codec: Codec, name: str) -> Role:
-    """One of the engines, in the precision of the codec."""
-    return _MADE["tensorrt"][name](codec)
+    """Return one of the engines, in the precision of the codec."""
+    return _MODELS["tensorrt"][name](codec)
 
 
 def role_names(codec: Codec) -> list[str]:
-    """Names of :func:`roles`, without making them."""
+    """Return the names of :func:`roles` without building them."""
     g = codec.geometry
     streams = {"decode_stream": g.causal, "encode_stream": g.encode_causal}
     return ["dequantize", "vocoder", "encode", *(name for name, causal in streams.items() if causal)]
@@ -58,7 +58,7 @@ def _dequantize(codec: Codec) -> Role:
 
 
 def _bucketed(codec: Codec) -> Role:
-    """Where the vocoder looks ahead nothing may follow the last frame."""
+    """The dequantizer with buckets; without them if the vocoder looks ahead past the last frame."""
     role = _dequantize(codec)
     if not codec.geometry.causal:
         return role
@@ -85,7 +85,7 @@ def _vocoder_engine(codec: Codec) -> Role:
 
 
 def _encode_engine(codec: Codec) -> Role:
-    """It always gives all codebooks, since an engine has no optional inputs."""
+    """The encoder as an engine; it returns all codebooks, because an engine has no optional inputs."""
     g = codec.geometry
     samples = example_tokens(codec).shape[2] * g.samples_per_frame - 1
     return Role(
@@ -110,7 +110,7 @@ def _encode(codec: Codec) -> Role:
     )
 
 
-_MADE: Mapping[Target, Mapping[str, Callable[[Codec], Role]]] = {
+_MODELS: Mapping[Target, Mapping[str, Callable[[Codec], Role]]] = {
     "cpu": {
         "dequantize": _dequantize,
         "vocoder": _vocoder,

@@ -1,14 +1,14 @@
-r"""One call of a live stream as a model: its network, with the past of many streams at hand.
+r"""The step of live streams as a model: one call of the network for the streams of a batch.
 
-The past of all streams lies in a few tensors with one row per stream. A step picks the rows of the
-streams in its batch and gives back what is new, for the server to write once all has gone well::
+The state of all streams lies in a few tensors with one row per stream. A step reads the rows of the streams
+in its batch and returns the new state, which the server writes after the run has succeeded::
 
     tokens [B, K, T] -----\                       /--> audio [B, T * hop], valid [B]
     slot [B] --------------> [  network, State  ] ---> next_<part>  [B, ...]
     past_<part> [slots, ...] /                    \--> at_<n>       [B, T']   places in rings
 
-Rows of rings are large and nearly all of a ring stays as it is, so ``next`` of a ring holds its new
-steps only. Names are ``past_`` and ``next_`` before one stem: both lists sort alike.
+A ring is large and nearly all of it stays as it is, so ``next`` of a ring holds only its new steps. The
+names are ``past_`` and ``next_`` before the same stem, so both lists sort alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,14 +22,14 @@ from tritone_build.codecs.base import Codec, first_codebooks
 from tritone_build.layers.wide import widened
 from tritone_build.state import Entry, Ring, State
 
-__all__ = ["DecodeStep", "EncodeStep", "OwnRows", "Packing", "Step", "packing_of"]
+__all__ = ["DecodeStep", "EncodeStep", "ImplicitStateStep", "Packing", "Step", "packing_of"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One state tensor of a model and the entries of the network's state that lie in it.
+    """One state tensor of a model, and the entries of the network's state that are packed into it.
 
-    ``places`` names the output that says where a ring's new steps belong.
+    ``places`` names the output that says where the new steps of a ring go.
     """
 
     name: str
@@ -38,24 +38,24 @@ class Part:
 
     @property
     def ring(self) -> Ring | None:
-        """Of the tensor, where its entries are rings."""
+        """The ring of the packed tensor, or None if its entries are no rings."""
         ring = self.entries[0].ring
         return None if ring is None else replace(ring, axis=ring.axis + 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Without the axis of streams: all numbers in a row, or one ring per layer."""
+        """Shape without the axis of streams: all entries flattened into one row, or one ring per layer."""
         if self.ring is not None:
             return (len(self.entries), *self.entries[0].shape)
         return (sum(prod(entry.shape) for entry in self.entries),)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of all entries."""
+        """Dtype of all entries."""
         return self.entries[0].dtype
 
-    def rows(self, past: Tensor, slot: Tensor | None) -> Iterator[tuple[str, Tensor]]:
-        """The entries of the streams in ``slot``, or of all rows as they are."""
+    def unpacked(self, past: Tensor, slot: Tensor | None) -> Iterator[tuple[str, Tensor]]:
+        """Yield the entries of the streams in ``slot``; with None, those of all rows in order."""
         if self.ring is not None:
             rings = past.flatten(0, 1)
             for layer, entry in enumerate(self.entries):
@@ -69,17 +69,17 @@ class Part:
         for entry, piece in zip(self.entries, pieces, strict=True):
             yield entry.name, piece.reshape(-1, *entry.shape)
 
-    def joined(self, left: Mapping[str, Tensor]) -> Tensor:
-        """What the network left of these entries."""
-        values = [left[entry.name] for entry in self.entries]
+    def packed(self, entries: Mapping[str, Tensor]) -> Tensor:
+        """Pack the new values of the entries into one tensor."""
+        values = [entries[entry.name] for entry in self.entries]
         if self.ring is not None:
             return torch.stack(values, dim=1)
         return torch.cat([value.flatten(1) for value in values], dim=1)
 
-    def replaced(self, past: Tensor, new: Tensor, places: Tensor) -> Tensor:
-        """Rings [B, layers, ...] with the new steps at their places, INT64 [B, T]; the last counts.
+    def with_new_steps(self, past: Tensor, new: Tensor, places: Tensor) -> Tensor:
+        """Put new steps into rings [B, layers, ...] at ``places`` INT64 [B, T]; the last wins.
 
-        As a product with zeros and ones, which is exact and which every compiler makes fast.
+        Computed as a product with zeros and ones, which is exact and which every compiler makes fast.
         """
         assert self.ring is not None
         capacity, steps = self.ring.capacity, places.shape[1]
@@ -93,38 +93,38 @@ class Part:
 
 @dataclass(frozen=True)
 class Packing:
-    """The state of one network in a few tensors; ``places`` are the outputs that belong to rings."""
+    """The state of one network in a few tensors; ``places`` maps outputs to (count, capacity) of rings."""
 
     parts: tuple[Part, ...]
     places: Mapping[str, tuple[str, int]]
 
     @property
     def state_bytes(self) -> int:
-        """Memory of one stream."""
+        """Size of the state of one stream."""
         return sum(prod(part.shape) * part.dtype.itemsize for part in self.parts)
 
     def state(self, network: nn.Module, pasts: Sequence[Tensor], slot: Tensor | None) -> State:
-        """The state of the streams in ``slot``, or of all rows as they are."""
-        past = dict(row for part, t in zip(self.parts, pasts, strict=True) for row in part.rows(t, slot))
+        """Unpack the state of the streams in ``slot``; with None, of all rows in order."""
+        past = dict(row for part, t in zip(self.parts, pasts, strict=True) for row in part.unpacked(t, slot))
         return State(network, past)
 
-    def left(self, state: State) -> tuple[Tensor, ...]:
-        """``next`` of every part, then the places of rings."""
+    def next_by_slot(self, state: State) -> tuple[Tensor, ...]:
+        """Return the new values of every part, then the places of the rings' new steps."""
         places = (state.places[key] for key in self.places.values())
-        return (*(part.joined(state.next) for part in self.parts), *places)
+        return (*(part.packed(state.next) for part in self.parts), *places)
 
-    def complete(self, state: State, pasts: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """``next`` of every part, rings whole."""
+    def next_by_row(self, state: State, pasts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the new state of every part, with complete rings."""
         whole = []
         for part, past in zip(self.parts, pasts, strict=True):
-            new = part.joined(state.next)
+            new = part.packed(state.next)
             places = None if part.places is None else state.places[self.places[part.places]]
-            whole.append(new if places is None else part.replaced(past, new, places))
+            whole.append(new if places is None else part.with_new_steps(past, new, places))
         return tuple(whole)
 
 
 def packing_of(entries: Sequence[Entry]) -> Packing:
-    """Pack entries: tails in one tensor, counts in one, rings of one shape and count stacked."""
+    """Pack entries: all tails in one tensor, all counts in one, rings of equal shape and count stacked."""
     groups: dict[tuple[str, tuple[int, ...], Ring | None], list[Entry]] = {}
     for entry in entries:
         kind = "counts" if entry.dtype == torch.int64 else "tails"
@@ -151,10 +151,10 @@ def _entries_of(network: nn.Module, frame: Tensor) -> list[Entry]:
 
 
 class Step(nn.Module):
-    """One call of live streams whose past lies in rows by number; ``rule`` says what is ``valid``.
+    """A step of live streams whose state lies in numbered rows (slots).
 
-    ``network`` is what runs; ``made`` its answer to the data of a call. ``num_options`` inputs after the
-    data are the same for all rows.
+    Rows that break ``rule`` are marked in the output ``valid``. The ``num_options`` inputs after the data are
+    shared by all rows.
     """
 
     num_options = 0
@@ -165,15 +165,15 @@ class Step(nn.Module):
         self.network, self.rule = network, rule
         self.packing = packing_of(_entries_of(network, frame.to(codec.dtype)))
 
-    def made(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
-        """What the data give, and BOOL [B]: the rows that keep the rule."""
+    def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
+        """Return the output for the data, and BOOL [B]: the rows that keep the rule."""
         raise NotImplementedError
 
     def forward(self, data: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         """See the module."""
         options, (slot, *pasts) = others[: self.num_options], others[self.num_options :]
         state = self.packing.state(self.network, pasts, slot)
-        return (*self.made(data, options, state), *self.packing.left(state))
+        return (*self.run_network(data, options, state), *self.packing.next_by_slot(state))
 
 
 class DecodeStep(Step):
@@ -184,7 +184,7 @@ class DecodeStep(Step):
         rule = f"tokens must be in 0..{g.codebook_size - 1}"
         super().__init__(codec, codec.decoder, torch.zeros(1, g.latent_dim, 1), rule)
 
-    def made(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
+    def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
         """See the class."""
         in_range = (data >= 0) & (data < self.geometry.codebook_size)
         valid = in_range.flatten(1).all(1)
@@ -194,9 +194,9 @@ class DecodeStep(Step):
 
 
 class EncodeStep(Step):
-    """The same the other way: audio [B, n * hop] -> tokens [B, K, n]; -1 in rows that are not finite.
+    """Audio [B, n * hop] -> tokens [B, K, n]; -1 in the rows with NaN or infinity.
 
-    Where the codec allows fewer codebooks, K is an option, INT64 [1, 1], and all of them when left out.
+    If the codec allows fewer codebooks, K is an option, INT64 [1, 1]; without it, all codebooks are returned.
     """
 
     def __init__(self, codec: Codec):
@@ -207,7 +207,7 @@ class EncodeStep(Step):
         super().__init__(codec, codec.encoder, torch.zeros(1, 1, g.samples_per_frame), rule)
         self.num_options = int(g.min_codebooks < g.num_codebooks)
 
-    def made(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
+    def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
         """See the class."""
         finite, most = torch.isfinite(data), self.geometry.num_codebooks
         valid = finite.all(1)
@@ -219,10 +219,10 @@ class EncodeStep(Step):
         return torch.where(valid[:, None, None], tokens, -1), valid
 
 
-class OwnRows(nn.Module):
-    r"""The same call where each row of the batch brings its own past and takes away its whole next.
+class ImplicitStateStep(nn.Module):
+    r"""A step in which each row of the batch brings its whole state and takes away its whole next state.
 
-    For servers that carry state as tensors (Triton's implicit state); without options::
+    It is for servers that carry state as tensors (Triton's implicit state). It has no options::
 
         tokens [B, K, T] ----> [  network, State  ] ---> audio [B, T * hop]
         past_<part> [B, ...] /                      \--> next_<part> [B, ...]
@@ -236,5 +236,5 @@ class OwnRows(nn.Module):
         """See the class."""
         packing = self.step.packing
         state = packing.state(self.step.network, pasts, None)
-        made, _ = self.step.made(data, (), state)
-        return (made, *packing.complete(state, pasts))
+        output, _ = self.step.run_network(data, (), state)
+        return (output, *packing.next_by_row(state, pasts))

@@ -1,4 +1,4 @@
-"""The steps of live streams as models, for the two ways in which servers carry their state."""
+"""The steps of live streams as models, for the two ways in which servers carry state."""
 
 import json
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from tritone_build.codecs.base import Codec
 from tritone_build.graphs.role import BATCH, Axes, Role, choice_of_codebooks, example_tokens, token_axes
-from tritone_build.graphs.steps import DecodeStep, EncodeStep, OwnRows, Packing, Step
+from tritone_build.graphs.steps import DecodeStep, EncodeStep, ImplicitStateStep, Packing, Step
 
 __all__ = ["decode_stream", "decode_stream_engine", "encode_stream", "encode_stream_engine"]
 
 
 @dataclass(frozen=True)
-class _Call:
-    """A step's name, its data and what it makes of them; data come in multiples of so many steps."""
+class _StreamCall:
+    """The name, input and output of a step; its data come in multiples of ``multiple`` time steps."""
 
     name: str
     step: Step
@@ -23,46 +23,46 @@ class _Call:
     axes: Axes
     example: Tensor
     multiple: int
-    made: str
-    made_axes: Axes
+    output: str
+    output_axes: Axes
 
 
 def decode_stream(codec: Codec) -> Role:
-    """For our backend, which keeps the past of all streams in memory and names rows of it."""
+    """The step of decoding for our runtime, which keeps the state of all streams and passes row numbers."""
     return _by_slot(_decoding(codec), {})
 
 
 def encode_stream(codec: Codec) -> Role:
-    """The same the other way."""
+    """The step of encoding for our runtime."""
     return _by_slot(_encoding(codec, token_axes(codec)), choice_of_codebooks(codec))
 
 
 def decode_stream_engine(codec: Codec) -> Role:
-    """For TensorRT under Triton's implicit state, which brings each row its past."""
+    """The step of decoding for TensorRT, where Triton's implicit state brings each row its state."""
     return _by_row(_decoding(codec))
 
 
 def encode_stream_engine(codec: Codec) -> Role:
-    """The same the other way; it always gives all codebooks, since an engine has no optional inputs."""
+    """The step of encoding for TensorRT; it returns all codebooks, as an engine has no optional inputs."""
     return _by_row(_encoding(codec, ("batch", codec.geometry.num_codebooks, "frames")))
 
 
-def _decoding(codec: Codec) -> _Call:
+def _decoding(codec: Codec) -> _StreamCall:
     tokens, axes = example_tokens(codec), token_axes(codec)
     step = DecodeStep(codec)
-    return _Call("decode_stream", step, "tokens", axes, tokens, 1, "audio", ("batch", "samples"))
+    return _StreamCall("decode_stream", step, "tokens", axes, tokens, 1, "audio", ("batch", "samples"))
 
 
-def _encoding(codec: Codec, axes: Axes) -> _Call:
+def _encoding(codec: Codec, axes: Axes) -> _StreamCall:
     hop = codec.geometry.samples_per_frame
     audio, step = torch.zeros(BATCH, 5 * hop), EncodeStep(codec)
-    return _Call("encode_stream", step, "audio", ("batch", "samples"), audio, hop, "tokens", axes)
+    return _StreamCall("encode_stream", step, "audio", ("batch", "samples"), audio, hop, "tokens", axes)
 
 
-def _by_slot(call: _Call, options: dict[str, list[list[int]]]) -> Role:
+def _by_slot(call: _StreamCall, options: dict[str, list[list[int]]]) -> Role:
     packing = call.step.packing
     inputs: dict[str, Axes] = {call.data: call.axes, **dict.fromkeys(options, (1, 1)), "slot": ("batch",)}
-    outputs: dict[str, Axes] = {call.made: call.made_axes, "valid": ("batch",)}
+    outputs: dict[str, Axes] = {call.output: call.output_axes, "valid": ("batch",)}
     for part in packing.parts:
         inputs[f"past_{part.name}"] = ("slots", *part.shape)
         axis = None if part.ring is None else part.ring.axis
@@ -82,15 +82,15 @@ def _by_slot(call: _Call, options: dict[str, list[list[int]]]) -> Role:
     )
 
 
-def _by_row(call: _Call) -> Role:
+def _by_row(call: _StreamCall) -> Role:
     packing = call.step.packing
     states: dict[str, Axes] = {part.name: ("batch", *part.shape) for part in packing.parts}
     return Role(
         call.name,
-        OwnRows(call.step),
+        ImplicitStateStep(call.step),
         (call.example, *_pasts(packing, BATCH)),
         {call.data: call.axes} | {f"past_{name}": axes for name, axes in states.items()},
-        {call.made: call.made_axes} | {f"next_{name}": axes for name, axes in states.items()},
+        {call.output: call.output_axes} | {f"next_{name}": axes for name, axes in states.items()},
         packing=packing,
         engine=True,
     )
@@ -101,7 +101,7 @@ def _pasts(packing: Packing, rows: int) -> list[Tensor]:
 
 
 def _state_text(packing: Packing) -> str:
-    """What a server must keep for a stream, as JSON: one row per tensor, rings with axis and places."""
+    """Describe the state tensors of a stream as JSON; rings have an axis and the name of their places."""
     return json.dumps(
         [
             {

@@ -1,8 +1,8 @@
-"""Weights of large graphs in files beside them, the same weights once for all models of a codec.
+"""Weights of large graphs in files beside the graphs, shared by all models of a codec.
 
-A message of protobuf ends at 2 GB. And a server runs several models with the same weights (a vocoder and the
-step of a stream): kept in one file, linked into each model's folder and mapped by ONNX Runtime, they are in
-memory once, whatever the number of processes.
+A protobuf message holds at most 2 GB. A server also runs several models with the same weights (a vocoder and
+the step of a stream). Such weights are kept in one file, linked into each model's folder and mapped by ONNX
+Runtime, so they are in memory once, whatever the number of processes.
 """
 
 import hashlib
@@ -16,21 +16,21 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from tritone_build.files import written_whole
+from tritone_build.files import atomic_write
 from tritone_runtime.manifests import DATA_SUFFIX
 
 __all__ = ["LARGEST_MESSAGE", "SharedWeights"]
 
 LARGEST_MESSAGE = 1_500_000_000
-"""Bytes of weights that a message may hold, with some room below 2 GB."""
+"""Bytes of weights that stay in the message, with some room below 2 GB."""
 _PAGE = 65536
 _LEAST = 1 << 16
-"""Smaller tensors stay in the message: shapes are computed from some."""
+"""Smaller tensors stay in the message, because shapes are computed from some of them."""
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A tensor's bytes in a file."""
+    """The position of a tensor in a file."""
 
     file: Path
     offset: int
@@ -38,23 +38,23 @@ class _Place:
 
 
 class SharedWeights:
-    """Files of weights that were written for the models of one codec.
+    """The files of weights of one codec's models.
 
     Args:
-        largest: bytes of weights that a graph keeps to itself.
+        largest: bytes of weights up to which a graph keeps them.
     """
 
     def __init__(self, largest: int = LARGEST_MESSAGE):
         self._largest = largest
         self._places: dict[bytes, _Place] = {}
 
-    def set_aside(self, model: ir.Model, folder: Path, name: str) -> None:
-        """Move the weights of a graph that has too many into files of the folder that it will lie in.
+    def externalize(self, model: ir.Model, folder: Path, name: str) -> None:
+        """Move the weights of a graph into files beside it, if it has more than the limit.
 
         Args:
-            model: changed in place.
-            folder: of the model.
-            name: of the file with the weights that no model before had.
+            model: the graph; changed in place.
+            folder: folder in which the graph will be written.
+            name: stem of the file for the weights that no earlier model had.
         """
         values = [value for value in model.graph.initializers.values() if _size(value) >= _LEAST]
         if sum(map(_size, model.graph.initializers.values())) <= self._largest:
@@ -86,14 +86,14 @@ def _bytes(value: ir.Value) -> Any:
 def _digest(value: ir.Value) -> bytes:
     tensor = value.const_value
     assert tensor is not None
-    told = f"{tensor.dtype} {tensor.shape}".encode()
-    return hashlib.sha256(told + hashlib.sha256(_bytes(value)).digest()).digest()
+    header = f"{tensor.dtype} {tensor.shape}".encode()
+    return hashlib.sha256(header + hashlib.sha256(_bytes(value)).digest()).digest()
 
 
 def _written(values: list[ir.Value], file: Path) -> Iterator[_Place]:
-    """Each at the start of a page, in the order in which they are used."""
+    """Write the tensors, each at the start of a page, in the order of their use."""
     places = []
-    with written_whole(file) as partial, partial.open("wb") as opened:
+    with atomic_write(file) as partial, partial.open("wb") as opened:
         for value in values:
             assert value.const_value is not None
             opened.seek(-(-opened.tell() // _PAGE) * _PAGE)
@@ -117,7 +117,7 @@ def _tensor(value: ir.Value, place: _Place, folder: Path) -> ir.ExternalTensor:
 
 
 def _link(file: Path, there: Path) -> None:
-    """One file under two names, or a copy where the file system has no links."""
+    """Link a file to a second name, or copy it if the file system has no hard links."""
     if there.exists():
         return
     try:

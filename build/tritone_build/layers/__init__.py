@@ -1,1 +1,1 @@
-"""The layers codecs are made of; axes are B batch, C channels, T time, K codebooks, S samples."""
+"""The layers of the codecs; axes are B batch, C channels, T time, K codebooks, S samples."""

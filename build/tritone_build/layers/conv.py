@@ -1,4 +1,4 @@
-"""Convolutions over time that know their own padding, and their published weight layouts."""
+"""Padded convolutions over time, whose weights have the published layout."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,37 +16,37 @@ from tritone_build.state import State
 __all__ = ["Causal", "Centred", "Conv1d", "PadMode", "Padding", "UpsampleConv1d"]
 
 _MANY_WEIGHTS = 400_000
-"""From here on a live step spends its time reading a layer's weights."""
+"""From this number of weights on, the time of a live step goes into reading them."""
 
 PadMode: TypeAlias = Literal["zeros", "replicate", "reflect"]
 
 
 class Padding(Protocol):
-    """What a layer sees before and after the signal, ``left`` and ``right`` steps of it."""
+    """How a layer pads a signal: ``left`` steps before it and ``right`` steps after it."""
 
     @property
     def left(self) -> int:
-        """Steps before."""
+        """Padded steps before the signal."""
         ...
 
     @property
     def right(self) -> int:
-        """Steps after."""
+        """Padded steps after the signal."""
         ...
 
     @property
     def fewest_steps(self) -> int:
-        """Shortest signal that can be padded."""
+        """Length of the shortest signal that can be padded."""
         ...
 
     def __call__(self, layer: nn.Module, x: Tensor, state: State) -> Tensor:
-        """Pad the last axis on behalf of a layer."""
+        """Pad the last axis of ``x`` for ``layer``."""
         ...
 
 
 @dataclass(frozen=True)
 class Causal:
-    """All padding in the past, where the stream so far is: an output step needs no later one."""
+    """Padding on the left only, with the past of the stream: an output step needs no later step."""
 
     left: int
     right: int = 0
@@ -54,7 +54,7 @@ class Causal:
 
     @classmethod
     def of(cls, kernel_size: int, dilation: int = 1) -> "Causal":
-        """For a convolution that keeps the rate."""
+        """Padding of a convolution with stride 1."""
         return cls((kernel_size - 1) * dilation)
 
     def __call__(self, layer: nn.Module, x: Tensor, state: State) -> Tensor:
@@ -64,7 +64,7 @@ class Causal:
 
 @dataclass(frozen=True)
 class Centred:
-    """Padding on either side of the whole signal: the layer looks ahead, so nothing is carried over."""
+    """Padding on both sides of the whole signal: the layer looks ahead, so it carries no state."""
 
     left: int
     right: int
@@ -72,7 +72,7 @@ class Centred:
 
     @classmethod
     def of(cls, kernel_size: int, mode: PadMode, stride: int = 1, dilation: int = 1) -> "Centred":
-        """Padding of NeMo's Conv1dNorm: as much future as past, a stride's surplus rounded up."""
+        """Padding of NeMo's Conv1dNorm, equal on both sides; half of kernel - stride, rounded up."""
         width = ((kernel_size - 1) * dilation) // 2 if stride == 1 else (kernel_size - stride + 1) // 2
         return cls(width, width, mode)
 
@@ -90,8 +90,8 @@ class Centred:
 class Conv1d(nn.Module):
     """Padded convolution [B, C, T] -> [B, C', T / stride]; ``weight`` is [C', C, kernel].
 
-    ``few_steps`` says that a live step passes a few steps only: as a convolution over so few, ONNX Runtime
-    and PyTorch sum in an order that rounds up to 6 dB worse than a matrix product, which is quicker, too.
+    ``few_steps`` says that a live step has only a few time steps here. ONNX Runtime and PyTorch compute a
+    convolution over so few steps with up to 6 dB more rounding error than a matrix product, and slower.
     """
 
     def __init__(
@@ -112,16 +112,16 @@ class Conv1d(nn.Module):
 
     @property
     def rate_change(self) -> Fraction:
-        """Steps out per step in."""
+        """Output steps per input step."""
         return Fraction(1, self.stride)
 
     @property
     def fewest_steps(self) -> int:
-        """Of its padding."""
+        """Fewest steps that the padding takes."""
         return self.padding.fewest_steps
 
     def reach(self, past: int, future: int) -> Reach:
-        """See :class:`tritone_build.layers.reach.Reaching`."""
+        """See :class:`tritone_build.layers.reach.HasReach`."""
         width = (self.weight.shape[2] - 1) * self.dilation
         return past * self.stride + self.padding.left, future * self.stride + width - self.padding.left
 
@@ -135,7 +135,7 @@ class Conv1d(nn.Module):
         return functional.conv1d(x, weight, bias, self.stride, dilation=self.dilation)
 
     def _product(self, x: Tensor, steps: int) -> Tensor:
-        """As one matrix product over all rows of a batch, which reads each weight once, not once per row."""
+        """Convolve as one matrix product over all rows, which reads each weight once, not once per row."""
         channels_out, _, kernel = self.weight.shape
         columns = neighbours(x.transpose(1, 2), steps, kernel, self.dilation)
         y = product(columns, self.weight.permute(2, 1, 0).reshape(-1, channels_out), self.bias)
@@ -145,15 +145,15 @@ class Conv1d(nn.Module):
 class UpsampleConv1d(nn.Module):
     """Transposed convolution with kernel 2r and stride r, run as a convolution and a pixel shuffle.
 
-    Each input frame fills two strides of output, so an output step depends on two frames only::
+    Each input frame fills two strides of output, so an output step depends on only two frames::
 
         frame t-1   |w0 ........ wr-1|wr ....... w2r-1|
         frame t                      |w0 ........ wr-1|wr ....... w2r-1|
         output                       |   r steps of t  |
 
-    Those r steps are r channels of a convolution with kernel 2 over (t-1, t). ``weight`` keeps the
-    published layout of ``nn.ConvTranspose1d``, [C, C' / groups, 2r]; ``trim`` steps are dropped at
-    the start of the output: 0 makes the layer causal.
+    A convolution with kernel 2 over (t-1, t) computes these r steps as r channels. ``weight`` keeps the
+    published layout of ``nn.ConvTranspose1d``, [C, C' / groups, 2r]. ``trim`` is the number of steps cut
+    off at the start of the output; with 0 the layer is causal.
 
     [B, C, T] -> [B, C', T * r].
     """
@@ -167,11 +167,11 @@ class UpsampleConv1d(nn.Module):
 
     @property
     def rate_change(self) -> Fraction:
-        """Steps out per step in."""
+        """Output steps per input step."""
         return Fraction(self.rate)
 
     def reach(self, past: int, future: int) -> Reach:
-        """See :class:`tritone_build.layers.reach.Reaching`; the worst of the r phases counts."""
+        """See :class:`tritone_build.layers.reach.HasReach`; the maximum over the r phases."""
         return 1 - (self.trim - past) // self.rate, (self.rate - 1 + future + self.trim) // self.rate
 
     def kernel(self) -> Tensor:
@@ -184,7 +184,7 @@ class UpsampleConv1d(nn.Module):
         """[B, C, T] -> [B, C', T * r]."""
         steps = x.shape[2] * self.rate
         dtype, x = x.dtype, self.padding(self, x, state)
-        if self.groups > 1:  # so few products cost nothing, and the whole signal passes through them
+        if self.groups > 1:  # a grouped one costs little, and the whole signal passes it: FP32
             x = widened(x)
         kernel, bias = self.kernel().to(x.dtype), self.bias.to(x.dtype).repeat_interleave(self.rate)
         y = functional.conv1d(x, kernel, bias, groups=self.groups).to(dtype)

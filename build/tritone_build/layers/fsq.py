@@ -1,7 +1,7 @@
-"""Finite scalar quantization (Mentzer et al. 2023, arXiv 2309.15505), in groups, as NeMo has it.
+"""Finite scalar quantization (Mentzer et al. 2023, arXiv 2309.15505), in groups, as in NeMo.
 
 Source: nemo/collections/tts/modules/audio_codec_modules.py of NeMo 3.0.0, FiniteScalarQuantizer and
-GroupFiniteScalarQuantizer. Half precision cannot hold the indices, so all of this stays FP32.
+GroupFiniteScalarQuantizer. Half precision cannot hold the indices, so this module computes in FP32.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 __all__ = ["FiniteScalarQuantizer"]
 
-_SQUEEZE = 1e-3
+_EPSILON = 1e-3
 
 
 class FiniteScalarQuantizer(nn.Module):
@@ -27,16 +27,16 @@ class FiniteScalarQuantizer(nn.Module):
 
     @property
     def codebook_size(self) -> int:
-        """Tokens run from 0 to this less one."""
+        """Number of grid points; tokens are 0..codebook_size - 1."""
         return prod(self.levels)
 
     @property
     def bases(self) -> list[int]:
-        """Weight of each dimension's level in the index; the first dimension varies fastest."""
+        """Factor of each dimension's level in the index; the first dimension varies fastest."""
         return list(accumulate(self.levels[:-1], mul, initial=1))
 
     def _codebook(self) -> Tensor:
-        """[N, d] grid points; an even number of levels reaches -1 but not +1."""
+        """Grid points [N, d]; with an even number of levels they include -1 but not +1."""
         digits = (
             torch.arange(self.codebook_size)[:, None] // torch.tensor(self.bases) % torch.tensor(self.levels)
         )
@@ -54,19 +54,19 @@ class FiniteScalarQuantizer(nn.Module):
         return (digits * self._per_dimension(self.bases).float()).sum(2).to(torch.int64)
 
     def straight_through(self, latent: Tensor) -> Tensor:
-        """Latent [B, K * d, T] -> what its tokens stand for, with the gradient of no rounding at all."""
+        """Quantize and dequantize a latent [B, K * d, T]; the gradient passes straight through."""
         bounded = self._bounded(latent)
         rounded = bounded + (torch.round(bounded) - bounded).detach()
         return (rounded / self._per_dimension([n // 2 for n in self.levels])).flatten(1, 2)
 
     def _bounded(self, latent: Tensor) -> Tensor:
-        """[B, K * d, T] -> [B, K, d, T], within half a step of the grid's ends."""
+        """[B, K * d, T] -> [B, K, d, T], bounded to the grid plus half a step."""
         levels = self._per_dimension(self.levels)
-        scale = (levels - 1) / 2 * (1 - _SQUEEZE)
+        scale = (levels - 1) / 2 * (1 - _EPSILON)
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)
         grouped = latent.reshape(latent.shape[0], self.num_groups, len(self.levels), latent.shape[2])
         return scale * torch.tanh(grouped + torch.tan(offset / scale)) - offset
 
     def _per_dimension(self, values: Sequence[int]) -> Tensor:
-        """INT32 [d, 1], where the codebook is."""
+        """INT32 [d, 1], on the device of the codebook."""
         return torch.tensor(values, dtype=torch.int32, device=self.get_buffer("codebook").device)[:, None]

@@ -1,4 +1,4 @@
-"""Rules that hold in the graph itself, so that every server refuses what breaks them."""
+"""Rules for inputs that are checked in the graph itself, so every server enforces them."""
 
 import torch
 from torch import Tensor
@@ -19,16 +19,16 @@ def _(length: Tensor, holds: Tensor, rule: str) -> Tensor:
 
 
 def require(length: Tensor, holds: Tensor, rule: str) -> Tensor:
-    """Pass ``length`` on unchanged where ``holds`` is true throughout; fail with ``rule`` elsewhere.
+    """Return ``length`` unchanged if all of ``holds`` is true; otherwise fail with ``rule``.
 
-    In PyTorch the failure is a ValueError. In ONNX, which has no assertion, it is a lookup outside
-    a table of one entry by a node named after the rule (see :mod:`tritone_build.graphs.export`), so that
-    ONNX Runtime's own message states the rule, whichever server runs it.
+    In PyTorch the failure is a ValueError. ONNX has no assertion, so there the failure is a lookup outside
+    a table of one entry, by a node named after the rule (see :mod:`tritone_build.graphs.export`): the error
+    message of ONNX Runtime contains that name, whichever server runs the graph.
 
     Args:
-        length: INT64, any shape; what comes after must depend on the returned value.
+        length: INT64, any shape; later computations must depend on the returned value.
         holds: BOOL, any shape.
-        rule: what must hold, as a sentence for the caller.
+        rule: the rule, as a sentence for the caller.
     """
     guarded: Tensor = _require(length, holds, rule)
     return guarded

@@ -19,17 +19,17 @@ from tritone_build.state import State
 __all__ = ["ACTIVATIONS", "HiFiGanConfig", "HiFiGanDecoder", "HiFiGanEncoder"]
 
 _FEW_STEPS = 16
-"""From about so many steps on, a convolution is as exact as a matrix product, and no slower."""
+"""With more steps than this, a convolution is as exact as a matrix product, and no slower."""
 
 ACTIVATIONS = {"lrelu": LeakyReLU, "half_snake": HalfSnake}
-Squash: TypeAlias = Literal["tanh", "clamp"]
+OutputActivation: TypeAlias = Literal["tanh", "clamp"]
 
 
 @dataclass(frozen=True)
 class HiFiGanConfig:
-    """One half of a codec; ``rates`` in the order they are applied, ``grouped`` for its upsampling.
+    """An encoder or decoder; ``rates`` in the order in which they apply, ``grouped`` for the upsampling.
 
-    ``few_steps`` is for parts of a causal decoder where a frame is a few steps; see :class:`Conv1d`.
+    ``few_steps`` is for the layers of a causal decoder in which a frame has few steps; see :class:`Conv1d`.
     """
 
     rates: tuple[int, ...]
@@ -43,11 +43,11 @@ class HiFiGanConfig:
     pad_mode: PadMode
     causal: bool = False
     grouped: bool = False
-    squash: Squash = "tanh"
+    output_activation: OutputActivation = "tanh"
     few_steps: bool = False
 
     def conv(self, channels_in: int, channels_out: int, kernel_size: int, dilation: int = 1) -> Conv1d:
-        """A convolution that keeps the rate, padded as this half pads."""
+        """A convolution with stride 1 and the padding of this configuration."""
         padding: Padding = Causal.of(kernel_size, dilation)
         if not self.causal:
             padding = Centred.of(kernel_size, self.pad_mode, dilation=dilation)
@@ -56,11 +56,11 @@ class HiFiGanConfig:
         )
 
     def at(self, steps_per_frame: int) -> "HiFiGanConfig":
-        """This half where a frame is so many steps."""
+        """The configuration of layers in which a frame has this many steps."""
         return replace(self, few_steps=self.causal and steps_per_frame <= _FEW_STEPS)
 
     def act(self, channels: int) -> nn.Module:
-        """An activation of this half's kind."""
+        """An activation of the configured kind."""
         return ACTIVATIONS[self.activation](channels)
 
 
@@ -109,11 +109,11 @@ class ResidualLayer(nn.Module):
 
     @property
     def fewest_steps(self) -> int:
-        """Of the branch that needs most."""
+        """Fewest steps of the branch that needs the most."""
         return max(shortest_input(chain) for chain in self._chains())
 
     def reach(self, past: int, future: int) -> Reach:
-        """See :class:`tritone_build.layers.reach.Reaching`; the widest branch counts."""
+        """See :class:`tritone_build.layers.reach.HasReach`; the maximum over the branches."""
         reaches = [reach_of(chain, past, future) for chain in self._chains()]
         return max(past for past, _ in reaches), max(future for _, future in reaches)
 
@@ -144,7 +144,7 @@ class HiFiGanEncoder(nn.Module):
         self.post_conv = config.conv(channels, config.latent_dim, config.out_kernel_size)
 
     def chain(self) -> Iterator[nn.Module]:
-        """The layers in the order they run."""
+        """The layers in the order in which they run."""
         yield self.pre_conv
         for stage in zip(self.res_layers, self.activations, self.down_sample_conv_layers, strict=True):
             yield from stage
@@ -180,7 +180,7 @@ class HiFiGanDecoder(nn.Module):
         self.post_conv = config.conv(channels, 1, config.out_kernel_size)
 
     def chain(self) -> Iterator[nn.Module]:
-        """The layers in the order they run."""
+        """The layers in the order in which they run."""
         yield self.pre_conv
         for stage in zip(self.activations, self.up_sample_conv_layers, self.res_layers, strict=True):
             yield from stage
@@ -193,4 +193,4 @@ class HiFiGanDecoder(nn.Module):
         for activation, up_sample, residual in stages:
             x = residual(up_sample(activation(x), state), state)
         x = self.post_conv(self.post_activation(x), state)
-        return torch.tanh(x[:, 0]) if self.config.squash == "tanh" else x[:, 0].clamp(-1, 1)
+        return torch.tanh(x[:, 0]) if self.config.output_activation == "tanh" else x[:, 0].clamp(-1, 1)

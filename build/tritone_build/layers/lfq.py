@@ -1,7 +1,7 @@
-"""Residual lookup-free quantization as MOSS Audio Tokenizer has it.
+"""Residual lookup-free quantization, as in MOSS Audio Tokenizer.
 
-Source: modeling_moss_audio_tokenizer.py of OpenMOSS/MOSS-Audio-Tokenizer (MossAudioTokenizerResidualLFQ):
-a search among directions, and codebook rows as they are on the way back. All of this stays FP32.
+Source: modeling_moss_audio_tokenizer.py of OpenMOSS/MOSS-Audio-Tokenizer (MossAudioTokenizerResidualLFQ).
+The search compares normalized rows; dequantizing uses the rows as they are. Everything computes in FP32.
 """
 
 import torch
@@ -12,14 +12,14 @@ __all__ = ["ResidualLfq"]
 
 
 class ResidualLfq(nn.Module):
-    """K codebooks of N rows of ``code_dim`` numbers, each for what the ones before left over.
+    """K codebooks of N rows of ``code_dim`` numbers, each quantizing the residual of the ones before it.
 
     Args:
         num_codebooks: K.
         codebook_size: N.
-        code_dim: of a row.
-        dim: of what is quantized.
-        latent_dim: of the latent, projected to ``dim`` and back.
+        code_dim: size of a row.
+        dim: size of the vectors that are quantized.
+        latent_dim: size of the latent, which is projected to ``dim`` and back.
     """
 
     def __init__(self, num_codebooks: int, codebook_size: int, code_dim: int, dim: int, latent_dim: int):
@@ -50,7 +50,7 @@ class ResidualLfq(nn.Module):
         directions = functional.normalize(self.codebooks, dim=2)
         for book, codebook in enumerate(self.codebooks):
             code = residual @ self.code_in_weight[book, ..., 0].T + self.code_in_bias[book]
-            # The nearest of unit vectors is the one with the largest product, however long the code is.
+            # Among unit vectors the nearest has the largest product, whatever the length of the code.
             nearest = (code @ directions[book].T).argmax(2)
             tokens.append(nearest)
             row = codebook.index_select(0, nearest.flatten()).reshape(code.shape)

@@ -1,7 +1,7 @@
-"""Patches: steps side by side as channels, and back, over [B, T, C].
+"""Patches over [B, T, C]: neighbouring steps become channels, and back.
 
 Source: modeling_moss_audio_tokenizer.py of OpenMOSS/MOSS-Audio-Tokenizer
-(MossAudioTokenizerPatchedPretransform): a channel's steps lie together.
+(MossAudioTokenizerPatchedPretransform); the steps of one channel are adjacent.
 """
 
 from fractions import Fraction
@@ -23,11 +23,11 @@ class Patch(nn.Module):
 
     @property
     def rate_change(self) -> Fraction:
-        """Steps out per step in."""
+        """Output steps per input step."""
         return Fraction(1, self.size)
 
     def reach(self, past: int, future: int) -> Reach:
-        """See :class:`tritone_build.layers.reach.Reaching`."""
+        """See :class:`tritone_build.layers.reach.HasReach`."""
         return past * self.size, future * self.size + self.size - 1
 
     def forward(self, x: Tensor, state: State) -> Tensor:
@@ -45,11 +45,11 @@ class Unpatch(nn.Module):
 
     @property
     def rate_change(self) -> Fraction:
-        """Steps out per step in."""
+        """Output steps per input step."""
         return Fraction(self.size)
 
     def reach(self, past: int, future: int) -> Reach:
-        """See :class:`tritone_build.layers.reach.Reaching`; the worst phase counts."""
+        """See :class:`tritone_build.layers.reach.HasReach`; the maximum over the phases."""
         return -(-past // self.size), (self.size - 1 + future) // self.size
 
     def forward(self, x: Tensor, state: State) -> Tensor:

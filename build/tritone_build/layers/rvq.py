@@ -1,7 +1,7 @@
-"""Residual vector quantization, split into a semantic and an acoustic part, as Mimi has it.
+"""Residual vector quantization, split into a semantic and an acoustic part, as in Mimi.
 
 Source: moshi/quantization/{vq,core_vq}.py of Kyutai's moshi 0.2.13, SplitResidualVectorQuantizer.
-All of this stays FP32: a nearest neighbour is decided by small differences.
+Everything computes in FP32, because small differences decide which entry is the nearest.
 """
 
 import torch
@@ -13,7 +13,7 @@ _LEAST_USAGE = 1e-5
 
 
 class ResidualQuantizer(nn.Module):
-    """K codebooks of N entries, each for what the ones before left over; projections in and out."""
+    """K codebooks of N entries, each for the residual of the ones before; projections in and out."""
 
     def __init__(self, num_codebooks: int, codebook_size: int, dim: int, latent_dim: int):
         super().__init__()
@@ -23,7 +23,7 @@ class ResidualQuantizer(nn.Module):
         self.out_weight = nn.Parameter(torch.empty(latent_dim, dim, 1))
 
     def codebooks(self) -> Tensor:
-        """[K, N, dim]; training kept sums and counts."""
+        """Codebooks [K, N, dim]; the checkpoint holds sums and counts of the training."""
         return self.embedding_sum / self.cluster_usage.clamp(min=_LEAST_USAGE)[:, :, None]
 
     def dequantize(self, tokens: Tensor) -> Tensor:
@@ -31,14 +31,14 @@ class ResidualQuantizer(nn.Module):
         codebooks = self.codebooks()
         first = torch.arange(tokens.shape[1])[:, None] * codebooks.shape[1]
         entries = codebooks.flatten(0, 1).index_select(0, (tokens + first).flatten())
-        summed = entries.reshape(*tokens.shape, codebooks.shape[2]).sum(1)  # of no codebooks: 0
+        summed = entries.reshape(*tokens.shape, codebooks.shape[2]).sum(1)  # 0 for no codebooks
         return summed @ self.out_weight[:, :, 0].T
 
     def quantize(self, latent: Tensor) -> list[Tensor]:
         """Latent [B, T, D] -> tokens [B, T] of each codebook."""
         residual, tokens = latent @ self.in_weight[:, :, 0].T, []
         for codebook in self.codebooks():
-            # |x - c|^2 less |x|^2, which is the same for all entries.
+            # |x - c|^2 - |x|^2: |x|^2 is the same for all entries.
             nearest = (codebook.square().sum(1) - 2 * (residual @ codebook.T)).argmin(2)
             tokens.append(nearest)
             entries = codebook.index_select(0, nearest.flatten())
@@ -47,7 +47,7 @@ class ResidualQuantizer(nn.Module):
 
 
 class SplitResidualQuantizer(nn.Module):
-    """One semantic codebook and the acoustic ones, both of the same latent."""
+    """One semantic codebook and the acoustic codebooks; both parts quantize the same latent."""
 
     def __init__(self, num_codebooks: int, codebook_size: int, dim: int, latent_dim: int):
         super().__init__()

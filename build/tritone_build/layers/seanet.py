@@ -16,7 +16,7 @@ from tritone_build.state import State
 __all__ = ["SeanetConfig", "SeanetDecoder", "SeanetEncoder"]
 
 _NEGLIGIBLE = -80.0
-"""Where exp(x) is nothing beside 1."""
+"""Below this x, exp(x) is negligible beside 1."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SeanetConfig:
 
 
 def elu(x: Tensor) -> Tensor:
-    """X above 0, exp(x) - 1 below; in four operations, for ONNX Runtime's own Elu takes 2.5 times as long."""
+    """ELU in four operations, because ONNX Runtime's own Elu takes 2.5 times as long."""
     wide = widened(x)
     return torch.maximum(wide, wide.clamp(_NEGLIGIBLE, 0.0).exp() - 1).to(x.dtype)
 
@@ -48,7 +48,7 @@ class ResidualBlock(nn.Module):
         self.pointwise = UnfoldedConv1d(hidden, channels, 1)
 
     def reach(self, past: int, future: int) -> tuple[int, int]:
-        """See :class:`tritone_build.layers.reach.Reaching`."""
+        """See :class:`tritone_build.layers.reach.HasReach`."""
         return self.conv.reach(past, future)
 
     def forward(self, x: Tensor, state: State) -> Tensor:
@@ -72,7 +72,7 @@ class SeanetEncoder(nn.Module):
         self.last = UnfoldedConv1d(channels, config.dim, config.last_kernel_size)
 
     def chain(self) -> Iterator[nn.Module]:
-        """The layers in the order they run."""
+        """The layers in the order in which they run."""
         yield self.first
         for stage in zip(self.residuals, self.downs, strict=True):
             yield from stage
@@ -102,7 +102,7 @@ class SeanetDecoder(nn.Module):
         self.last = UnfoldedConv1d(channels, 1, config.last_kernel_size)
 
     def chain(self) -> Iterator[nn.Module]:
-        """The layers in the order they run."""
+        """The layers in the order in which they run."""
         yield self.first
         for stage in zip(self.ups, self.residuals, strict=True):
             yield from stage

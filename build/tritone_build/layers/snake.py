@@ -1,4 +1,4 @@
-"""Activations of HiFi-GAN style codecs."""
+"""Activations of codecs in the style of HiFi-GAN."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ _SLOPE = 0.01
 
 
 class LeakyReLU(nn.Module):
-    """x where positive, x / 100 elsewhere; one argument, whatever the number of channels."""
+    """x if positive, else x / 100; ``channels`` is unused, for the same signature as :class:`HalfSnake`."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -1,7 +1,7 @@
-"""Causal transformers with a sliding window, whose past is bounded and never loses precision.
+"""Causal transformers with a sliding window; their state is bounded and never loses precision.
 
 Architecture: moshi/modules/transformer.py of Kyutai's moshi 0.2.13 (pre-norm, rotary embedding,
-layer scale, exact GELU, no biases beside the norms').
+layer scale, exact GELU, no biases except in the norms').
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ __all__ = ["Transformer", "TransformerConfig"]
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """A step sees ``context`` steps, its own included."""
+    """Sizes of a transformer; each step sees the last ``context`` steps, itself included."""
 
     dim: int
     num_layers: int
@@ -32,15 +32,15 @@ class TransformerConfig:
 
     @property
     def head_dim(self) -> int:
-        """Of queries, keys and values."""
+        """Size of a query, key or value of one head."""
         return self.dim // self.num_heads
 
 
 def rotation(before: Tensor, steps: int, config: TransformerConfig) -> tuple[Tensor, Tensor]:
     """Cosine and sine [B, T, 1, D / 2] of the rotary embedding (Su et al. 2021, arXiv 2104.09864).
 
-    The phase p * f is kept in 2**32ths of a turn, in integers: it is exact at any position, and as
-    only differences of phases matter, rounding f once changes nothing that grows.
+    The phase p * f is an integer in units of 2**-32 of a turn, so it is exact at any position p. Rounding
+    f once is harmless, because attention depends only on differences of phases.
     """
     half = config.head_dim // 2
     exponents = torch.arange(half, dtype=torch.float64) / half
@@ -61,7 +61,7 @@ class Attention(nn.Module):
         self.out_weight = nn.Parameter(torch.empty(config.dim, config.dim))
 
     def projection(self) -> Tensor:
-        """[D, 3 D]: first of each rotary pair before all second ones, queries scaled."""
+        """Weight [D, 3 D]: first numbers of all rotary pairs before the second ones, queries scaled."""
         heads, dim = self.config.num_heads, self.config.dim
         queries, keys, values = (self.in_proj_weight[first : first + dim] for first in (0, dim, 2 * dim))
         pairs = (each.reshape(heads, -1, 2, dim).transpose(1, 2) for each in (queries, keys))
@@ -69,17 +69,17 @@ class Attention(nn.Module):
         return torch.cat([queries * self.config.head_dim**-0.5, keys, values]).T
 
     def forward(
-        self, x: Tensor, state: State, window: Window, turned: tuple[Tensor, Tensor], scale: Tensor
+        self, x: Tensor, state: State, window: Window, rotary: tuple[Tensor, Tensor], scale: Tensor
     ) -> Tensor:
-        """[B, T, D] -> [B, T, D], times the layer scale [D]."""
-        config, (cos, sin) = self.config, turned
+        """[B, T, D] -> [B, T, D], multiplied by the layer scale [D]."""
+        config, (cos, sin) = self.config, rotary
         heads = (x @ self.projection().to(x.dtype)).reshape(
             *x.shape[:2], 3 * config.num_heads, config.head_dim
         )
-        turning, values = torch.split(heads, [2 * config.num_heads, config.num_heads], 2)
-        first, second = torch.split(turning, [config.head_dim // 2] * 2, 3)
-        turning = torch.cat([first * cos - second * sin, second * cos + first * sin], 3).to(x.dtype)
-        queries, keys = torch.split(turning, [config.num_heads] * 2, 2)
+        to_rotate, values = torch.split(heads, [2 * config.num_heads, config.num_heads], 2)
+        first, second = torch.split(to_rotate, [config.head_dim // 2] * 2, 3)
+        to_rotate = torch.cat([first * cos - second * sin, second * cos + first * sin], 3).to(x.dtype)
+        queries, keys = torch.split(to_rotate, [config.num_heads] * 2, 2)
         segments = state.look_back(self, keys.permute(0, 2, 3, 1), values.transpose(1, 2), window)
         queries = queries.transpose(1, 2)
         scores = torch.cat([queries @ segment.keys + segment.bias for segment in segments], 3)
@@ -88,7 +88,7 @@ class Attention(nn.Module):
 
 
 def _weighted(weights: Tensor, segments: list[Segment]) -> Tensor:
-    """Weights [B, H, T, N of all segments] by the values they belong to: [B, H, T, D]."""
+    """Sum the values of all segments by attention weights [B, H, T, N]: [B, H, T, D]."""
     first, *others = segments
     past = first.keys.shape[3]
     seen = weights.narrow(3, 0, past) @ first.values
@@ -115,15 +115,15 @@ class TransformerLayer(nn.Module):
         self.scale1 = nn.Parameter(torch.empty(config.dim))
         self.scale2 = nn.Parameter(torch.empty(config.dim))
 
-    def forward(self, x: Tensor, state: State, window: Window, turned: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, state: State, window: Window, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        x = x + self.attention(_normalized(self.norm1, x), state, window, turned, self.scale1)
+        x = x + self.attention(_normalized(self.norm1, x), state, window, rotary, self.scale1)
         hidden = functional.gelu(_normalized(self.norm2, x) @ self.up_weight.T.to(x.dtype))
         return x + hidden @ (self.down_weight * self.scale2[:, None]).T.to(x.dtype)
 
 
 class Transformer(nn.Module):
-    """Layers over [B, T, D]; their steps are counted once for all."""
+    """Transformer layers over [B, T, D], which share one step count."""
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
@@ -131,14 +131,14 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.num_layers))
 
     def reach(self, past: int, future: int) -> Reach:
-        """See :class:`tritone_build.layers.reach.Reaching`; every layer looks a window further."""
+        """See :class:`tritone_build.layers.reach.HasReach`; every layer adds a window."""
         return past + self.config.num_layers * (self.config.context - 1), future
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
         steps = x.shape[1]
         window = state.window(self, steps, self.config.context, x)
-        turned = rotation(window.count.before, steps, self.config)
+        rotary = rotation(window.count.before, steps, self.config)
         for layer in self.layers:
-            x = layer(x, state, window, turned)
+            x = layer(x, state, window, rotary)
         return x

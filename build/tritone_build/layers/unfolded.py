@@ -1,8 +1,8 @@
 """Causal convolutions as one matrix product, over [B, T, C].
 
-In a live step there are few frames and many weights: the time goes into reading weights. As a matrix
-product over all rows and steps of a batch each weight is read once, where a convolution reads it once
-per row; strides and upsampling become reshapes, which cost nothing::
+A live step has few frames and many weights, so its time goes into reading weights. One matrix product over
+all rows and steps of a batch reads each weight once; a convolution reads it once per row. Strides and
+upsampling become reshapes, which cost nothing::
 
     x, stride 1, kernel 3      t-2 t-1 | t      -> [C of t-2, C of t-1, C of t] @ [3 C, C']
     stride s, kernel 2 s       block b-1 | block b  -> [s C of b-1, s C of b]   @ [2 s C, C']
@@ -21,9 +21,9 @@ __all__ = ["DepthwiseUpsample", "UnfoldedConv1d", "UnfoldedUpsample", "neighbour
 
 
 def neighbours(x: Tensor, steps: int, count: int, dilation: int = 1) -> Tensor:
-    """[B, steps + (count - 1) * dilation, C] -> [B, steps, count * C]: each step with some after it.
+    """[B, steps + (count - 1) * dilation, C] -> [B, steps, count * C]: each step with those after it.
 
-    One lookup: slices joined again would copy everything twice.
+    A single gather: slices that are concatenated again would copy everything twice.
     """
     if count == 1:
         return x
@@ -32,7 +32,7 @@ def neighbours(x: Tensor, steps: int, count: int, dilation: int = 1) -> Tensor:
 
 
 def product(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
-    """[B, T, C] @ [C, C'] + [C'], over rows and steps at once."""
+    """[B, T, C] @ [C, C'] + [C'], over all rows and steps at once."""
     flat, matrix = x.flatten(0, 1), matrix.to(x.dtype)
     y = flat @ matrix if bias is None else torch.addmm(bias.to(x.dtype), flat, matrix)
     return y.reshape(x.shape[0], x.shape[1], -1)
@@ -41,7 +41,7 @@ def product(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
 class UnfoldedConv1d(nn.Module):
     """Causal convolution, its kernel a multiple of its stride: [B, T, C] -> [B, T / stride, C'].
 
-    ``weight`` is [C', C, kernel], as ``nn.Conv1d`` has it.
+    ``weight`` is [C', C, kernel], as in ``nn.Conv1d``.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class UnfoldedConv1d(nn.Module):
 
     @property
     def rate_change(self) -> Fraction:
-        """Steps out per step in."""
+        """Output steps per input step."""
         return Fraction(1, self.stride)
 
     def reach(self, past: int, future: int) -> Reach:
-        """See :class:`tritone_build.layers.reach.Reaching`."""
+        """See :class:`tritone_build.layers.reach.HasReach`."""
         return past * self.stride + self.weight.shape[2] - self.stride, future * self.stride + self.stride - 1
 
     def matrix(self) -> Tensor:
@@ -82,7 +82,7 @@ class UnfoldedConv1d(nn.Module):
         return product(neighbours(x, blocks, count), self.matrix(), self.bias)
 
     def _summed(self, x: Tensor, steps: int, count: int) -> Tensor:
-        """Few channels out: multiply first, then add what the steps before contribute."""
+        """For few output channels: multiply first, then add the contributions of neighbouring steps."""
         size = self.weight.shape[0]
         matrix = self.matrix().reshape(count, -1, size).transpose(0, 1).reshape(-1, count * size)
         parts = product(x, matrix, None)
@@ -92,7 +92,7 @@ class UnfoldedConv1d(nn.Module):
 
 
 class _Upsample(nn.Module):
-    """Causal, kernel 2r and stride r."""
+    """Base of causal upsampling with kernel 2r and stride r."""
 
     def __init__(self, rate: int):
         super().__init__()
@@ -100,18 +100,18 @@ class _Upsample(nn.Module):
 
     @property
     def rate_change(self) -> Fraction:
-        """Steps out per step in."""
+        """Output steps per input step."""
         return Fraction(self.rate)
 
     def reach(self, past: int, future: int) -> Reach:
-        """See :class:`tritone_build.layers.reach.Reaching`; the worst of the r phases counts."""
+        """See :class:`tritone_build.layers.reach.HasReach`; the maximum over the r phases."""
         return 1 - (-past // self.rate), (self.rate - 1 + future) // self.rate
 
 
 class UnfoldedUpsample(_Upsample):
     """Causal transposed convolution with kernel 2r and stride r: [B, T, C] -> [B, T * r, C'].
 
-    ``weight`` is [C, C', 2r], as ``nn.ConvTranspose1d`` has it.
+    ``weight`` is [C, C', 2r], as in ``nn.ConvTranspose1d``.
     """
 
     def __init__(self, channels_in: int, channels_out: int, rate: int):

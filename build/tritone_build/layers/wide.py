@@ -1,8 +1,8 @@
-"""Where half precision does not do.
+"""Computing in FP32 where FP16 is not enough.
 
-Networks compute in the dtype of their input, FP32 or FP16. What FP16 cannot hold is computed wider by
-the layer that knows: sine and exponential (phases and small differences), norms and softmax (sums of
-many), rotary phases, and convolutions that every sample passes and that cost next to nothing.
+Networks compute in the dtype of their input, FP32 or FP16. In FP16, layers still use FP32 for sine and
+exponential (phases and small differences), norms and softmax (sums of many numbers), rotary phases, and
+convolutions that cost next to nothing and that every sample passes.
 """
 
 import torch
@@ -12,5 +12,5 @@ __all__ = ["widened"]
 
 
 def widened(x: Tensor) -> Tensor:
-    """FP32 where x is FP16, else as it is; cast what comes out back to ``x.dtype``."""
+    """Convert FP16 to FP32, other dtypes stay; the caller casts its result back to ``x.dtype``."""
     return x.float() if x.dtype == torch.float16 else x

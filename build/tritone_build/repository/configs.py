@@ -1,4 +1,4 @@
-"""Configs of the models that Triton serves, each a protobuf message, from what the models are."""
+"""Configs of the models that Triton serves, as protobuf messages, derived from their roles."""
 
 from collections.abc import Mapping
 
@@ -28,11 +28,11 @@ NONCE, LATENT_NONCE = "nonce", "latent_nonce"
 MAX_BATCH_SIZE = 64
 MAX_STEP_BATCH_SIZE = 16
 MAX_STREAMS, _MOST_STATE_BYTES = 64, 4 << 30
-"""At a time, in so much memory."""
+"""Live streams per model, and the limit of their state."""
 IDLE_LIMIT_US = 5_000_000
 _CANDIDATES = 4096
-"""Streams that Triton lets through to the backend, which refuses those above MAX_STREAMS at once.
-Triton itself would let them wait in silence."""
+"""Streams that Triton passes to the backend, which refuses those above MAX_STREAMS at once. Triton itself
+would let them wait without an answer."""
 
 _LENGTHS = ("tokens_len", "latent_len", "audio_len", "num_codebooks")
 _DTYPES = {"tokens": pb.TYPE_INT64, "latent": pb.TYPE_FP32, "audio": pb.TYPE_FP32} | dict.fromkeys(
@@ -41,12 +41,12 @@ _DTYPES = {"tokens": pb.TYPE_INT64, "latent": pb.TYPE_FP32, "audio": pb.TYPE_FP3
 
 
 def model_name(codec: str, role: str) -> str:
-    """What the model of that role is called."""
+    """Return the name of the model of that role."""
     return f"{codec}_{role}"
 
 
 def parameters(codec: Codec, role: str) -> dict[str, str]:
-    """What a client must know of a model, as the strings that Triton's ``parameters`` hold."""
+    """Return the facts about a model that a client must know, as strings for Triton's ``parameters``."""
     g, encodes = codec.geometry, role.startswith("encode")
     return {
         "sample_rate": str(g.sample_rate_hz),
@@ -63,9 +63,10 @@ def parameters(codec: Codec, role: str) -> dict[str, str]:
 
 
 def stream_parameters(codec: Codec, role: Role, streams: int) -> dict[str, str]:
-    """What a client must know of a model's live streams beside :func:`parameters`.
+    """Return the facts about a model's live streams that a client must know beside :func:`parameters`.
 
-    ``streams`` may live at once. After the newest ``replay_frames`` a fresh stream goes on as an old one.
+    ``streams`` is the limit of live streams. A fresh stream that is sent the newest ``replay_frames`` frames
+    of another stream continues it.
     """
     assert role.packing is not None
     return {
@@ -77,14 +78,16 @@ def stream_parameters(codec: Codec, role: Role, streams: int) -> dict[str, str]:
 
 
 def model_config(codec: Codec, role: Role, backend: str = OUR_BACKEND) -> pb.ModelConfig:
-    """Config of a model that ONNX Runtime runs on the CPU.
+    """Return the config of a model that ONNX Runtime runs on the CPU.
 
-    Requests to stateless models are not merged, so one cannot fail another; steps of streams are.
+    Triton batches the steps of streams; it does not batch requests to stateless models, so a bad request
+    cannot make another one fail.
 
     Args:
-        codec: whose model it is.
-        role: of the model.
-        backend: ``tritone`` (``backends/tritone``), or ``onnxruntime``, the native one of NVIDIA's container.
+        codec: the codec of the model.
+        role: the role of the model.
+        backend: ``tritone`` (``tritone_server.backend``), or ``onnxruntime``, the native backend of NVIDIA's
+            container.
     """
     ours = backend == OUR_BACKEND
     config = pb.ModelConfig(
@@ -100,7 +103,7 @@ def model_config(codec: Codec, role: Role, backend: str = OUR_BACKEND) -> pb.Mod
     if ours and role.name == "vocoder":
         config.input.add(name=LATENT_NONCE, data_type=pb.TYPE_INT64, dims=[1], optional=True)
     if role.name == "dequantize":
-        # A table lookup: waking a second thread would take longer than the work.
+        # For a table lookup, waking a second thread takes longer than the work.
         add_parameters(config, {"intra_op_thread_count": "1"})
     if role.packing is not None:
         _add_sequences(config)
@@ -112,9 +115,9 @@ def model_config(codec: Codec, role: Role, backend: str = OUR_BACKEND) -> pb.Mod
 def decode_config(
     codec: Codec, dequantize: Role, vocoder: Role, max_batch_size: int = MAX_BATCH_SIZE, echoes: bool = False
 ) -> pb.ModelConfig:
-    """Config of the ensemble that turns tokens into audio; no larger batches than its models take.
+    """Return the config of the ensemble from tokens to audio; its batches are no larger than its models take.
 
-    Where its models echo, the nonce that comes out has passed through both of them.
+    With ``echoes`` the nonce passes through both models.
     """
     name = model_name(codec.name, "decode")
     config = pb.ModelConfig(name=name, platform="ensemble", max_batch_size=max_batch_size)
@@ -149,20 +152,20 @@ def description_of(config: pb.ModelConfig) -> ModelDescription:
 
 
 def _add_nonce(config: pb.ModelConfig) -> None:
-    """An output that returns the request's parameter ``tritone_nonce``: callers know their answers by it."""
+    """Add the output that returns the parameter ``tritone_nonce``, by which callers know their answers."""
     config.output.add(name=NONCE, data_type=pb.TYPE_INT64, dims=[1])
     add_parameters(config, {"echoes": "true"})
 
 
 def _add_sequences(config: pb.ModelConfig) -> None:
-    """Requests of different streams run together, those of one stream in order."""
+    """Let requests of different streams share a batch; those of one stream run in order."""
     batching = config.sequence_batching
     batching.max_sequence_idle_microseconds = IDLE_LIMIT_US
     batching.oldest.max_candidate_sequences = _CANDIDATES
 
 
 def add_tensors(config: pb.ModelConfig, inputs: Mapping[str, Axes], outputs: Mapping[str, Axes]) -> None:
-    """What callers see; a step's state stays between the model and the backend."""
+    """Add the tensors that callers see; a step's state stays between the model and the backend."""
     for name in [name for name in inputs if name in _DTYPES]:
         config.input.add(
             name=name, data_type=_DTYPES[name], dims=_dims(inputs[name]), optional=name == "num_codebooks"
@@ -172,11 +175,11 @@ def add_tensors(config: pb.ModelConfig, inputs: Mapping[str, Axes], outputs: Map
 
 
 def _dims(axes: Axes) -> list[int]:
-    """Axes after the batch."""
+    """Sizes of the axes after the batch; -1 for an axis that varies."""
     return [-1 if isinstance(axis, str) else axis for axis in axes[1:]]
 
 
 def add_parameters(config: pb.ModelConfig, values: Mapping[str, str]) -> None:
-    """Strings for clients and backends."""
+    """Add string parameters for clients and backends."""
     for key, value in values.items():
         config.parameters[key].string_value = value

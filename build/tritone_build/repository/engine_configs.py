@@ -1,4 +1,4 @@
-"""Configs of the models that TensorRT runs inside NVIDIA's Triton container."""
+"""Configs of the models that NVIDIA's Triton container serves, with TensorRT engines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,16 +25,16 @@ from tritone_runtime.manifests import ENGINE_FILE
 __all__ = ["engine_configs"]
 
 MAX_STREAMS, _MOST_STATE_BYTES = 1024, 24 << 30
-"""At a time, in so much memory. Beside those that run, sequences wait in Triton; the client gives up on a
-START that waits too long."""
+"""Live streams per model, and the limit of their state. Further sequences wait in Triton; the client gives up
+on a START that waits too long."""
 _QUEUE_LIMIT, _QUEUE_LIMIT_US = 256, 10_000_000
 _STATE_DTYPES = {torch.float16: pb.TYPE_FP16, torch.float32: pb.TYPE_FP32, torch.int64: pb.TYPE_INT64}
 
 
 def engine_configs(codec: Codec, parts: Sequence[Role]) -> dict[str, pb.ModelConfig]:
-    """Configs of all models of a codec by role, the ensemble last; they are the same for any weights.
+    """Return the configs of all models of a codec by role, the ensemble last.
 
-    The checkpoint's hash stands in the engines' manifests.
+    They are the same for any weights: only the engines' manifests hold the hash of the checkpoint.
     """
     codec = replace(codec, checkpoint_sha256="")
     configs = {role.name: _config(codec, role) for role in parts}
@@ -43,7 +43,7 @@ def engine_configs(codec: Codec, parts: Sequence[Role]) -> dict[str, pb.ModelCon
 
 
 def _config(codec: Codec, role: Role) -> pb.ModelConfig:
-    """A model that is no engine stays on the container's own ONNX Runtime backend, on the CPU."""
+    """Return a config; without an engine, of the container's ONNX Runtime backend on the CPU."""
     if not role.engine:
         return model_config(codec, role, NATIVE_BACKEND)
     profiles = profiles_of(role, codec.geometry)
@@ -73,7 +73,7 @@ def _config(codec: Codec, role: Role) -> pb.ModelConfig:
 
 
 def _add_batching(config: pb.ModelConfig) -> None:
-    """Merge what is waiting, wait for nothing, and refuse what would wait for ever."""
+    """Batch the waiting requests without delay, and refuse requests that would wait for too long."""
     policy = config.dynamic_batching.default_queue_policy
     policy.timeout_action = pb.ModelQueuePolicy.REJECT
     policy.default_timeout_microseconds = _QUEUE_LIMIT_US
@@ -82,7 +82,7 @@ def _add_batching(config: pb.ModelConfig) -> None:
 
 
 def _add_sequences(config: pb.ModelConfig, codec: Codec, role: Role) -> None:
-    """Implicit state: zeros for a new stream, updated in place on the GPU."""
+    """Add implicit state: zeros for a new stream, updated in place on the GPU."""
     assert role.packing is not None
     streams = min(MAX_STREAMS, _MOST_STATE_BYTES // role.packing.state_bytes)
     batching = config.sequence_batching
@@ -100,15 +100,15 @@ def _add_sequences(config: pb.ModelConfig, codec: Codec, role: Role) -> None:
                 pb.ModelSequenceBatching.InitialState(name="zero", data_type=dtype, dims=dims, zero_data=True)
             ],
         )
-    # An engine takes no empty request: a stream ends with a frame that nobody hears.
+    # An engine takes no empty request, so a stream ends with a frame whose audio is discarded.
     limits = {"end_frames": "1", "max_step_frames": str(MAX_STEP_FRAMES)}
     add_parameters(config, stream_parameters(codec, role, streams) | limits)
 
 
 def _add_graphs(config: pb.ModelConfig, shapes: Sequence[Shapes], profiles: Sequence[Profile]) -> None:
-    """CUDA graphs of each profile's usual shape, for batches of powers of two; ``graphs`` switches them on.
+    """Specify CUDA graphs of each profile's usual shape, for batches of powers of four.
 
-    Off, until shown to be bit-equal: replays have answered with what an earlier request left
+    They stay off until they are shown to be bit-equal: replays have returned data of an earlier request
     (triton-inference-server/server#8550).
     """
     cuda = config.optimization.cuda
@@ -123,5 +123,5 @@ def _add_graphs(config: pb.ModelConfig, shapes: Sequence[Shapes], profiles: Sequ
 
 
 def _usual(shapes: Shapes) -> Mapping[str, Sequence[int]]:
-    """Without the batch."""
+    """The usual shapes without the batch axis."""
     return {name: usual[1:] for name, (_, usual, _) in shapes.items()}

@@ -1,4 +1,4 @@
-"""Writing what a built model was made of: its ``manifest.json``."""
+"""Writes ``manifest.json``, which says what a model was built from."""
 
 import ast
 import hashlib
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tritone_build.files import written_whole
+from tritone_build.files import atomic_write
 from tritone_runtime.manifests import MANIFEST
 
 __all__ = ["fingerprint", "write_manifest"]
@@ -23,7 +23,7 @@ _NO_BUILDERS = (
 
 
 def fingerprint(checkpoint_sha256: str) -> dict[str, str]:
-    """What a built model depends on: its checkpoint and the code that turns it into a graph."""
+    """Return the hashes that a built model depends on: of its checkpoint, and of the code that builds it."""
     return {"checkpoint_sha256": checkpoint_sha256, "builder_sha256": _builder_sha256()}
 
 
@@ -38,7 +38,7 @@ def _builder_sha256() -> str:
 
 
 def _code_of(source: str) -> str:
-    """Python without its comments and docstrings, so that better words build nothing again."""
+    """Return code without comments and docstrings, so that editing those does not rebuild models."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -52,6 +52,6 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def write_manifest(version: Path, manifest: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
-    with written_whole(version / MANIFEST) as partial:
+    """Write a manifest atomically."""
+    with atomic_write(version / MANIFEST) as partial:
         partial.write_text(json.dumps(manifest, indent=2) + "\n")

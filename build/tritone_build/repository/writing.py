@@ -1,12 +1,12 @@
-r"""A Triton model repository from a codec: one folder per model.
+r"""Writes a Triton model repository from a codec, with one folder per model.
 
-Tensor names are those of the ONNX files, so nothing has to be mapped::
+Tensor names are those of the ONNX files, so no mapping is needed::
 
     tokens, tokens_len -> [<codec>_dequantize] -> latent, latent_len -> [<codec>_vocoder] -> audio, audio_len
                           \_______________________ <codec>_decode ______________________/
     audio, audio_len   -> [<codec>_encode] -> tokens, tokens_len
     tokens             -> [<codec>_decode_stream] -> audio      a live stream, step by step
-    audio              -> [<codec>_encode_stream] -> tokens     (each where the network is causal)
+    audio              -> [<codec>_encode_stream] -> tokens     (each if the network is causal)
 """
 
 import shutil
@@ -22,7 +22,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from tritone_build.codecs.base import Codec
 from tritone_build.graphs.export import graph_of, write_onnx
 from tritone_build.graphs.precision import unfit_weights
-from tritone_build.graphs.quantization import in_int8
+from tritone_build.graphs.quantization import quantized_to_int8
 from tritone_build.graphs.role import Role
 from tritone_build.graphs.roles import Target, role_names, roles
 from tritone_build.graphs.weights import SharedWeights
@@ -44,12 +44,12 @@ Weights: TypeAlias = Literal["fp32", "int8"]
 
 
 def model_names(codec: Codec) -> dict[str, str]:
-    """Role -> model name, the ensemble last."""
+    """Map roles to names of models, the ensemble last."""
     return {role: model_name(codec.name, role) for role in (*role_names(codec), "decode")}
 
 
 def is_current(repository: Path, codec: Codec, target: Target = "cpu", weights: Weights = "fp32") -> bool:
-    """Whether every model of the codec is there, built from this checkpoint by this code."""
+    """Whether every model of the codec exists and was built from this checkpoint by this code."""
     wanted = {"format": FORMAT, "target": target, "weights": weights, **fingerprint(codec.checkpoint_sha256)}
     for role, name in model_names(codec).items():
         version = repository / name / "1"
@@ -61,7 +61,7 @@ def is_current(repository: Path, codec: Codec, target: Target = "cpu", weights: 
 
 
 def configs_of(codec: Codec, parts: Sequence[Role], target: Target) -> dict[str, pb.ModelConfig]:
-    """Configs by role, the ensemble last."""
+    """Return the configs by role, the ensemble last."""
     if target == "tensorrt":
         return engine_configs(codec, parts)
     configs = {role.name: model_config(codec, role) for role in parts}
@@ -69,7 +69,7 @@ def configs_of(codec: Codec, parts: Sequence[Role], target: Target) -> dict[str,
 
 
 def write_configs(configs: Mapping[str, pb.ModelConfig], repository: Path) -> None:
-    """A ``config.pbtxt`` for each model."""
+    """Write a ``config.pbtxt`` for each model."""
     for config in configs.values():
         folder = repository / config.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,16 +83,18 @@ def write_repository(
     target: Target = "cpu",
     weights: Weights = "fp32",
 ) -> tuple[Role, ...]:
-    """Export every model of a codec and write its folder; manifests last, so half a build shows.
+    """Export every model of a codec and write its folder.
 
-    For TensorRT the graphs are what its engines are compiled from (:mod:`tritone_build.engines.engine`).
+    Manifests are written last, so an interrupted build does not count as current. For TensorRT the graphs
+    are the source of the engines (:mod:`tritone_build.engines.engine`).
 
     Args:
-        codec: with its weights.
-        repository: folder that Triton serves; made if missing, other codecs in it are left alone.
+        codec: the codec, with its weights.
+        repository: folder that Triton serves; created if missing. Other codecs in it are not changed.
         progress: called with the name of each model before it is built.
-        target: which server it is for.
-        weights: ``int8`` makes live steps on a CPU faster and less exact; of all networks, not of tables.
+        target: the target to build for.
+        weights: ``int8`` quantizes the large matrices of all networks, which makes live steps on a CPU
+            faster and less exact.
     """
     parts = roles(codec, target)
     configs, shared = configs_of(codec, parts, target), SharedWeights()
@@ -103,9 +105,9 @@ def write_repository(
         progress(name)
         graph = graph_of(role)
         if weights == "int8" and role.name != "dequantize":
-            graph = in_int8(graph)
+            graph = quantized_to_int8(graph)
         version = repository / name / "1"
-        shared.set_aside(graph, version, role.name)
+        shared.externalize(graph, version, role.name)
         write_onnx(graph, version / ONNX_FILE)
     write_configs(configs, repository)
     for role_name, config in configs.items():
@@ -134,7 +136,7 @@ def _manifest(codec: Codec, role: str, target: Target, weights: Weights, graph: 
 
 
 def _zeros(codec: Codec, role: str) -> dict[str, dict[str, float]]:
-    """Weights with values that become zero in FP16: how many of how many, and the largest that does."""
+    """Weights with values that become zero in FP16: their count, zeros, and largest such value."""
     return {
         weight.name: {"values": weight.count, "zero": weight.below, "largest": weight.largest_below}
         for weight in unfit_weights(codec, role)

@@ -69,7 +69,7 @@ def test_what_is_of_the_network_is_named_by_section_and_key(
 ) -> None:
     (key,) = change
     config = yaml.safe_dump({**CONFIG, section: {**CONFIG[section], **change}})
-    place = rf"{section}\.{key}(\[0\])? describes the network and cannot be resolved here"
+    place = rf"{section}\.{key}(\[0\])? describes the network and cannot be resolved"
     with pytest.raises(
         CheckpointError, match=rf"model_config.yaml: {place} \(.*{reason}.*\); set what it asks"
     ):

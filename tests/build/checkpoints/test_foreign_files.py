@@ -77,7 +77,7 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "a ZIP archive": (archive_of("codec.nemo", b"x"), "ZIP archive that begins with codec.nemo; unpack it"),
     "a recording": (b"RIFF\x24\x00\x00\x00WAVEfmt \x10", "an audio file"),
     "an array": (array(), "an array of NumPy"),
-    "noise": (b"\xff\xfe\x00\x81" * 500, "of no other kind that is known here .*fetch it again"),
+    "noise": (b"\xff\xfe\x00\x81" * 500, "nor of any other known kind .*fetch it again"),
 }
 
 
@@ -154,7 +154,7 @@ FOLDERS: dict[str, tuple[dict[str, bytes], str]] = {
         "unpacked .nemo file; pack it: tar -cf",
     ),
     "pointers": ({"model.safetensors": FOREIGN["a git-lfs pointer"][0]}, "model.safetensors is a git-lfs"),
-    "no index": ({"model.safetensors.index.json": FOREIGN["a git-lfs pointer"][0]}, "no index of shards"),
+    "no index": ({"model.safetensors.index.json": FOREIGN["a git-lfs pointer"][0]}, "not an index of shards"),
     "a shard that is a pointer": (
         {
             "model.safetensors.index.json": json.dumps({"weight_map": {"a": "one.safetensors"}}).encode(),

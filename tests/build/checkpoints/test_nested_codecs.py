@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scripts.peers.transformers_mimi import transformers_module
-from tritone_build.checkpoints.checkpoint import Checkpoint, narrowed, open_checkpoint
+from tritone_build.checkpoints.checkpoint import Checkpoint, checkpoint_part, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.cli import main
 from tritone_build.codecs import VARIANTS, codec_within, load_codec
@@ -80,7 +80,7 @@ def test_mimi_in_a_csm_is_the_same_codec(csm: Path, tmp_path: Path) -> None:
 def test_the_prefix_is_named_by_inspect(csm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(csm)]) == 0
     printed = capsys.readouterr().out
-    assert "the codec: " in printed
+    assert "the codec in it: " in printed
     assert "whose names begin with codec_model." in printed
     assert "depth_decoder" in printed, "the parts of the whole file"
     assert "every tensor fits" in printed
@@ -155,8 +155,8 @@ def test_every_tensor_under_the_prefix_must_fit(tmp_path: Path) -> None:
 
 def test_weights_in_half_precision_are_taken(csm: Path, tmp_path: Path) -> None:
     """Those of CSM are published in FP32; whoever trains on may save in BF16."""
-    halved = {name: t.bfloat16() for name, t in tensors_of("small_mimi", tmp_path).items()}
-    folder = written(tmp_path / "half", CSM, BACKBONE, under("codec_model", halved))
+    in_fp16 = {name: t.bfloat16() for name, t in tensors_of("small_mimi", tmp_path).items()}
+    folder = written(tmp_path / "half", CSM, BACKBONE, under("codec_model", in_fp16))
     assert load_codec(open_checkpoint(str(folder)), "inner").dtype == torch.float32
 
 
@@ -251,5 +251,5 @@ def test_a_part_has_the_section_of_its_name() -> None:
     tensors = {"a.b_model.weight": torch.zeros(1), "other": torch.zeros(1)}
     config = {"a": {"b_config": {"rate": 3}}, "b_config": {"rate": 4}}
     whole = Checkpoint("x", "", config, tensors, "0")
-    assert narrowed(whole, "a.b_model").config == {"rate": 3}
-    assert narrowed(narrowed(whole, "a"), "b_model") == narrowed(whole, "a.b_model")
+    assert checkpoint_part(whole, "a.b_model").config == {"rate": 3}
+    assert checkpoint_part(checkpoint_part(whole, "a"), "b_model") == checkpoint_part(whole, "a.b_model")

@@ -105,7 +105,7 @@ def test_every_tensor_that_is_off_is_named(checkpoint: Checkpoint, tmp_path: Pat
         ({"use_causal_conv": False}, "use_causal_conv"),
         ({"upsample_groups": 1}, "upsample_groups"),
         ({"num_key_value_heads": 1}, "num_key_value_heads"),
-        ({"frame_rate": 13}, "no whole fraction"),
+        ({"frame_rate": 13}, "not a whole multiple"),
     ],
 )
 def test_what_is_not_implemented_is_refused_by_name(change: dict[str, Any], said: str) -> None:

@@ -21,7 +21,7 @@ from tritone_build.codecs import VARIANTS, load_codec, moss
 from tritone_build.codecs.base import Codec
 from tritone_build.codecs.moss_config import PUBLISHED, parse
 from tritone_build.errors import CheckpointError, CheckpointMismatchError, UnsupportedNetworkError
-from tritone_build.graphs.steps import DecodeStep, OwnRows
+from tritone_build.graphs.steps import DecodeStep, ImplicitStateStep
 from tritone_build.state import whole
 from tritone_runtime.fidelity import snr_db
 
@@ -80,7 +80,7 @@ def test_streams_are_exact_where_the_reference_in_chunks_is_not(
     chunk: int, codec: Codec, checkpoint: Checkpoint
 ) -> None:
     tokens = some_tokens(codec, 32, 100)[:1]
-    expected, step = decoded(codec, tokens).numpy(), OwnRows(DecodeStep(codec))
+    expected, step = decoded(codec, tokens).numpy(), ImplicitStateStep(DecodeStep(codec))
     pasts = [torch.zeros(1, *part.shape, dtype=part.dtype) for part in step.step.packing.parts]
     pieces = []
     for piece in torch.split(tokens, chunk, dim=2):
@@ -154,7 +154,7 @@ def _with_an_index_that_is_none(folder: Path) -> None:
         (_cut_short, f"{SHARDS[1]}: the shard is damaged"),
         (_with_a_tensor_nobody_has, f"{SHARDS[0]}: .*missing: decoder.9.weight"),
         (_with_a_tensor_that_is_not_indexed, "not in the index: extra"),
-        (_with_an_index_that_is_none, "no index of shards"),
+        (_with_an_index_that_is_none, "not an index of shards"),
     ],
 )
 def test_shards_that_are_not_whole_are_refused(
@@ -190,7 +190,7 @@ def changed(half: str, block: int, **values: Any) -> dict[str, Any]:
             {**CONFIG, "quantizer_kwargs": {**CONFIG["quantizer_kwargs"], "quantizer_type": "rvq"}},
             "quantizer_type = 'rvq' is not supported; supported: rlfq",
         ),
-        ({**CONFIG, "downsample_rate": 32}, "patches of 16 samples, downsample_rate is 32"),
+        ({**CONFIG, "downsample_rate": 32}, "patch sizes multiply to 16, not to downsample_rate 32"),
         (changed("encoder_kwargs", 1, causal=False), "causal = False is not supported; supported: True"),
         (changed("encoder_kwargs", 1, norm="rms_norm"), "norm = 'rms_norm'"),
         (changed("decoder_kwargs", 2, gating="silu"), "gating = 'silu'"),

@@ -14,7 +14,7 @@ from tritone_build.codecs import VARIANTS, outline_of
 from tritone_build.codecs.base import Codec
 from tritone_build.engines.buckets import BUCKETS, bucket_of, most_frames, wasted_share
 from tritone_build.graphs.roles import roles
-from tritone_build.graphs.steps import DecodeStep, OwnRows
+from tritone_build.graphs.steps import DecodeStep, ImplicitStateStep
 from tritone_build.state import whole
 from tritone_client.remote import DECODE
 from tritone_runtime.fidelity import snr_db
@@ -71,7 +71,7 @@ def test_rings_are_whole_after_every_step(
 ) -> None:
     """In FP32 and PyTorch: longer than the window, shorter, and more at once than a ring holds."""
     codec = codecs[name]
-    g, step = codec.geometry, OwnRows(DecodeStep(codec))
+    g, step = codec.geometry, ImplicitStateStep(DecodeStep(codec))
     tokens = torch.randint(g.codebook_size, (2, g.default_codebooks, sum(sizes)))
     past = tuple(torch.zeros(2, *part.shape, dtype=part.dtype) for part in step.step.packing.parts)
     pieces = []

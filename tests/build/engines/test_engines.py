@@ -150,4 +150,4 @@ def test_a_dry_run_prints_trtexecs_commands(checkpoints: dict[str, Checkpoint], 
 def test_a_compute_capability_must_look_like_one() -> None:
     found = run("engines", "nanocodec_mini", "--capability", "Ada", "--dry-run")
     assert found.returncode == 2
-    assert "'Ada' is no compute capability; they look like 8.9" in found.stderr
+    assert "'Ada' is not a compute capability, such as 8.9" in found.stderr

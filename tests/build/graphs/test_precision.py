@@ -11,7 +11,7 @@ from helpers.engine_graphs import GRAPHS, EngineGraphs
 
 from tritone_build.codecs.base import Codec, Encoder
 from tritone_build.errors import PrecisionError
-from tritone_build.graphs.precision import halved, unfit_weights, zeros_in_words
+from tritone_build.graphs.precision import in_fp16, unfit_weights, zeros_text
 from tritone_build.state import whole
 from tritone_runtime.fidelity import snr_db
 
@@ -84,7 +84,7 @@ def with_weight(codec: Codec, value: float) -> Codec:
 def test_weights_that_would_be_infinite_are_refused_by_name(codecs: dict[str, Codec]) -> None:
     codec = with_weight(codecs["small_nanocodec"], 7e4)
     with pytest.raises(PrecisionError, match=r"decoder\.pre_conv\.weight: 1 of 1792 values above 65504.*cpu"):
-        halved(codec)
+        in_fp16(codec)
 
 
 def test_weights_that_would_be_zero_are_reported_by_name(codecs: dict[str, Codec]) -> None:
@@ -93,7 +93,7 @@ def test_weights_that_would_be_zero_are_reported_by_name(codecs: dict[str, Codec
     assert [str(unfit) for unfit in unfit_weights(codec)] == [
         "decoder.pre_conv.weight: 1 of 1792 values below 3.0e-08"
     ]
-    assert halved(codec).dtype == torch.float16
+    assert in_fp16(codec).dtype == torch.float16
 
 
 def test_what_becomes_zero_is_counted_in_one_line_for_each_model_that_has_the_weight(
@@ -101,6 +101,6 @@ def test_what_becomes_zero_is_counted_in_one_line_for_each_model_that_has_the_we
 ) -> None:
     codec = with_weight(codecs["small_nanocodec"], -1e-8)
     words = "1 of 1,792 values become zero in FP16 (weights with such values: 1; largest: 1.0e-08)"
-    said = {role: zeros_in_words(unfit_weights(codec, role)) for role in ("vocoder", "decode_stream")}
+    said = {role: zeros_text(unfit_weights(codec, role)) for role in ("vocoder", "decode_stream")}
     assert said == {"vocoder": words, "decode_stream": words}
-    assert {zeros_in_words(unfit_weights(codec, role)) for role in ("encode", "dequantize")} == {""}
+    assert {zeros_text(unfit_weights(codec, role)) for role in ("encode", "dequantize")} == {""}

@@ -13,7 +13,7 @@ import torch
 from tritone_build.codecs.base import Codec
 from tritone_build.errors import PrecisionError
 from tritone_build.graphs.export import write_onnx
-from tritone_build.graphs.quantization import in_int8, large_products
+from tritone_build.graphs.quantization import large_products, quantized_to_int8
 from tritone_build.repository.writing import is_current
 from tritone_build.state import whole
 from tritone_runtime.fidelity import snr_db
@@ -31,7 +31,7 @@ def test_a_quantized_decoder_sounds_alike_and_logging_stays_as_it_was(
 ) -> None:
     codec, path = codecs["small_moss"], tmp_path / "model.onnx"
     before = logging.getLogger().level, list(logging.getLogger().handlers)
-    write_onnx(in_int8(built(repository, "small_moss_vocoder"), SMALL_ENOUGH), path)
+    write_onnx(quantized_to_int8(built(repository, "small_moss_vocoder"), SMALL_ENOUGH), path)
     assert (logging.getLogger().level, list(logging.getLogger().handlers)) == before
     tokens = torch.randint(128, (1, 32, 60), generator=torch.Generator().manual_seed(0))
     latent, length = codec.quantizer.dequantize(tokens), np.array([[60]])
@@ -45,7 +45,7 @@ def test_only_large_matrices_are_quantized(repository: Path) -> None:
     wanted = set(large_products(graph, SMALL_ENOUGH))
     quantized = {
         str(node.name).removesuffix("_Q8")
-        for node in in_int8(graph, SMALL_ENOUGH).graph
+        for node in quantized_to_int8(graph, SMALL_ENOUGH).graph
         if "NBits" in node.op_type
     }
     assert quantized == wanted
@@ -55,7 +55,7 @@ def test_only_large_matrices_are_quantized(repository: Path) -> None:
 
 def test_a_network_without_large_products_is_refused(repository: Path) -> None:
     with pytest.raises(PrecisionError, match="build it in FP32"):
-        in_int8(built(repository, "small_nanocodec_vocoder"))
+        quantized_to_int8(built(repository, "small_nanocodec_vocoder"))
 
 
 def test_models_with_other_weights_are_not_up_to_date(repository: Path, codecs: dict[str, Codec]) -> None:

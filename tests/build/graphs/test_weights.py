@@ -30,7 +30,7 @@ def folder(codecs: dict[str, Codec], tmp_path_factory: pytest.TempPathFactory) -
     for role in roles(codecs["small_moss"]):
         if role.name in ("vocoder", "decode_stream"):
             graph = graph_of(role)
-            shared.set_aside(graph, folder / role.name, role.name)
+            shared.externalize(graph, folder / role.name, role.name)
             write_onnx(graph, folder / role.name / "model.onnx")
     patch.undo()
     return folder
@@ -65,6 +65,6 @@ def test_both_compute_what_the_network_does(
 def test_what_fits_a_message_stays_in_it(codecs: dict[str, Codec], tmp_path: Path) -> None:
     role = next(role for role in roles(codecs["small_mimi"]) if role.name == "vocoder")
     graph = graph_of(role)
-    SharedWeights().set_aside(graph, tmp_path, "vocoder")
+    SharedWeights().externalize(graph, tmp_path, "vocoder")
     write_onnx(graph, tmp_path / "model.onnx")
     assert not data_files(tmp_path / "model.onnx")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from scripts.faults import host_faults
-from tritone_build.files import written_whole
+from tritone_build.files import atomic_write
 from tritone_client import Codec, ServerRefusedError
 from tritone_runtime.fidelity import snr_db
 from tritone_server.launcher import TritonServer
@@ -41,7 +41,7 @@ def test_audio_that_starts_differently_counts_as_wrong() -> None:
 
 
 def write_half(path: Path) -> None:
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
