@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.codec_base import CodecBase, local_module
+from tritone_client.codec_models import DECODE
 from tritone_client.info import StreamInfo
 from tritone_client.inputs.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
-from tritone_client.remote import DECODE
-from tritone_client.sansio import Steps, awaited
-from tritone_client.streams.calls import OneAtATime, Session
+from tritone_client.sansio import SansIO, run_async
+from tritone_client.streams.handle import OneAtATime, StreamHandle
 
 __all__ = ["AsyncCodec", "AsyncStream"]
 
@@ -27,25 +27,25 @@ Tokens = NDArray[np.int64]
 class AsyncStream(Generic[T]):
     """:class:`tritone_client.Stream` for asyncio; a push that is cancelled ends the stream."""
 
-    def __init__(self, session: Session):
+    def __init__(self, session: StreamHandle):
         self._session = session
 
     async def push(self, data: ArrayLike | list[Any]) -> NDArray[T]:
         """Give the next piece, of any length, and get what is ready, which may be empty."""
-        return await awaited(self._session.push(data))
+        return await run_async(self._session.push(data))
 
     async def close(self) -> NDArray[T]:
         """End the stream and get what is left; a second time, nothing."""
-        return await awaited(self._session.close())
+        return await run_async(self._session.close())
 
     async def __aenter__(self) -> "AsyncStream[T]":
-        await awaited(self._session.open())
+        await run_async(self._session.open())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None
     ) -> None:
-        await awaited(self._session.leave(failed=kind is not None))
+        await run_async(self._session.leave(failed=kind is not None))
 
 
 class AsyncCodec(CodecBase):
@@ -59,8 +59,8 @@ class AsyncCodec(CodecBase):
             self._open_served()
             return self
         try:
-            await awaited(self._opening())
-            self._stream_info = await awaited(self._open_served().stream_info(DECODE))
+            await run_async(self._opening())
+            self._stream_info = await run_async(self._open_served().stream_info(DECODE))
         except BaseException:
             await self.close()
             raise
@@ -78,7 +78,7 @@ class AsyncCodec(CodecBase):
 
     async def close(self) -> None:
         """Close the connection; streams that are open go on."""
-        await awaited(self._closing())
+        await run_async(self._closing())
 
     @property
     def stream_info(self) -> StreamInfo | None:
@@ -122,15 +122,15 @@ class AsyncCodec(CodecBase):
 
     def stream(self, tokens: AsyncIterable[ArrayLike] | Iterable[ArrayLike]) -> AsyncGenerator[Audio, None]:
         """Audio, piece by piece, of tokens that come piece by piece; closing the iterator ends both."""
-        return _Pieces(_decoded(self.decode_stream(), tokens))
+        return _AsyncAudioIterator(_decoded(self.decode_stream(), tokens))
 
     def _here(self) -> tuple[Any, ...]:
         return (*super()._here(), asyncio.get_running_loop())
 
-    async def _asked(self, steps: Steps[R]) -> R:
+    async def _asked(self, steps: SansIO[R]) -> R:
         with self._closing_is_told():
             try:
-                return await awaited(steps)
+                return await run_async(steps)
             except asyncio.CancelledError as error:
                 task = asyncio.current_task()
                 if self._served is not None or task is None or task.cancelling():
@@ -138,7 +138,7 @@ class AsyncCodec(CodecBase):
                 raise ConnectionAbortedError("the call was cancelled with its connection") from error
 
 
-class _Pieces(AsyncGenerator[Audio, None]):
+class _AsyncAudioIterator(AsyncGenerator[Audio, None]):
     """An iterator over pieces of audio; StreamBusyError where two tasks ask it at once."""
 
     def __init__(self, pieces: AsyncGenerator[Audio, None]):

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.codec_base import CodecBase, local_module
+from tritone_client.codec_models import DECODE, Endpoints, codecs_among, endpoints
 from tritone_client.errors import ServerUnavailableError
 from tritone_client.info import StreamInfo
 from tritone_client.inputs.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
-from tritone_client.remote import DECODE, Endpoints, codecs_among, endpoints
 from tritone_client.sansio import run
 from tritone_client.streams.failover import Resume
-from tritone_client.streams.stream import Pieces, Stream
+from tritone_client.streams.stream import AudioIterator, Stream
 from tritone_client.transport.access import Access
 from tritone_client.transport.tls import Tls
 
@@ -164,7 +164,7 @@ class Codec(CodecBase):
     def stream(self, tokens: Iterable[ArrayLike]) -> Generator[Audio, None, None]:
         """Audio, piece by piece, of tokens that come piece by piece; closing the iterator ends both."""
         self._refuse_unless_open()
-        return Pieces(self._pieces(tokens))
+        return AudioIterator(self._pieces(tokens))
 
     def _pieces(self, tokens: Iterable[ArrayLike]) -> Generator[Audio, None, None]:
         with self.decode_stream() as stream:

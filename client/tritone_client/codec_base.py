@@ -7,14 +7,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tritone_client.codec_models import DECODE, CodecModels, Endpoints, endpoints
 from tritone_client.errors import AudioError, CodecNotOpenError, MissingExtraError, TokensError
 from tritone_client.info import CodecInfo
 from tritone_client.offline import decoded, encoded
-from tritone_client.remote import DECODE, Endpoints, Served, endpoints
-from tritone_client.sansio import Steps
-from tritone_client.streams.calls import Session
+from tritone_client.sansio import SansIO
 from tritone_client.streams.failover import Resume
-from tritone_client.streams.live import Live
+from tritone_client.streams.handle import StreamHandle
+from tritone_client.streams.live import LiveStream
 from tritone_client.transport.access import Access
 from tritone_client.transport.tls import Tls
 
@@ -48,7 +48,7 @@ class CodecBase:
         self.name, self._urls, self._timeout_s, self._resume = name, endpoints(url), timeout_s, resume
         self._access = Access(tls, api_key).checked(self._urls)
         self._transports: list[Any] = []
-        self._served: Served | None = None
+        self._served: CodecModels | None = None
         self._info: CodecInfo | None = None
         self._place: tuple[Any, ...] = ()
 
@@ -63,43 +63,43 @@ class CodecBase:
         """To one server, or to the models of a repository."""
         raise NotImplementedError
 
-    def _opening(self) -> Steps[None]:
+    def _opening(self) -> SansIO[None]:
         self._transports = [self._transport(url) for url in self._urls]
-        self._served, self._place = Served(self.name, self._transports, self._resume), self._here()
+        self._served, self._place = CodecModels(self.name, self._transports, self._resume), self._here()
         self._info = yield from self._served.info(DECODE)
 
-    def _closing(self) -> Steps[None]:
+    def _closing(self) -> SansIO[None]:
         """Streams that are open go on: they have connections of their own."""
         self._served = None
         while self._transports:
             yield self._transports.pop().close
 
-    def _decoding(self, tokens: Any) -> Steps[Any]:
+    def _decoding(self, tokens: Any) -> SansIO[Any]:
         return decoded(self._open_served(), tokens)
 
-    def _encoding(self, audio: Any, sample_rate_hz: int, num_codebooks: int | None) -> Steps[Any]:
+    def _encoding(self, audio: Any, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[Any]:
         return encoded(self._open_served(), audio, sample_rate_hz, num_codebooks)
 
-    def _decode_session(self) -> Session:
+    def _decode_session(self) -> StreamHandle:
         return self._session(lambda served: served.decode_stream())
 
-    def _encode_session(self, sample_rate_hz: int, num_codebooks: int | None) -> Session:
+    def _encode_session(self, sample_rate_hz: int, num_codebooks: int | None) -> StreamHandle:
         return self._session(lambda served: served.encode_stream(sample_rate_hz, num_codebooks))
 
-    def _session(self, begun: Callable[[Served], Steps[Live]]) -> Session:
+    def _session(self, begun: Callable[[CodecModels], SansIO[LiveStream]]) -> StreamHandle:
         self._refuse_unless_open()
 
-        def opening() -> Steps[Live]:
+        def opening() -> SansIO[LiveStream]:
             with self._closing_is_told():
                 return (yield from begun(self._open_served()))
 
-        return Session(opening)
+        return StreamHandle(opening)
 
     def _refuse_unless_open(self) -> None:
         if self._served is None:
             raise self._not_open()
 
-    def _open_served(self) -> Served:
+    def _open_served(self) -> CodecModels:
         served = self._served
         if served is None:
             raise self._not_open()

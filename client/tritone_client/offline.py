@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone_client.codec_models import DECODE, ENCODE, CodecModels, Role, choice, whole
 from tritone_client.errors import AudioError, TokensError
 from tritone_client.info import CodecInfo
 from tritone_client.inputs.arrays import utterances
 from tritone_client.inputs.audio import resampled
 from tritone_client.inputs.checks import checked_audio, checked_codebooks, checked_tokens
-from tritone_client.remote import DECODE, ENCODE, Role, Served, choice, whole
-from tritone_client.sansio import Steps
-from tritone_client.streams.live import Live
+from tritone_client.sansio import SansIO
+from tritone_client.streams.live import LiveStream
 from tritone_client.streams.windows import Window, windows
 from tritone_client.transport.interface import Arrays
 
@@ -23,7 +23,7 @@ __all__ = ["decoded", "encoded"]
 Results = list[NDArray[Any]]
 
 
-def decoded(served: Served, tokens: Any) -> Steps[Any]:
+def decoded(served: CodecModels, tokens: Any) -> SansIO[Any]:
     """Audio [S] of tokens [K, T], or a list of audio for a list of tokens."""
     info = yield from served.info(DECODE)
     items, several = utterances(tokens, axes=2)
@@ -35,7 +35,7 @@ def decoded(served: Served, tokens: Any) -> Steps[Any]:
     return found if several else found[0]
 
 
-def encoded(served: Served, audio: Any, sample_rate_hz: int, num_codebooks: int | None) -> Steps[Any]:
+def encoded(served: CodecModels, audio: Any, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[Any]:
     """Tokens [K, T] of audio [S], or a list of tokens for a list of audio."""
     info = yield from served.info(ENCODE)
     books = checked_codebooks(num_codebooks, info)
@@ -65,7 +65,7 @@ def _each_checked(items: Sequence[Any], check: Callable[[Any], NDArray[Any]]) ->
     return checked
 
 
-def _better_as_streams(served: Served, role: Role, checked: Results) -> Steps[bool]:
+def _better_as_streams(served: CodecModels, role: Role, checked: Results) -> SansIO[bool]:
     """Whether some are so long that windows would send more context than new frames."""
     info = yield from served.info(role)
     longest = role.longest_frames(info)
@@ -76,14 +76,14 @@ def _better_as_streams(served: Served, role: Role, checked: Results) -> Steps[bo
     return (yield from served.stream_info(role)) is not None
 
 
-def _as_streams(checked: Results, opening: Callable[[], Steps[Live]]) -> Steps[Results]:
+def _as_streams(checked: Results, opening: Callable[[], SansIO[LiveStream]]) -> SansIO[Results]:
     results = []
     for each in checked:
         results.append((yield from _through(opening(), each)))
     return results
 
 
-def _through(opening: Steps[Live], data: NDArray[Any]) -> Steps[NDArray[Any]]:
+def _through(opening: SansIO[LiveStream], data: NDArray[Any]) -> SansIO[NDArray[Any]]:
     stream = yield from opening
     try:
         first = yield from stream.push(data)
@@ -92,7 +92,7 @@ def _through(opening: Steps[Live], data: NDArray[Any]) -> Steps[NDArray[Any]]:
         yield from stream.drop()
 
 
-def _in_windows(served: Served, role: Role, checked: Results, more: Arrays) -> Steps[Results]:
+def _in_windows(served: CodecModels, role: Role, checked: Results, more: Arrays) -> SansIO[Results]:
     info = yield from served.info(role)
     plans = [_windows(role, each, info) for each in checked]
     steps, model = role.steps(role.input, info), f"{served.name}_{role.name}"

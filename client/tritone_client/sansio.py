@@ -1,45 +1,46 @@
-"""Work written once and run two ways: in this thread, or awaited.
+"""Operations that are written once and run in two ways: in a thread, or in asyncio's event loop.
 
-Steps are a generator that yields questions, functions without arguments, and is sent their answers.
-What asks them decides whether a question blocks or is awaited; nothing in the steps does.
+An operation is a generator (:data:`SansIO`). It yields functions without arguments, each of which does one
+piece of input or output, and is sent what they return. :func:`run` calls each one and waits in this thread;
+:func:`run_async` awaits what it returns. The operation itself never waits.
 """
 
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["Steps", "awaited", "run"]
+__all__ = ["SansIO", "run", "run_async"]
 
 T = TypeVar("T")
-Steps: TypeAlias = Generator[Callable[[], Any], Any, T]
+SansIO: TypeAlias = Generator[Callable[[], Any], Any, T]
 
 
-def run(steps: Steps[T]) -> T:
-    """Ask every question here and wait for its answer."""
+def run(operation: SansIO[T]) -> T:
+    """Run an operation in this thread and return its result."""
     try:
-        question = next(steps)
+        call = next(operation)
         while True:
             try:
-                answer = question()
-            except BaseException as error:  # the steps decide what an interrupt means for them
-                question = steps.throw(error)
+                answer = call()
+            except BaseException as error:  # the operation decides what an interrupt means for it
+                call = operation.throw(error)
             else:
-                question = steps.send(answer)
+                call = operation.send(answer)
     except StopIteration as end:
         result: T = end.value
         return result
 
 
-async def awaited(steps: Steps[T]) -> T:
-    """As :func:`run`, for questions that give awaitables."""
+async def run_async(operation: SansIO[T]) -> T:
+    """:func:`run` for functions that return awaitables."""
     try:
-        question = next(steps)
+        call = next(operation)
         while True:
             try:
-                answer = await question()
+                answer = await call()
             except BaseException as error:  # cancellation too
-                question = steps.throw(error)
+                call = operation.throw(error)
             else:
-                question = steps.send(answer)
+                call = operation.send(answer)
     except StopIteration as end:
         result: T = end.value
         return result

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from tritone_runtime.executors.device import Device
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.slots import Slots, StateTensor
 
 __all__ = ["DeviceSlots"]
@@ -78,10 +78,10 @@ class DeviceSlots(Slots):
         for rows in self._rows.values():
             rows.clear(slot)
 
-    def run(self, runner: Runner, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
+    def run(self, executor: OnnxExecutor, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
         """One step; what it leaves of the state stays on the device."""
         pasts = {f"past_{name}": each.rows for name, each in self._rows.items()}
-        return runner.run_on_device(given, pasts, self._on_device)
+        return executor.run_on_device(given, pasts, self._on_device)
 
     def keep(self, slots: Sequence[int], outputs: Mapping[str, Any]) -> None:
         """What a step left; of rows that are not ``valid``, in the row that nobody reads."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Counts", "Journal", "tag_of"]
+__all__ = ["Counters", "EventLog", "tag_of"]
 
 _MOST_WAITING = 1000
 
 
 @dataclass
-class Counts:
+class Counters:
     """Since the model was loaded; ``batches`` is steps and seconds by batch size."""
 
     refused: int = 0
@@ -25,7 +25,7 @@ class Counts:
     batches: dict[int, tuple[int, float]] = field(default_factory=dict)
 
 
-class Journal:
+class EventLog:
     """Events as lines of JSON; requests only leave them here, and :meth:`write` puts them into the log.
 
     Args:

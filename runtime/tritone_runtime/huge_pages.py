@@ -4,14 +4,14 @@ import ctypes
 import mmap
 from pathlib import Path
 
-__all__ = ["settle_pages"]
+__all__ = ["keep_page_sizes"]
 
 _MAPS = Path("/proc/self/maps")
 _madvise = ctypes.CDLL(None).madvise
 _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
-def settle_pages() -> None:
+def keep_page_sizes() -> None:
     """Keep the pages that this process has now as they are, huge or small; new memory may get huge ones.
 
     Otherwise the kernel (khugepaged) goes on, minutes later and in a model that nobody uses, to fill the gaps

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tritone_runtime.batcher import StepBatcher
 from tritone_runtime.errors import EngineMisfitError
-from tritone_runtime.events import Journal
+from tritone_runtime.events import EventLog
 from tritone_runtime.executors.device import Device, chosen_device
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.fit import check_whole, engines_among
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
 from tritone_runtime.manifests import ONNX_FILE, ModelDescription, read_manifest
@@ -33,12 +33,12 @@ class StatelessModel:
     """A model for whole inputs; one call at a time, which bounds its memory.
 
     Args:
-        runners: of the graphs that run in turn.
+        executors: of the graphs that run in turn.
         description: of the model.
     """
 
-    def __init__(self, runners: Sequence[Runner], description: ModelDescription):
-        self._runners, self._lock = runners, threading.Lock()
+    def __init__(self, executors: Sequence[OnnxExecutor], description: ModelDescription):
+        self._executors, self._lock = executors, threading.Lock()
         self._limits = RequestLimits(description.parameters, LONGEST_CALL_S)
 
     def run(self, arrays: Mapping[str, Array], output: str) -> Array:
@@ -50,11 +50,11 @@ class StatelessModel:
         self._limits.check(arrays)
         tensors = dict(arrays)
         with self._lock:
-            for runner in self._runners:
-                given = {name: tensors[name] for name in runner.inputs if name in tensors}
-                last = runner is self._runners[-1]
-                wanted = [output] if last else runner.outputs
-                tensors |= zip(wanted, runner.run(given, wanted), strict=True)
+            for executor in self._executors:
+                given = {name: tensors[name] for name in executor.inputs if name in tensors}
+                last = executor is self._executors[-1]
+                wanted = [output] if last else executor.outputs
+                tensors |= zip(wanted, executor.run(given, wanted), strict=True)
         return tensors[output]
 
 
@@ -62,12 +62,12 @@ class StreamModel:
     """A model for live streams, whose steps run together.
 
     Args:
-        runner: of the step's graph.
+        executor: of the step's graph.
         description: of the model.
         model: its name.
     """
 
-    def __init__(self, runner: Runner, description: ModelDescription, model: str):
+    def __init__(self, executor: OnnxExecutor, description: ModelDescription, model: str):
         parameters = description.parameters
         assert description.idle_limit_s is not None, "a model for streams"
         configured = int(parameters["max_streams"])
@@ -75,7 +75,7 @@ class StreamModel:
         frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
         limits = Limits(streams, description.idle_limit_s, frame_s)
         self.scheduler = StreamScheduler(
-            runner, description.inputs[0], description.outputs[0], limits, Journal(model)
+            executor, description.inputs[0], description.outputs[0], limits, EventLog(model)
         )
         self.batcher = StepBatcher(self.scheduler, description.most_rows)
         self.limits = RequestLimits(parameters, LONGEST_STEP_S)
@@ -96,7 +96,7 @@ class LocalModels:
         self.repository, self._device = repository, device
         codecs_in(repository)
         self._lock = threading.RLock()
-        self._runners: dict[str, Runner] = {}
+        self._executors: dict[str, OnnxExecutor] = {}
         self._stateless: dict[str, StatelessModel] = {}
         self._streams: dict[str, StreamModel] = {}
 
@@ -144,23 +144,25 @@ class LocalModels:
         with self._lock:
             if model not in self._stateless:
                 description = self.description(model)
-                runners = [self._runner(part) for part in description.pipeline or [model]]
-                self._stateless[model] = StatelessModel(runners, description)
+                executors = [self._executor(part) for part in description.pipeline or [model]]
+                self._stateless[model] = StatelessModel(executors, description)
             return self._stateless[model]
 
     def streams(self, model: str) -> StreamModel:
         """A model for live streams; errors as of :meth:`stateless`."""
         with self._lock:
             if model not in self._streams:
-                self._streams[model] = StreamModel(self._runner(model), self.description(model), model)
+                self._streams[model] = StreamModel(self._executor(model), self.description(model), model)
             return self._streams[model]
 
-    def _runner(self, model: str) -> Runner:
-        if model not in self._runners:
+    def _executor(self, model: str) -> OnnxExecutor:
+        if model not in self._executors:
             check_whole(self.repository, [model])
             threads = int(self.description(model).parameters.get("intra_op_thread_count", "0"))
-            self._runners[model] = Runner(self.repository / model / "1" / ONNX_FILE, threads, self._device)
-        return self._runners[model]
+            self._executors[model] = OnnxExecutor(
+                self.repository / model / "1" / ONNX_FILE, threads, self._device
+            )
+        return self._executors[model]
 
 
 _lock = threading.Lock()

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import BadInputError, FullError, StepError
-from tritone_runtime.events import Counts, Journal
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.events import Counters, EventLog
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.slots import Slots, StateTensor
 
 __all__ = ["Limits", "Step", "StreamScheduler", "state_of"]
@@ -67,31 +67,31 @@ class StreamScheduler:
     does not live, and one whose last request fails has ended; the message says which.
 
     Args:
-        runner: of the model, whose metadata say what a stream keeps (``state``), what its data must
+        executor: of the model, whose metadata say what a stream keeps (``state``), what its data must
             be (``rule``) and of how many steps it comes in multiples (``multiple``).
         data: the input that is cut into requests, time last.
         output: the output that answers it.
         limits: see :class:`Limits`.
-        journal: told what happens to streams.
+        event_log: told what happens to streams.
         clock: seconds.
     """
 
     def __init__(
         self,
-        runner: Runner,
+        executor: OnnxExecutor,
         data: str,
         output: str,
         limits: Limits,
-        journal: Journal,
+        event_log: EventLog,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._runner, self._data, self._output = runner, data, output
-        self.limits, self.journal, self._clock = limits, journal, clock
-        self._rule, self._multiple = runner.metadata["rule"], int(runner.metadata["multiple"])
-        self._slots = _slots(runner, limits.streams)
+        self._executor, self._data, self._output = executor, data, output
+        self.limits, self.event_log, self._clock = limits, event_log, clock
+        self._rule, self._multiple = executor.metadata["rule"], int(executor.metadata["multiple"])
+        self._slots = _slots(executor, limits.streams)
         self._live: dict[int | str, _Live] = {}
         self._lock = threading.Lock()
-        self.counts = Counts()
+        self.counters = Counters()
 
     @property
     def live(self) -> int:
@@ -104,7 +104,7 @@ class StreamScheduler:
             oldest = self._clock() - self.limits.idle_s - _GRACE_S
             for stream in [stream for stream, live in self._live.items() if live.used_s < oldest]:
                 self._end(stream, "expired")
-                self.counts.expired += 1
+                self.counters.expired += 1
 
     def run(
         self, steps: Sequence[Step], at_once: Callable[[int, Array | Exception], None] = lambda *_: None
@@ -159,16 +159,16 @@ class StreamScheduler:
             return
         slot = self._slots.take()
         if slot is None:
-            self.counts.refused += 1
-            self.journal.note("refused", step.stream, live=self.live)
+            self.counters.refused += 1
+            self.event_log.note("refused", step.stream, live=self.live)
             raise FullError(
                 f"the server is full: {self.live} of {self.limits.streams} streams are live; "
                 "try another server, or again later"
             )
         self._live[step.stream] = live = _Live(slot, self._form(step), self._clock())
-        self.counts.resumed += step.resumed
+        self.counters.resumed += step.resumed
         event = "resumed" if step.resumed else "started"
-        self.journal.note(event, step.stream, routine=not step.resumed, form=live.form)
+        self.event_log.note(event, step.stream, routine=not step.resumed, form=live.form)
 
     def _checked(self, step: Step) -> Array | None:
         steps, live = step.arrays[self._data].shape[-1], self._live[step.stream]
@@ -204,7 +204,7 @@ class StreamScheduler:
 
     def _nothing(self) -> Array:
         """An answer without steps."""
-        return self._runner.empty(self._output)
+        return self._executor.empty(self._output)
 
     def _run_batch(self, steps: Sequence[Step]) -> list[Array | Exception]:
         slots = [self._live[step.stream].slot for step in steps]
@@ -213,11 +213,11 @@ class StreamScheduler:
         started = self._clock()
         try:
             given = arrays | {"slot": np.array(slots)}
-            outputs = self._slots.run(self._runner, given, keep_memory=frames * len(steps) <= _SHORT_FRAMES)
+            outputs = self._slots.run(self._executor, given, keep_memory=frames * len(steps) <= _SHORT_FRAMES)
             self._slots.keep(slots, outputs)
         except Exception as error:
             for step in steps:
-                self.journal.note("failed", step.stream, reason=str(error))
+                self.event_log.note("failed", step.stream, reason=str(error))
             return [StepError(f"the model failed: {error}")] * len(steps)
         except BaseException:  # an interrupt: some of the state may be written, and some not
             for step in steps:
@@ -231,10 +231,10 @@ class StreamScheduler:
         return answers
 
     def _count(self, batch: int, frames: int, took_s: float) -> None:
-        count, seconds = self.counts.batches.get(batch, (0, 0.0))
-        self.counts.batches[batch] = count + 1, seconds + took_s
+        count, seconds = self.counters.batches.get(batch, (0, 0.0))
+        self.counters.batches[batch] = count + 1, seconds + took_s
         if took_s > frames * self.limits.frame_s:
-            self.counts.late += batch
+            self.counters.late += batch
 
     def _settled(self, step: Step, answer: Array | Exception) -> Array | Exception:
         """End the stream where the step ends it, and say what became of it after an error."""
@@ -250,25 +250,25 @@ class StreamScheduler:
 
     def _end(self, stream: int | str, event: str) -> None:
         self._slots.give_back(self._live.pop(stream).slot)
-        self.journal.note(event, stream, routine=event == "ended")
+        self.event_log.note(event, stream, routine=event == "ended")
 
 
-def _slots(runner: Runner, count: int) -> Slots:
-    tensors = state_of(runner)
-    if runner.device.is_cpu:
+def _slots(executor: OnnxExecutor, count: int) -> Slots:
+    tensors = state_of(executor)
+    if executor.device.is_cpu:
         return Slots(tensors, count)
     from tritone_runtime.device_slots import DeviceSlots  # needs onnx, which a CPU does not
 
-    return DeviceSlots(tensors, count, runner.device)
+    return DeviceSlots(tensors, count, executor.device)
 
 
-def state_of(runner: Runner) -> list[StateTensor]:
+def state_of(executor: OnnxExecutor) -> list[StateTensor]:
     """The state tensors that the model's metadata announce."""
     return [
         StateTensor(
             each["name"], tuple(each["shape"]), np.dtype(each["dtype"]), each["ring_axis"], each["places"]
         )
-        for each in json.loads(runner.metadata["state"])
+        for each in json.loads(executor.metadata["state"])
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 
 __all__ = ["Slots", "StateTensor"]
 
@@ -90,10 +90,10 @@ class Slots:
         self.clear(slot)
         self._free.append(slot)
 
-    def run(self, runner: Runner, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
+    def run(self, executor: OnnxExecutor, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
         """One step of the model on what is ``given`` and the past; its outputs by name."""
-        results = runner.run({**given, **self.pasts}, runner.outputs, keep_memory)
-        return dict(zip(runner.outputs, results, strict=True))
+        results = executor.run({**given, **self.pasts}, executor.outputs, keep_memory)
+        return dict(zip(executor.outputs, results, strict=True))
 
     def keep(self, slots: Sequence[int], outputs: Mapping[str, Any]) -> None:
         """What a step left, for the rows that are ``valid``."""

@@ -62,9 +62,9 @@ def _overhead_row(codec: Codec, sound: Sound, rounds: int) -> Row:
 def _bare_run(codec: str, frame: Array) -> Callable[[], object]:
     """A step's graph on ONNX Runtime, with the memory of all streams, and nothing around it."""
     scheduler = local_models(REPOSITORY).streams(f"{codec}_decode_stream").scheduler
-    runner, slots = scheduler._runner, scheduler._slots
+    executor, slots = scheduler._executor, scheduler._slots
     given = {"tokens": frame, "slot": np.zeros(1, np.int64), **slots.pasts}
-    return lambda: runner._session.run(runner.outputs, given, runner._keeping)
+    return lambda: executor._session.run(executor.outputs, given, executor._keeping)
 
 
 def _first_audio_row(codec: str, starts: int) -> Row:

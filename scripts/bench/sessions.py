@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2 as pb
 
 from scripts.common.prepare import REPOSITORY
-from tritone_runtime.events import Journal
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.events import EventLog
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 
 __all__ = ["NEAR_COPIES", "OfflineSession", "StreamSession", "has_streams", "weight_bytes"]
@@ -35,19 +35,19 @@ class OfflineSession:
         self._codec, self._threads = codec, threads
 
     @cached_property
-    def dequantize(self) -> Runner:
+    def dequantize(self) -> OnnxExecutor:
         """The model from tokens to latent."""
-        return Runner(_model(self._codec, "dequantize"), self._threads)
+        return OnnxExecutor(_model(self._codec, "dequantize"), self._threads)
 
     @cached_property
-    def vocoder(self) -> Runner:
+    def vocoder(self) -> OnnxExecutor:
         """The model from latent to audio."""
-        return Runner(_model(self._codec, "vocoder"), self._threads)
+        return OnnxExecutor(_model(self._codec, "vocoder"), self._threads)
 
     @cached_property
-    def encoder(self) -> Runner:
+    def encoder(self) -> OnnxExecutor:
         """The model from audio to tokens."""
-        return Runner(_model(self._codec, "encode"), self._threads)
+        return OnnxExecutor(_model(self._codec, "encode"), self._threads)
 
     def latent(self, tokens: NDArray[np.int64]) -> tuple[Array, Array]:
         """Tokens [K, T] -> latent [1, D, T] and its length."""
@@ -90,9 +90,9 @@ class StreamSession:
         config = text_format.Parse((folder / "config.pbtxt").read_text(), pb.ModelConfig())
         self._input = config.input[0].name
         count = int(config.parameters["max_streams"].string_value)
-        self.runner = runner = Runner(folder / "1" / "model.onnx", threads, profile=profile)
+        self.runner = runner = OnnxExecutor(folder / "1" / "model.onnx", threads, profile=profile)
         self._streams = StreamScheduler(
-            runner, self._input, config.output[0].name, Limits(count, _NEVER_IDLE_S), Journal("")
+            runner, self._input, config.output[0].name, Limits(count, _NEVER_IDLE_S), EventLog("")
         )
         self._started = False
 

@@ -189,7 +189,7 @@ class LoadGenerator:
 
     async def _run_place(self, name: str, place: int) -> None:
         failovers = _Failovers(self)
-        resume = replace(self._resume, told=failovers.add)
+        resume = replace(self._resume, on_resume=failovers.add)
         async with AsyncCodec(name, self._urls, resume=resume) as codec:
             await asyncio.sleep(place / self._places)
             while not self._stop.is_set():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client import Codec, CodecInfo, Stream, TritoneError
-from tritone_client.remote import codecs_among
+from tritone_client.codec_models import codecs_among
 from tritone_runtime.fidelity import differing_share
 from tritone_server.stream_check import Limit, compared
 

@@ -157,7 +157,7 @@ def _failovers_text(failovers: Sequence[Resumption]) -> str:
     if not failovers:
         return "no failover"
     formatted = [
-        f"{each.left} -> {each.taken} ({each.reason}; {each.replayed_frames} frames replayed)"
+        f"{each.from_endpoint} -> {each.to_endpoint} ({each.reason}; {each.replayed_frames} frames replayed)"
         for each in failovers
     ]
     return f"{len(failovers)} failover{'s' if len(failovers) > 1 else ''}: {', '.join(formatted)}"

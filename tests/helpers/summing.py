@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.scheduler import Step
 
 
-def summing(tmp_path: Path) -> Runner:
+def summing(tmp_path: Path) -> OnnxExecutor:
     """A streaming model whose audio is the running sum of its tokens, which must not be negative."""
     state = [{"name": "total", "shape": [1], "dtype": "float32", "ring_axis": None, "places": None}]
     nodes = [
@@ -50,7 +50,7 @@ def summing(tmp_path: Path) -> Runner:
         model, {"state": json.dumps(state), "rule": "tokens must not be negative", "multiple": "1"}
     )
     onnx.save(model, tmp_path / "model.onnx")
-    return Runner(tmp_path / "model.onnx")
+    return OnnxExecutor(tmp_path / "model.onnx")
 
 
 class Clock:

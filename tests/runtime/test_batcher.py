@@ -13,7 +13,7 @@ from helpers.summing import step, summing
 
 from tritone_runtime.batcher import StepBatcher
 from tritone_runtime.errors import BadInputError, StepError
-from tritone_runtime.events import Journal
+from tritone_runtime.events import EventLog
 from tritone_runtime.scheduler import Limits, StreamScheduler
 
 MOST = 3
@@ -37,7 +37,7 @@ class Gate:
 
 @pytest.fixture
 def scheduler(tmp_path: Path) -> StreamScheduler:
-    return StreamScheduler(summing(tmp_path), "tokens", "audio", Limits(20, 1e6), Journal("small"))
+    return StreamScheduler(summing(tmp_path), "tokens", "audio", Limits(20, 1e6), EventLog("small"))
 
 
 @pytest.fixture

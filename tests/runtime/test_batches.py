@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import BadInputError
-from tritone_runtime.events import Journal
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.events import EventLog
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.fidelity import snr_db
 from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 
@@ -17,8 +17,8 @@ FRAMES, BOOKS = 12, 4
 
 
 def streams_of(repository: Path, model: str) -> StreamScheduler:
-    runner = Runner(repository / model / "1" / "model.onnx")
-    return StreamScheduler(runner, "tokens", "audio", Limits(streams=3, idle_s=3600), Journal(""))
+    runner = OnnxExecutor(repository / model / "1" / "model.onnx")
+    return StreamScheduler(runner, "tokens", "audio", Limits(streams=3, idle_s=3600), EventLog(""))
 
 
 def step(stream: int, tokens: NDArray[np.int64], number: int) -> Step:
@@ -50,6 +50,6 @@ def test_a_bad_row_leaves_its_batch_and_its_own_stream_as_they_were(model: str, 
         assert not isinstance(last, Exception)
         for row, audio in enumerate((first[0], audio_of(together, step(1, many[1], number)), last[0])):
             heard[row].append(audio)
-    assert together.counts.batches[3][0] == FRAMES - 1
+    assert together.counters.batches[3][0] == FRAMES - 1
     for one, other in zip(alone, heard, strict=True):
         assert snr_db(np.concatenate(one), np.concatenate(other)) > 115

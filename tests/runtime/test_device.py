@@ -11,9 +11,9 @@ import pytest
 
 from tritone_runtime.device_slots import DeviceSlots
 from tritone_runtime.errors import BadInputError
-from tritone_runtime.events import Journal
+from tritone_runtime.events import EventLog
 from tritone_runtime.executors.device import CPU, VARIABLE, Device, chosen_device
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 from tritone_runtime.slots import Slots
 
@@ -28,9 +28,9 @@ def pair(
     """The same model with its streams' past in memory, and on a device."""
     path = repository / str(request.param) / "1" / "model.onnx"
     names = ("audio", "tokens") if "encode" in path.parts[-3] else ("tokens", "audio")
-    here = StreamScheduler(Runner(path), *names, Limits(3, 5), Journal(""))
+    here = StreamScheduler(OnnxExecutor(path), *names, Limits(3, 5), EventLog(""))
     monkeypatch.setattr(Device, "is_cpu", False)
-    there = StreamScheduler(Runner(path, device=ELSEWHERE), *names, Limits(3, 5), Journal(""))
+    there = StreamScheduler(OnnxExecutor(path, device=ELSEWHERE), *names, Limits(3, 5), EventLog(""))
     assert type(here._slots) is Slots
     assert isinstance(there._slots, DeviceSlots)
     return here, there

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers.summing import Clock, step, summing
 
-from tritone_runtime.events import Journal, tag_of
+from tritone_runtime.events import EventLog, tag_of
 from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 
 
@@ -23,12 +23,12 @@ def told(lines: list[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in "".join(lines).splitlines()]
 
 
-def streams_of(tmp_path: Path, journal: Journal, clock: Any, frame_s: float = 1.0) -> StreamScheduler:
+def streams_of(tmp_path: Path, journal: EventLog, clock: Any, frame_s: float = 1.0) -> StreamScheduler:
     return StreamScheduler(summing(tmp_path), "tokens", "audio", Limits(1, 5, frame_s), journal, clock)
 
 
 def test_a_stream_is_in_the_log_by_a_name_that_lets_nobody_into_it(tmp_path: Path, lines: list[str]) -> None:
-    clock, journal = Clock(), Journal("small", everything=True, put=lines.append)
+    clock, journal = Clock(), EventLog("small", everything=True, put=lines.append)
     streams = streams_of(tmp_path, journal, clock)
     streams.run([step(1, [1], start=True)])
     streams.run([step(2, [1], start=True)])
@@ -52,7 +52,7 @@ def test_a_stream_is_in_the_log_by_a_name_that_lets_nobody_into_it(tmp_path: Pat
 
 
 def test_what_goes_as_it_should_is_not_logged_unless_asked_for(tmp_path: Path, lines: list[str]) -> None:
-    clock, journal = Clock(), Journal("small", put=lines.append)
+    clock, journal = Clock(), EventLog("small", put=lines.append)
     streams = streams_of(tmp_path, journal, clock)
     streams.run([step(1, [1], start=True)])
     streams.run([step(1, [1], end=True)])
@@ -61,26 +61,26 @@ def test_what_goes_as_it_should_is_not_logged_unless_asked_for(tmp_path: Path, l
 
 
 def test_streams_that_were_elsewhere_before_are_counted(tmp_path: Path, lines: list[str]) -> None:
-    journal = Journal("small", put=lines.append)
+    journal = EventLog("small", put=lines.append)
     streams = streams_of(tmp_path, journal, Clock())
     arrays = {"tokens": np.ones((1, 1, 1), np.int64)}
     streams.run([Step(1, arrays, start=True, end=True, resumed=True)])
     journal.write()
-    assert streams.counts.resumed == 1
+    assert streams.counters.resumed == 1
     assert [each["event"] for each in told(lines)] == ["resumed"]
 
 
 def test_answers_that_take_longer_than_their_sound_are_late(tmp_path: Path) -> None:
     ticks: Iterator[int] = count()  # every look at the clock is a second later
-    streams = streams_of(tmp_path, Journal("small"), lambda: float(next(ticks)), frame_s=0.5)
+    streams = streams_of(tmp_path, EventLog("small"), lambda: float(next(ticks)), frame_s=0.5)
     streams.run([step(1, [1], start=True)])
-    assert streams.counts.late == 1
+    assert streams.counters.late == 1
     streams.run([step(1, [1, 1, 1], end=True)])
-    assert streams.counts.late == 1, "three frames have 1.5 s"
+    assert streams.counters.late == 1, "three frames have 1.5 s"
 
 
 def test_of_a_flood_the_newest_are_written_and_the_others_counted(lines: list[str]) -> None:
-    journal = Journal("small", put=lines.append)
+    journal = EventLog("small", put=lines.append)
     for stream in range(1500):
         journal.note("refused", stream)
     journal.write()

@@ -7,22 +7,22 @@ import onnxruntime
 import pytest
 
 from tritone_runtime.errors import BadInputError
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 
 
 @pytest.fixture
-def dequantize(repository: Path) -> Runner:
-    return Runner(repository / "small_nanocodec_dequantize" / "1" / "model.onnx")
+def dequantize(repository: Path) -> OnnxExecutor:
+    return OnnxExecutor(repository / "small_nanocodec_dequantize" / "1" / "model.onnx")
 
 
-def test_a_broken_rule_is_told_as_a_sentence(dequantize: Runner) -> None:
+def test_a_broken_rule_is_told_as_a_sentence(dequantize: OnnxExecutor) -> None:
     tokens = np.full((1, 4, 3), 4032)
     with pytest.raises(BadInputError) as caught:
         dequantize.run({"tokens": tokens, "tokens_len": np.array([[3]])})
     assert str(caught.value) == "tokens must be in 0..4031"
 
 
-def test_outputs_come_in_the_models_order(dequantize: Runner) -> None:
+def test_outputs_come_in_the_models_order(dequantize: OnnxExecutor) -> None:
     latent, length = dequantize.run(
         {"tokens": np.zeros((2, 4, 3), np.int64), "tokens_len": np.full((2, 1), 3)}
     )
@@ -31,11 +31,11 @@ def test_outputs_come_in_the_models_order(dequantize: Runner) -> None:
     assert length.tolist() == [[3], [3]]
 
 
-def test_other_failures_keep_their_own_error(dequantize: Runner) -> None:
+def test_other_failures_keep_their_own_error(dequantize: OnnxExecutor) -> None:
     with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument, match="tokens"):
         dequantize.run({"tokens": np.zeros((1, 5, 3), np.int64), "tokens_len": np.array([[3]])})
 
 
 def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="tritone-build models"):
-        Runner(tmp_path / "model.onnx")
+        OnnxExecutor(tmp_path / "model.onnx")

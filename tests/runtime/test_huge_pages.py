@@ -10,7 +10,7 @@ from tritone_runtime import huge_pages as pages
 
 _SETTLED = """
 import mmap, re
-from tritone_runtime.huge_pages import settle_pages
+from tritone_runtime.huge_pages import keep_page_sizes
 
 def flags():  # by where they begin, of private memory without a file
     entry = r"^([0-9a-f]+)-.* rw-p \\S+ 00:00 0 .*(?:\\n(?!VmFlags).*)*\\nVmFlags: (.*)"
@@ -18,7 +18,7 @@ def flags():  # by where they begin, of private memory without a file
     return {start: words.split() for start, words in found}
 
 before = set(flags())
-settle_pages()
+keep_page_sizes()
 after = flags()
 print(len(before), all("nh" in after[start] for start in before & set(after)))
 fresh = mmap.mmap(-1, 8 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

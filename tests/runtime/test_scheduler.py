@@ -9,14 +9,14 @@ from helpers.summing import Clock, step, summing
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import BadInputError, FullError
-from tritone_runtime.events import Journal
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.events import EventLog
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 from tritone_runtime.slots import Slots, StateTensor
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Runner:
+def runner(tmp_path: Path) -> OnnxExecutor:
     return summing(tmp_path)
 
 
@@ -26,8 +26,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def streams(runner: Runner, clock: Clock) -> StreamScheduler:
-    return StreamScheduler(runner, "tokens", "audio", Limits(streams=2, idle_s=5), Journal("small"), clock)
+def streams(runner: OnnxExecutor, clock: Clock) -> StreamScheduler:
+    return StreamScheduler(runner, "tokens", "audio", Limits(streams=2, idle_s=5), EventLog("small"), clock)
 
 
 def sums(answers: list[Any]) -> list[Any]:
@@ -38,7 +38,7 @@ def test_streams_in_one_batch_keep_their_own_past(streams: StreamScheduler) -> N
     assert sums(streams.run([step(1, [1, 2], start=True)])) == [[1, 3]]
     assert sums(streams.run([step(2, [5, 5], start=True), step(1, [1, 1])])) == [[5, 10], [4, 5]]
     assert sums(streams.run([step(1, [7]), step(2, [1])])) == [[12], [11]]
-    assert streams.counts.batches[2][0] == 2
+    assert streams.counters.batches[2][0] == 2
     assert streams.live == 2
 
 
@@ -83,7 +83,7 @@ def test_a_full_server_refuses_at_once_and_counts_it(streams: StreamScheduler) -
     assert isinstance(refused, FullError)
     assert "full: 2 of 2 streams are live" in str(refused)
     assert sums([good]) == [[2]]
-    assert streams.counts.refused == 1
+    assert streams.counters.refused == 1
     (unknown,) = streams.run([step(3, [1])])
     assert isinstance(unknown, BadInputError)
 
@@ -93,7 +93,7 @@ def test_who_is_refused_is_told_before_the_others_run(streams: StreamScheduler) 
     told: list[tuple[int, str, int]] = []
 
     def at_once(row: int, answer: Any) -> None:
-        told.append((row, str(answer), sum(count for count, _ in streams.counts.batches.values())))
+        told.append((row, str(answer), sum(count for count, _ in streams.counters.batches.values())))
 
     asked = [step(3, [1], start=True), step(1, [1]), step(7, [1]), step(2, [1], end=True)]
     answers = streams.run(asked, at_once)
@@ -109,7 +109,7 @@ def test_idle_streams_expire_and_leave_room(streams: StreamScheduler, clock: Clo
     streams.run([step(2, [1])])
     clock.now = 6
     streams.expire()
-    assert (streams.live, streams.counts.expired) == (1, 1)
+    assert (streams.live, streams.counters.expired) == (1, 1)
     (late,) = streams.run([step(1, [1])])
     assert "stream 1 is not live" in str(late)
     assert sums(streams.run([step(3, [1], start=True), step(2, [1])])) == [[1], [3]]
@@ -199,7 +199,7 @@ def test_only_small_steps_hold_on_to_their_working_memory(
     kept: list[bool] = []
     run = Slots.run
 
-    def noted(self: Slots, runner: Runner, given: Any, keep_memory: bool) -> dict[str, Any]:
+    def noted(self: Slots, runner: OnnxExecutor, given: Any, keep_memory: bool) -> dict[str, Any]:
         kept.append(keep_memory)
         return run(self, runner, given, keep_memory)
 

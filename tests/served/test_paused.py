@@ -43,11 +43,12 @@ def spoken_rest(stream: Stream[np.float32], tokens: NDArray[np.int64]) -> list[N
 
 def test_streams_go_on_elsewhere_while_a_process_is_paused(repository: Path) -> None:
     told: list[Resumption] = []
+    resume = Resume(HANGS_S, HANGS_S, on_resume=told.append)
     with (
         serving(repository, [NAME]) as first,
         serving(repository, [NAME]) as second,
         Supervisor(first, most_restarts=PAUSES) as supervisor,
-        Codec(NAME, [first.url, second.url], HANGS_S, Resume(HANGS_S, HANGS_S, told=told.append)) as codec,
+        Codec(NAME, [first.url, second.url], HANGS_S, resume) as codec,
         ThreadPoolExecutor(STREAMS) as pool,
     ):
         for pause in range(PAUSES):
@@ -66,4 +67,4 @@ def test_streams_go_on_elsewhere_while_a_process_is_paused(repository: Path) -> 
                 found = against_whole(codec, each, np.concatenate(pieces), whole, wholes)
                 assert found.ok, found
             assert comes_true(lambda: supervisor.restarts == pause + 1)  # noqa: B023
-    assert [each.taken for each in told] == [second.url] * (PAUSES * STREAMS // 2)
+    assert [each.to_endpoint for each in told] == [second.url] * (PAUSES * STREAMS // 2)

@@ -58,7 +58,7 @@ def test_streams_of_every_codec_outlive_the_server_that_is_killed(repository: Pa
     ):
         spoken = []
         for name in STREAMING:
-            resume = Resume(HANGS_S, HANGS_S, told=told[name].append)
+            resume = Resume(HANGS_S, HANGS_S, on_resume=told[name].append)
             codec = stack.enter_context(Codec(name, [first.url, second.url], resume=resume))
             tokens = tokens_of(codec)
             # Streams begin in turn: of two, one is at the server that dies.
@@ -73,8 +73,10 @@ def test_streams_of_every_codec_outlive_the_server_that_is_killed(repository: Pa
             found = against_whole(codec, tokens, np.concatenate(heard), whole)
             assert found.ok, found
     for resumptions in told.values():  # more than one where a busy machine let a stream idle for too long
-        moved = next(each for each in resumptions if each.left == first.url and each.taken == second.url)
-        assert moved.left_stream != moved.taken_stream
+        moved = next(
+            each for each in resumptions if each.from_endpoint == first.url and each.to_endpoint == second.url
+        )
+        assert moved.from_stream != moved.to_stream
         assert 0 < moved.replayed_frames <= 30
 
 
@@ -104,7 +106,9 @@ def test_encoding_goes_on_too_and_without_blocking_others(ways: list[FlakyProxy]
 
 def test_an_idle_stream_that_was_ended_goes_on(server: TritonServer) -> None:
     told: list[Resumption] = []
-    with Codec("small_nanocodec", server.url, resume=Resume(HANGS_S, HANGS_S, told=told.append)) as codec:
+    with Codec(
+        "small_nanocodec", server.url, resume=Resume(HANGS_S, HANGS_S, on_resume=told.append)
+    ) as codec:
         tokens, whole = tokens_of(codec), codec.decode(tokens_of(codec))
         with codec.decode_stream() as stream:
             first = stream.push(tokens[:, :20])
@@ -112,7 +116,7 @@ def test_an_idle_stream_that_was_ended_goes_on(server: TritonServer) -> None:
             rest = stream.push(tokens[:, 20:])
     found = against_whole(codec, tokens, np.concatenate([first, rest]), whole)
     assert found.ok, found
-    assert [each.left for each in told] == [server.url]
+    assert [each.from_endpoint for each in told] == [server.url]
 
 
 def test_a_full_server_is_passed_by_and_all_full_is_said_at_once(repository: Path) -> None:
@@ -160,7 +164,7 @@ def test_servers_that_come_back_are_found_and_absent_ones_end_in_one_error(repos
 
 def test_a_bounded_replay_is_shorter_and_nearly_the_same(ways: list[FlakyProxy]) -> None:
     told: list[Resumption] = []
-    resume = Resume(HANGS_S, HANGS_S, most_replay_s=1.0, told=told.append)
+    resume = Resume(HANGS_S, HANGS_S, most_replay_s=1.0, on_resume=told.append)
     with Codec("small_mimi", urls(ways), resume=resume) as codec:
         tokens, whole = tokens_of(codec), codec.decode(tokens_of(codec))
         with codec.decode_stream() as stream, codec.decode_stream() as other:

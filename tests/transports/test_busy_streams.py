@@ -13,7 +13,7 @@ from helpers.signals import tokens_of
 
 from tritone_client import AsyncCodec, Codec, Stream, StreamBusyError, StreamClosedError
 from tritone_client.adapters.kanitts import KaniTTSDecoder
-from tritone_client.streams.calls import OneAtATime
+from tritone_client.streams.handle import OneAtATime
 from tritone_runtime.fidelity import snr_db
 
 NAME = "small_nanocodec"
@@ -25,15 +25,15 @@ class Held:
 
     def __init__(self, stream: Stream[np.float32], monkeypatch: pytest.MonkeyPatch):
         self.begun, self._free = Event(), Event()
-        carrier: Any = stream._live._carrier
-        send = carrier.send
+        session: Any = stream._live._stream_session
+        send = session.send
 
         def held(data: Any) -> Any:
             self.begun.set()
             yield lambda: self._free.wait(LIMIT_S)
             return (yield from send(data))
 
-        monkeypatch.setattr(carrier, "send", held)
+        monkeypatch.setattr(session, "send", held)
 
     def let_go(self) -> None:
         self._free.set()
@@ -88,7 +88,7 @@ def test_a_block_that_is_left_while_a_push_is_under_way_ends_the_stream_after_it
     assert snr_db(causal.decode(tokens), pushed[0].result(LIMIT_S)) > 120
     with pytest.raises(StreamClosedError):
         stream.push(tokens)
-    assert not stream._live._carrier._held, "the server was told"  # type: ignore[attr-defined]
+    assert not stream._live._stream_session._held, "the server was told"  # type: ignore[attr-defined]
 
 
 def test_another_task_is_refused_and_the_stream_goes_on(causal: Codec, place: Place) -> None:
@@ -174,14 +174,14 @@ def test_a_push_from_within_a_push_is_refused_rather_than_waited_for(
 ) -> None:
     tokens = tokens_of(causal.info, 9)
     with causal.decode_stream() as stream:
-        send = stream._live._carrier.send
+        send = stream._live._stream_session.send
 
         def calling_back(data: Any) -> Any:
             with pytest.raises(StreamBusyError):
                 stream.push(tokens)
             return send(data)
 
-        monkeypatch.setattr(stream._live._carrier, "send", calling_back)
+        monkeypatch.setattr(stream._live._stream_session, "send", calling_back)
         assert snr_db(causal.decode(tokens), stream.push(tokens)) > 120
 
 

@@ -11,7 +11,7 @@ from scripts.common.rounding import limit_of
 from scripts.peers import Reference
 from tritone_build.codecs import base as codecs_module
 from tritone_client import Codec, TokensError, served_codecs
-from tritone_client.remote import Role
+from tritone_client.codec_models import Role
 from tritone_runtime.fidelity import snr_db
 
 

@@ -15,7 +15,7 @@ from helpers.small_codecs import CAUSAL
 from numpy.typing import NDArray
 
 from tritone_client import AsyncCodec, AudioError, Codec, TokensError
-from tritone_client.remote import Role
+from tritone_client.codec_models import Role
 from tritone_server.launcher import TritonServer
 
 NAME = "small_nanocodec"

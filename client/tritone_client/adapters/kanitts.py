@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from tritone_client.cli.pcm import pcm_of
 from tritone_client.codec import Codec
+from tritone_client.codec_models import Endpoints
 from tritone_client.errors import TokensError
 from tritone_client.inputs.arrays import ArrayLike, as_array
 from tritone_client.inputs.frames import frames_of
-from tritone_client.remote import Endpoints
 from tritone_client.streams.stream import Stream
 
 __all__ = ["KaniTTSDecoder", "codes_of"]

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.codec import Codec
+from tritone_client.codec_models import Endpoints
 from tritone_client.errors import AudioError, TokensError
 from tritone_client.inputs.arrays import ArrayLike, as_array
-from tritone_client.remote import Endpoints
 
 __all__ = ["MossTokenizer"]
 

@@ -148,7 +148,7 @@ def _sending() -> tuple[gr.Dropdown, gr.Audio, gr.Button, gr.HTML]:
 
 def _live(codec: gr.Dropdown, name: gr.Textbox) -> None:
     """The live player, in page.js; it plays the tokens of that name."""
-    gr.Markdown("## Live\nThe same tokens, one frame at a time, as a language model would emit them.")
+    gr.Markdown("## LiveStream\nThe same tokens, one frame at a time, as a language model would emit them.")
     with gr.Row():
         start = gr.Button("Play live", elem_id="start")
         stop = gr.Button("Stop", elem_id="stop")

@@ -1,1 +1,1 @@
-"""Live streams: what is checked, cut, sent and replayed."""
+"""LiveStream streams: what is checked, cut, sent and replayed."""

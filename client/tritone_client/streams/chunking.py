@@ -1,6 +1,6 @@
 """Cutting a stream that arrives in pieces of any size into requests.
 
-A cutter takes what has come and gives the pieces that can be sent now, each with the frames of its
+A chunker takes what has come and gives the pieces that can be sent now, each with the frames of its
 answer that are new. It does no input and output.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cutter", "FrameCutter", "Piece", "WindowCutter"]
+__all__ = ["Chunker", "FrameChunker", "Piece", "WindowChunker"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Piece:
     stop: int
 
 
-class Cutter(Protocol):
+class Chunker(Protocol):
     """``total`` counts the time steps taken so far."""
 
     total: int
@@ -35,7 +35,7 @@ class Cutter(Protocol):
         """What is left at the end."""
 
 
-class FrameCutter:
+class FrameChunker:
     """For a model that keeps its past: every full frame, once; the last one filled with zeros.
 
     Args:
@@ -72,7 +72,7 @@ class FrameCutter:
             yield Piece(part, 0, part.shape[-1] // self._steps)
 
 
-class WindowCutter:
+class WindowChunker:
     """For a model without memory: new frames with all the context that the model sees.
 
     ::
@@ -110,7 +110,7 @@ class WindowCutter:
         return self._pieces(-(-self.total // self._steps), 0)
 
     def _pieces(self, ready: int, least: int) -> list[Piece]:
-        """Pieces that keep every frame up to ``ready``, unless one were too short to send."""
+        """AudioIterator that keep every frame up to ``ready``, unless one were too short to send."""
         pieces = []
         while self._done < ready:
             stop = min(ready, self._done + self._longest)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.errors import NoServerLeftError, ServerFullError, ServerUnavailableError
-from tritone_client.sansio import Steps
-from tritone_client.streams.stream_sessions import Carrier
+from tritone_client.sansio import SansIO
+from tritone_client.streams.stream_sessions import StreamSession
 
-__all__ = ["Endpoint", "Past", "Resume", "Resuming", "Resumption"]
+__all__ = ["Endpoint", "FailoverSession", "ReplaySize", "Resume", "Resumption"]
 
 _log = logging.getLogger("tritone_client")
 _log.addHandler(logging.NullHandler())  # who wants to read it says so; else it would go to stderr
@@ -24,16 +24,16 @@ _log.addHandler(logging.NullHandler())  # who wants to read it says so; else it 
 class Resumption:
     """A stream went on: from where, to where, why, how many frames were replayed, and how long it took.
 
-    ``left_stream`` and ``taken_stream`` are its names in the logs of the two servers.
+    ``from_stream`` and ``to_stream`` are its names in the logs of the two servers.
     """
 
-    left: str
-    taken: str
+    from_endpoint: str
+    to_endpoint: str
     reason: str
     replayed_frames: int
     seconds: float
-    left_stream: str
-    taken_stream: str
+    from_stream: str
+    to_stream: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Resume:
         most_wait_s: what these waits grow to.
         most_replay_s: of sound that is computed again; None for all that matters, which is exact. Codecs
             with attention see minutes back; less is quicker, and differs from the whole at first.
-        told: called with every :class:`Resumption`.
+        on_resume: called with every :class:`Resumption`.
     """
 
     deadline_s: float = 30.0
@@ -55,7 +55,7 @@ class Resume:
     first_wait_s: float = 0.05
     most_wait_s: float = 1.0
     most_replay_s: float | None = None
-    told: Callable[[Resumption], None] | None = None
+    on_resume: Callable[[Resumption], None] | None = None
 
 
 class Endpoint(Protocol):
@@ -68,7 +68,7 @@ class Endpoint(Protocol):
 
 
 @dataclass(frozen=True)
-class Past:
+class ReplaySize:
     """What a fresh stream must see again before it goes on.
 
     Args:
@@ -82,18 +82,18 @@ class Past:
     longest: int
 
 
-class _Left(NamedTuple):
+class _FailedAt(NamedTuple):
     url: str
     stream: str
     reason: ServerUnavailableError | None
 
 
-class Resuming:
-    """A carrier that goes from server to server.
+class FailoverSession:
+    """A session that goes from server to server.
 
     Args:
         endpoints: in the order in which they are tried.
-        opened: a fresh carrier at one of them; whether it goes on with what was elsewhere before.
+        opened: a fresh session at one of them; whether it goes on with what was elsewhere before.
         past: what is kept.
         resume: see :class:`Resume`.
     """
@@ -101,20 +101,20 @@ class Resuming:
     def __init__(
         self,
         endpoints: Iterable[Endpoint],
-        opened: Callable[[Any, bool], Carrier],
-        past: Past,
+        opened: Callable[[Any, bool], StreamSession],
+        past: ReplaySize,
         resume: Resume,
     ):
         self._endpoints, self._opened, self._size, self._resume = deque(endpoints), opened, past, resume
         self._past: list[NDArray[Any]] = []
-        self._carrier: Carrier | None = None
+        self._stream_session: StreamSession | None = None
 
     @property
     def tag(self) -> str:
         """Of the stream at the server where it is now."""
-        return "" if self._carrier is None else self._carrier.tag
+        return "" if self._stream_session is None else self._stream_session.tag
 
-    def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
+    def send(self, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
         """The answer to the next piece, from whichever server gives it.
 
         Raises:
@@ -125,34 +125,34 @@ class Resuming:
         self._remember(data)
         return answer
 
-    def _answer(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
+    def _answer(self, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
         failure: ServerUnavailableError | None = None
-        if self._carrier is not None:
+        if self._stream_session is not None:
             try:
-                return (yield from self._carrier.send(data))
+                return (yield from self._stream_session.send(data))
             except ServerUnavailableError as error:
                 failure = error
         return (yield from self._elsewhere(data, failure))
 
-    def finish(self) -> Steps[None]:
+    def finish(self) -> SansIO[None]:
         """Tell the server; one that has gone need not be told, since every answer has been heard."""
-        if self._carrier is None:
+        if self._stream_session is None:
             return
         try:
-            yield from self._carrier.finish()
+            yield from self._stream_session.finish()
         except ServerUnavailableError:
             yield from self.drop()
 
-    def drop(self) -> Steps[None]:
+    def drop(self) -> SansIO[None]:
         """Give back what is held."""
-        carrier, self._carrier = self._carrier, None
-        if carrier is not None:
-            yield from carrier.drop()
+        session, self._stream_session = self._stream_session, None
+        if session is not None:
+            yield from session.drop()
 
-    def _elsewhere(self, data: NDArray[Any], failure: ServerUnavailableError | None) -> Steps[NDArray[Any]]:
+    def _elsewhere(self, data: NDArray[Any], failure: ServerUnavailableError | None) -> SansIO[NDArray[Any]]:
         """Try the servers in turn, again and again, until one has answered or time is up."""
         begun, wait_s = time.monotonic(), self._resume.first_wait_s
-        left = _Left(self._endpoints[0].url, self.tag, failure)
+        left = _FailedAt(self._endpoints[0].url, self.tag, failure)
         if failure is not None:
             yield from self._leave()
         while True:
@@ -175,19 +175,19 @@ class Resuming:
             yield lambda: self._endpoints[0].wait(pause)  # noqa: B023
             wait_s = min(2 * wait_s, self._resume.most_wait_s)
 
-    def _leave(self) -> Steps[None]:
+    def _leave(self) -> SansIO[None]:
         """The server that failed; another one is next."""
         yield from self.drop()
         self._endpoints.rotate(-1)
 
-    def _begun_at(self, endpoint: Endpoint, data: NDArray[Any]) -> Steps[NDArray[Any]]:
+    def _begun_at(self, endpoint: Endpoint, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
         """A fresh stream that has seen the past, whose answers were heard before, and then the piece."""
-        self._carrier = carrier = self._opened(endpoint, bool(self._past))
+        self._stream_session = session = self._opened(endpoint, bool(self._past))
         if self._past:
             past, longest = np.concatenate(self._past, axis=-1), self._size.longest * self._size.steps
             for start in range(0, past.shape[-1], longest):
-                yield from carrier.send(past[..., start : start + longest])
-        return (yield from carrier.send(data))
+                yield from session.send(past[..., start : start + longest])
+        return (yield from session.send(data))
 
     def _remember(self, data: NDArray[Any]) -> None:
         """The newest frames, all of one length at most."""
@@ -196,15 +196,15 @@ class Resuming:
         while self._past and steps - self._past[0].shape[-1] >= most:
             steps -= self._past.pop(0).shape[-1]
 
-    def _tell(self, left: "_Left", seconds: float) -> None:
+    def _tell(self, left: "_FailedAt", seconds: float) -> None:
         if not self._past:
             return  # the stream only begins
         frames = sum(each.shape[-1] for each in self._past) // self._size.steps
         taken, tag = self._endpoints[0].url, self.tag
         happened = Resumption(left.url, taken, str(left.reason), frames, seconds, left.stream, tag)
         _log.warning("%s", happened, extra={"resumption": vars(happened)})
-        if self._resume.told is not None:
-            self._resume.told(happened)
+        if self._resume.on_resume is not None:
+            self._resume.on_resume(happened)
 
     def _given_up(self, failure: ServerUnavailableError | None) -> NoServerLeftError:
         tried = ", ".join(endpoint.url for endpoint in self._endpoints)

@@ -9,27 +9,27 @@ from tritone_client.errors import StreamClosedError, TokensError, TritoneError
 from tritone_client.info import CodecInfo
 from tritone_client.inputs import checks
 from tritone_client.inputs.audio import resampling
-from tritone_client.sansio import Steps
-from tritone_client.streams.chunking import Cutter, Piece
-from tritone_client.streams.stream_sessions import Carrier
+from tritone_client.sansio import SansIO
+from tritone_client.streams.chunking import Chunker, Piece
+from tritone_client.streams.stream_sessions import StreamSession
 
-__all__ = ["AudioIntake", "Intake", "Live", "TokenIntake"]
+__all__ = ["AudioInput", "LiveStream", "StreamInput", "TokenInput"]
 
 
-class Intake(Protocol):
+class StreamInput(Protocol):
     """What is taken, checked before anything is sent."""
 
     def taken(self, data: Any) -> NDArray[Any]:
         """As the codec takes it; raises what is wrong, and the stream stays as it was."""
 
     def rest(self) -> NDArray[Any] | None:
-        """What the intake itself still holds at the end."""
+        """What the stream_input itself still holds at the end."""
 
     def refuse_few(self, total: int) -> None:
         """Raise where a stream of so many time steps is too short for the codec."""
 
 
-class TokenIntake:
+class TokenInput:
     """Tokens [K, T], or [K] for one frame, with the same K throughout."""
 
     def __init__(self, info: CodecInfo):
@@ -55,7 +55,7 @@ class TokenIntake:
         checks.refuse_few_frames(total, self._info)
 
 
-class AudioIntake:
+class AudioInput:
     """Audio [S] of any length at ``sample_rate_hz``, converted to the codec's where that differs."""
 
     def __init__(self, info: CodecInfo, sample_rate_hz: int):
@@ -83,58 +83,65 @@ def _first_rows(answer: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
     return answer[: len(like)] if like.ndim > 1 else answer
 
 
-class Live:
+class LiveStream:
     """One stream.
 
     Args:
-        intake: checks what comes.
-        cutter: decides what can be sent.
-        carrier: takes it to the server.
+        stream_input: checks what comes.
+        chunker: decides what can be sent.
+        session: takes it to the server.
         steps: time steps of the output in one frame.
         nothing: an output of no frames.
     """
 
-    def __init__(self, intake: Intake, cutter: Cutter, carrier: Carrier, steps: int, nothing: NDArray[Any]):
-        self._intake, self._cutter, self._carrier = intake, cutter, carrier
+    def __init__(
+        self,
+        stream_input: StreamInput,
+        chunker: Chunker,
+        session: StreamSession,
+        steps: int,
+        nothing: NDArray[Any],
+    ):
+        self._input, self._chunker, self._stream_session = stream_input, chunker, session
         self._steps, self._nothing = steps, nothing
         self._over: TritoneError | None = None
 
-    def push(self, data: Any) -> Steps[NDArray[Any]]:
+    def push(self, data: Any) -> SansIO[NDArray[Any]]:
         """What comes out for ``data``; may be empty."""
         if self._over is not None:
             raise self._over.with_traceback(None)
-        return (yield from self._answers(self._cutter.push(self._intake.taken(data))))
+        return (yield from self._answers(self._chunker.push(self._input.taken(data))))
 
-    def close(self) -> Steps[NDArray[Any]]:
+    def close(self) -> SansIO[NDArray[Any]]:
         """What is left; afterwards, or after an error, nothing."""
         if self._over is not None:
-            yield from self._carrier.drop()
+            yield from self._stream_session.drop()
             return self._nothing.copy()
         try:
             return (yield from self._last())
         finally:
             yield from self.drop()
 
-    def drop(self) -> Steps[None]:
+    def drop(self) -> SansIO[None]:
         """End without asking for what is left; never raises."""
         self._over = self._over or StreamClosedError("the stream is closed; open another one")
-        yield from self._carrier.drop()
+        yield from self._stream_session.drop()
 
-    def _last(self) -> Steps[NDArray[Any]]:
-        rest = self._intake.rest()
-        pieces = [] if rest is None else self._cutter.push(rest)
-        if self._cutter.total:
-            self._intake.refuse_few(self._cutter.total)
-            pieces += self._cutter.flush()
+    def _last(self) -> SansIO[NDArray[Any]]:
+        rest = self._input.rest()
+        pieces = [] if rest is None else self._chunker.push(rest)
+        if self._chunker.total:
+            self._input.refuse_few(self._chunker.total)
+            pieces += self._chunker.flush()
         answers = yield from self._answers(pieces)
-        yield from self._carrier.finish()
+        yield from self._stream_session.finish()
         return answers
 
-    def _answers(self, pieces: list[Piece]) -> Steps[NDArray[Any]]:
+    def _answers(self, pieces: list[Piece]) -> SansIO[NDArray[Any]]:
         kept = [self._nothing]
         try:
             for piece in pieces:
-                answer = _first_rows((yield from self._carrier.send(piece.data)), self._nothing)
+                answer = _first_rows((yield from self._stream_session.send(piece.data)), self._nothing)
                 kept.append(answer[..., piece.start * self._steps : piece.stop * self._steps])
         except BaseException as error:
             interrupted = StreamClosedError(

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from tritone_client.inputs.arrays import ArrayLike
 from tritone_client.sansio import run
-from tritone_client.streams.calls import OneAtATime, Session
+from tritone_client.streams.handle import OneAtATime, StreamHandle
 
-__all__ = ["Pieces", "Stream"]
+__all__ = ["AudioIterator", "Stream"]
 
 T = TypeVar("T", np.float32, np.int64)
 
@@ -23,7 +23,7 @@ class Stream(Generic[T]):
     After an error of the server the stream is over, and every later push raises the same.
     """
 
-    def __init__(self, session: Session):
+    def __init__(self, session: StreamHandle):
         self._session = session
         self._live = run(session.open())
 
@@ -55,7 +55,7 @@ class Stream(Generic[T]):
         run(self._session.leave(failed=kind is not None))
 
 
-class Pieces(Generator[NDArray[np.float32], None, None]):
+class AudioIterator(Generator[NDArray[np.float32], None, None]):
     """An iterator over pieces of audio; StreamBusyError where two threads ask it at once."""
 
     def __init__(self, pieces: Generator[NDArray[np.float32], None, None]):

@@ -17,34 +17,34 @@ from tritone_client.errors import (
     TritoneError,
 )
 from tritone_client.info import StreamInfo
-from tritone_client.sansio import Steps
+from tritone_client.sansio import SansIO
 from tritone_client.transport.interface import Arrays, Connection, Place, Request, StatusError
 from tritone_client.transport.statuses import refuse_marked, typed_of_known
 
-__all__ = ["Carrier", "Sequenced", "Single"]
+__all__ = ["StatefulSession", "StatelessSession", "StreamSession"]
 
 _FREEING_S = 1.0
 """Longest wait for a server to give back the slot of a stream that failed; its idle limit does it too."""
 
 
-class Carrier(Protocol):
+class StreamSession(Protocol):
     """The three things that happen to a stream."""
 
     @property
     def tag(self) -> str:
         """What logs on both sides call the stream."""
 
-    def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
+    def send(self, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
         """The model's answer to a piece; a TritoneError ends the stream."""
 
-    def finish(self) -> Steps[None]:
+    def finish(self) -> SansIO[None]:
         """Tell the server that nothing follows."""
 
-    def drop(self) -> Steps[None]:
+    def drop(self) -> SansIO[None]:
         """Give back all that is held, whatever happened; never raises."""
 
 
-class Single:
+class StatelessSession:
     """Each piece in a request of its own, to a model without memory."""
 
     tag = "no stream"
@@ -60,7 +60,7 @@ class Single:
         self._connection, self._model, self._output, self._arrays = connection, model, output, arrays
         self._echoes = echoes
 
-    def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
+    def send(self, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
         """The answer to one request."""
         request = Request(self._model, self._arrays(data), self._output, echoes=self._echoes)
         try:
@@ -69,16 +69,16 @@ class Single:
             raise typed_of_known(refusal, self._connection.name, self._connection.timeout_s) from refusal
         return refuse_marked(answer[0], self._model)
 
-    def finish(self) -> Steps[None]:
+    def finish(self) -> SansIO[None]:
         """Nothing: the server remembers nothing."""
         yield from ()
 
-    def drop(self) -> Steps[None]:
+    def drop(self) -> SansIO[None]:
         """Hang up."""
         yield self._connection.close
 
 
-class Sequenced:
+class StatefulSession:
     """All pieces in one sequence of a model that remembers.
 
     Args:
@@ -110,7 +110,7 @@ class Sequenced:
         self._timeout_us = int(500 * min(info.idle_limit_ms, 2000 * connection.timeout_s))
         self._held, self._in_step = False, True
 
-    def send(self, data: NDArray[Any]) -> Steps[NDArray[Any]]:
+    def send(self, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
         """The answer to the next request of the sequence, which the first one starts."""
         first, self._held = self._last is None, True
         self._last = np.zeros((*data.shape[:-1], self._end_steps), data.dtype)
@@ -127,7 +127,7 @@ class Sequenced:
             raise (yield from why) from refusal
         return refuse_marked(answer[0], self._model)
 
-    def finish(self) -> Steps[None]:
+    def finish(self) -> SansIO[None]:
         """End the sequence; if the server cannot, nothing is lost, since every answer has been heard."""
         if not self._held:
             return
@@ -137,7 +137,7 @@ class Sequenced:
             return
         self._held = False
 
-    def drop(self) -> Steps[None]:
+    def drop(self) -> SansIO[None]:
         """End the sequence if that is still to do, and hang up."""
         if self._held:
             yield from self._freed()
@@ -153,7 +153,7 @@ class Sequenced:
         assert self._last is not None, "a request came before"
         return self._request(self._last, Place(self._id, end=True))
 
-    def _exchanged(self, request: Request, timeout_s: float | None = None) -> Steps[Any]:
+    def _exchanged(self, request: Request, timeout_s: float | None = None) -> SansIO[Any]:
         try:
             answer = yield lambda: self._connection.exchange(request, timeout_s)
         except StatusError as refusal:
@@ -164,7 +164,7 @@ class Sequenced:
             raise
         return answer
 
-    def _asked_again(self, request: Request) -> Steps[StatusError | None]:
+    def _asked_again(self, request: Request) -> SansIO[StatusError | None]:
         """Over a stream a refusal is only a text, which is for people; asked beside it, it has a status.
 
         None where the request is answered now.
@@ -175,7 +175,7 @@ class Sequenced:
             return refusal
         return None
 
-    def _why_not_started(self, data: NDArray[Any]) -> Steps[TritoneError]:
+    def _why_not_started(self, data: NDArray[Any]) -> SansIO[TritoneError]:
         """Asked again, the stream is to end, too: Triton remembers a sequence that the model refused."""
         refusal = yield from self._asked_again(self._request(data, replace(self._start(), end=True)))
         if refusal is not None and (refusal.status != "UNAVAILABLE" or not (yield from self._ready())):
@@ -185,7 +185,7 @@ class Sequenced:
             f"{self._connection.name} takes no more streams now; wait for one to end, or use another server"
         )
 
-    def _why_not_continued(self, request: Request) -> Steps[TritoneError]:
+    def _why_not_continued(self, request: Request) -> SansIO[TritoneError]:
         """A stream that can still be ended was there: then the request was wrong."""
         refusal, name = (yield from self._asked_again(request)), self._connection.name
         if refusal is None:
@@ -209,13 +209,13 @@ class Sequenced:
             self._held = False
         return error
 
-    def _ready(self) -> Steps[bool]:
+    def _ready(self) -> SansIO[bool]:
         try:
             return bool((yield lambda: self._connection.ready(self._model)))
         except StatusError:
             return False
 
-    def _freed(self, within_s: float = _FREEING_S) -> Steps[bool]:
+    def _freed(self, within_s: float = _FREEING_S) -> SansIO[bool]:
         """End the sequence, beside the gRPC stream where that is broken; whether there was one."""
         self._held = False
         request, timeout_s = self._ending(), min(within_s, self._connection.timeout_s)

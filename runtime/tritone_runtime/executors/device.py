@@ -41,13 +41,13 @@ class Device:
 CPU = Device("cpu", "cpu")
 
 
-def chosen_device(wanted: str | None = None, say: Callable[[str], None] = lambda _: None) -> Device:
+def chosen_device(wanted: str | None = None, log: Callable[[str], None] = lambda _: None) -> Device:
     """The device that is asked for, else the CPU.
 
     Args:
         wanted: ``cpu``, ``cuda``, ``rtx`` or ``auto``, the first GPU provider that works; by default what
             the environment's ``TRITONE_DEVICE`` says, else ``cpu``.
-        say: told in one line which it is and, where it is not what was asked for, why.
+        log: told in one line which it is and, where it is not what was asked for, why.
     """
     wanted = wanted or os.environ.get(VARIABLE) or "cpu"
     if wanted == "cpu":
@@ -56,10 +56,10 @@ def chosen_device(wanted: str | None = None, say: Callable[[str], None] = lambda
     for name in ("rtx", "cuda") if wanted == "auto" else (wanted,):
         missing = _MISSING.get(name, _unknown)()
         if missing is None:
-            say(f"device {wanted}: models run on {name}")
+            log(f"device {wanted}: models run on {name}")
             return Device(name, "cuda")
         reasons.append(f"{name}: {missing}")
-    say(f"device {wanted}: models run on the CPU; {'; '.join(reasons)}")
+    log(f"device {wanted}: models run on the CPU; {'; '.join(reasons)}")
     return CPU
 
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from tritone_runtime.errors import BadInputError
 from tritone_runtime.executors.device import CPU, Device
 
-__all__ = ["Runner"]
+__all__ = ["OnnxExecutor"]
 
 _RULE = re.compile(r"Name:'(?P<rule>[^']* must [^']*)'")
 _LONG_RUN_S, _MANY_RUNS = 1.0, 64
 """After such a run, or so many, returning memory takes no time that anybody notices."""
 
 
-class Runner:
+class OnnxExecutor:
     """A loaded model. ``outputs`` are its output names in order, ``metadata`` what its builder wrote.
 
     Args:

@@ -57,7 +57,7 @@ class MetricsExporter:
         """Stop the thread and write the rest of the log."""
         self._done.set()
         self._thread.join()
-        self._streams.journal.write()
+        self._streams.event_log.write()
 
     def _watch(self) -> None:
         server = os.getppid()
@@ -66,16 +66,16 @@ class MetricsExporter:
                 return  # the server crashed: an update would block forever and keep this process alive
             self._streams.expire()
             self._publish()
-            self._streams.journal.write()
+            self._streams.event_log.write()
 
     def _publish(self) -> None:
-        counts = self._streams.counts
+        counters = self._streams.counters
         self._metric("streams_live").set(self._streams.live)
-        self._raise_to("streams_refused_total", counts.refused)
-        self._raise_to("streams_expired_total", counts.expired)
-        self._raise_to("streams_resumed_total", counts.resumed)
-        self._raise_to("stream_late_total", counts.late)
-        for size, (steps, seconds) in list(counts.batches.items()):
+        self._raise_to("streams_refused_total", counters.refused)
+        self._raise_to("streams_expired_total", counters.expired)
+        self._raise_to("streams_resumed_total", counters.resumed)
+        self._raise_to("stream_late_total", counters.late)
+        for size, (steps, seconds) in list(counters.batches.items()):
             labels = {"batch": str(size)}
             self._raise_to("stream_steps_total", steps, labels)
             self._raise_to("stream_step_seconds_total", seconds, labels)

@@ -15,10 +15,10 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from tritone_runtime.errors import BadInputError, FullError
-from tritone_runtime.events import Journal
+from tritone_runtime.events import EventLog
 from tritone_runtime.executors.device import chosen_device
-from tritone_runtime.executors.onnx_runtime import Runner
-from tritone_runtime.huge_pages import settle_pages
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
+from tritone_runtime.huge_pages import keep_page_sizes
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
 from tritone_runtime.scheduler import Limits, Step, StreamScheduler
 from tritone_server.backend.metrics import MetricsExporter
@@ -41,23 +41,23 @@ class TritonPythonModel:
         path = Path(args["model_repository"], args["model_version"])
         path /= config.get("default_model_filename") or "model.onnx"
         batching = config.get("sequence_batching")
-        device = chosen_device(say=pb_utils.Logger.log_warn)
-        runner = Runner(path, int(parameters.get("intra_op_thread_count", "0")), device)
+        device = chosen_device(log=pb_utils.Logger.log_warn)
+        executor = OnnxExecutor(path, int(parameters.get("intra_op_thread_count", "0")), device)
         inputs = [tensor["name"] for tensor in config["input"]]
         self._guard = _guard(args["model_name"])
         if batching is None:
             given = Inputs(inputs, RequestLimits(parameters, LONGEST_CALL_S))
-            self.handler: _ModelHandler = _StatelessModel(runner, given)
+            self.handler: _ModelHandler = _StatelessModel(executor, given)
         else:
             idle_s = int(batching["max_sequence_idle_microseconds"]) / 1e6
             frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
             limits = Limits(_most_streams(int(parameters["max_streams"])), idle_s, frame_s)
-            journal = Journal(args["model_name"], everything=bool(os.environ.get("TRITONE_LOG_STREAMS")))
-            streams = StreamScheduler(runner, inputs[0], config["output"][0]["name"], limits, journal)
+            event_log = EventLog(args["model_name"], everything=bool(os.environ.get("TRITONE_LOG_STREAMS")))
+            streams = StreamScheduler(executor, inputs[0], config["output"][0]["name"], limits, event_log)
             given = Inputs(inputs, RequestLimits(parameters, LONGEST_STEP_S))
             metrics = MetricsExporter(pb_utils, args["model_name"], streams)
             self.handler = _StatefulModel(streams, given, metrics, self._guard)
-        settle_pages()
+        keep_page_sizes()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request with its outputs or with an error."""
@@ -93,8 +93,8 @@ class _ModelHandler(Protocol):
 class _StatelessModel:
     """Handler of a stateless model, which answers requests one by one."""
 
-    def __init__(self, runner: Runner, inputs: Inputs):
-        self._runner, self._inputs = runner, inputs
+    def __init__(self, executor: OnnxExecutor, inputs: Inputs):
+        self._executor, self._inputs = executor, inputs
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
@@ -106,7 +106,7 @@ class _StatelessModel:
         try:
             wanted = [name for name in request.requested_output_names() if name != NONCE]
             inputs = self._inputs.of(request)
-            results = self._runner.run(inputs, wanted) if wanted else []
+            results = self._executor.run(inputs, wanted) if wanted else []
             return answer_of(request, dict(zip(wanted, results, strict=True)))
         except BadInputError as error:
             return failure(str(error), "INVALID_ARG")

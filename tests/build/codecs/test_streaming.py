@@ -19,7 +19,7 @@ from tritone_build.codecs.base import Codec
 from tritone_build.graphs.steps import DecodeStep, packing_of
 from tritone_build.layers.conv import Causal, Conv1d, UpsampleConv1d
 from tritone_build.state import TURN, State, whole
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.scheduler import state_of
 from tritone_runtime.slots import Slots
 from tritone_server.stream_check import compared
@@ -112,7 +112,7 @@ class Stepper:
 
     def __init__(self, repository: Path, codec: Codec):
         path = repository / f"{codec.name}_decode_stream" / "1" / "model.onnx"
-        self.runner = Runner(path)
+        self.runner = OnnxExecutor(path)
         self.slots = Slots(state_of(self.runner), 3)
 
     def __call__(self, tokens: Any, slots: Sequence[int]) -> Any:

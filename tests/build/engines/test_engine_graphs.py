@@ -16,7 +16,7 @@ from tritone_build.engines.buckets import BUCKETS, bucket_of, most_frames, waste
 from tritone_build.graphs.roles import roles
 from tritone_build.graphs.steps import DecodeStep, ImplicitStateStep
 from tritone_build.state import whole
-from tritone_client.remote import DECODE
+from tritone_client.codec_models import DECODE
 from tritone_runtime.fidelity import snr_db
 
 

@@ -13,7 +13,7 @@ from tritone_build.graphs.export import graph_of, write_onnx
 from tritone_build.graphs.roles import roles
 from tritone_build.graphs.weights import SharedWeights
 from tritone_build.state import whole
-from tritone_runtime.executors.onnx_runtime import Runner
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.fidelity import snr_db
 from tritone_runtime.manifests import data_files
 
@@ -51,7 +51,7 @@ def test_both_compute_what_the_network_does(
     tokens = torch.randint(128, (1, 32, FRAMES), generator=torch.Generator().manual_seed(0))
     latent = codec.quantizer.dequantize(tokens)
     expected = whole(codec.decoder, latent).numpy()
-    vocoder, stream = (Runner(folder / name / "model.onnx") for name in ("vocoder", "decode_stream"))
+    vocoder, stream = (OnnxExecutor(folder / name / "model.onnx") for name in ("vocoder", "decode_stream"))
     audio, _ = vocoder.run({"latent": latent.numpy(), "latent_len": np.array([[FRAMES]])})
     least = measured_limit(references[codec.name], codec, tokens[0].numpy()).whole_db
     assert snr_db(expected, audio) >= least

@@ -7,7 +7,7 @@ import pytest
 
 from tritone_client import ServerRefusedError, ServerUnavailableError
 from tritone_client.sansio import run
-from tritone_client.streams.stream_sessions import Single
+from tritone_client.streams.stream_sessions import StatelessSession
 from tritone_client.transport.interface import StatusError
 
 
@@ -35,6 +35,6 @@ class Refusing:
 def test_a_model_that_was_there_and_is_gone_means_that_its_server_stops(
     status: str, error: type[Exception]
 ) -> None:
-    single = Single(Refusing(status), "model", "audio", lambda data: {"tokens": data})
+    single = StatelessSession(Refusing(status), "model", "audio", lambda data: {"tokens": data})
     with pytest.raises(error, match="here:1"):
         run(single.send(np.zeros((1, 1), np.int64)))

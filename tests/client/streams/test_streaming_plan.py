@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tritone_client import CodecInfo, TokensError
-from tritone_client.streams.chunking import Cutter, FrameCutter, Piece, WindowCutter
-from tritone_client.streams.live import AudioIntake, TokenIntake
+from tritone_client.streams.chunking import Chunker, FrameChunker, Piece, WindowChunker
+from tritone_client.streams.live import AudioInput, TokenInput
 
 INFO = CodecInfo("toy", 22050, 1764, 4, 4032, 1, 1764, 28, True, "0" * 64, 4, 4)
 CHOICE = replace(INFO, num_codebooks=32, min_codebooks=1, default_codebooks=8)
@@ -42,8 +42,8 @@ def cut(samples: Samples, sizes: list[int]) -> list[Samples]:
     return pieces
 
 
-def pieces_of(cutter: Cutter, pushed: list[Samples]) -> list[Piece]:
-    return [piece for data in pushed for piece in cutter.push(data)] + cutter.flush()
+def pieces_of(chunker: Chunker, pushed: list[Samples]) -> list[Piece]:
+    return [piece for data in pushed for piece in chunker.push(data)] + chunker.flush()
 
 
 sizes = st.lists(st.integers(0, 20), min_size=1, max_size=6).filter(any)
@@ -52,7 +52,7 @@ sizes = st.lists(st.integers(0, 20), min_size=1, max_size=6).filter(any)
 @given(total=st.integers(1, 120), sizes=sizes, longest=st.integers(1, 9))
 def test_a_model_that_remembers_is_sent_every_frame_once(total: int, sizes: list[int], longest: int) -> None:
     samples = np.arange(1.0, total + 1)
-    sent = pieces_of(FrameCutter(HOP, longest), cut(samples, sizes))
+    sent = pieces_of(FrameChunker(HOP, longest), cut(samples, sizes))
     joined = np.concatenate([piece.data for piece in sent])
     assert np.array_equal(joined, np.concatenate([samples, np.zeros(-total % HOP)]))
     for piece in sent:
@@ -72,7 +72,7 @@ def test_windows_join_to_the_whole(
     total: int, sizes: list[int], longest: int, before: int, after: int, least: int
 ) -> None:
     samples = np.arange(1.0, total + 1)
-    sent = pieces_of(WindowCutter(HOP, longest, before, after, least), cut(samples, sizes))
+    sent = pieces_of(WindowChunker(HOP, longest, before, after, least), cut(samples, sizes))
     answers = [network(frames_of(piece.data), before, after)[piece.start : piece.stop] for piece in sent]
     assert np.array_equal(np.concatenate(answers), network(frames_of(samples), before, after))
     for piece in sent:
@@ -81,48 +81,48 @@ def test_windows_join_to_the_whole(
 
 @given(total=st.integers(1, 60), after=st.integers(0, 6))
 def test_frames_come_out_as_soon_as_their_future_has_come(total: int, after: int) -> None:
-    cutter, out = WindowCutter(1, 100, 4, after, 1), 0
+    chunker, out = WindowChunker(1, 100, 4, after, 1), 0
     for taken in range(1, total + 1):
-        out += sum(piece.stop - piece.start for piece in cutter.push(np.zeros(1)))
+        out += sum(piece.stop - piece.start for piece in chunker.push(np.zeros(1)))
         assert out == max(0, taken - after)
-    assert out + sum(piece.stop - piece.start for piece in cutter.flush()) == total
+    assert out + sum(piece.stop - piece.start for piece in chunker.flush()) == total
 
 
 def test_a_long_stream_holds_only_its_context() -> None:
-    cutter = WindowCutter(HOP, 8, before=5, after=2, least=4)
+    chunker = WindowChunker(HOP, 8, before=5, after=2, least=4)
     for _ in range(200):
         longest = max(
-            len(piece.data) for piece in cutter.push(np.zeros(4 * HOP)) or [Piece(np.zeros(0), 0, 0)]
+            len(piece.data) for piece in chunker.push(np.zeros(4 * HOP)) or [Piece(np.zeros(0), 0, 0)]
         )
         assert longest <= (5 + 8 + 2) * HOP
 
 
 def test_nothing_came_and_nothing_is_sent() -> None:
-    assert FrameCutter(HOP, 4).flush() == []
-    assert WindowCutter(HOP, 4, 2, 2, 1).flush() == []
+    assert FrameChunker(HOP, 4).flush() == []
+    assert WindowChunker(HOP, 4, 2, 2, 1).flush() == []
 
 
 def test_what_is_pushed_may_change_afterwards() -> None:
     """Recorders fill the same buffer again and again."""
-    buffer, intake, cutter = np.full(1000, 0.25), AudioIntake(INFO, 22050), FrameCutter(1764, 4)
-    assert cutter.push(intake.taken(buffer)) == []
+    buffer, stream_input, chunker = np.full(1000, 0.25), AudioInput(INFO, 22050), FrameChunker(1764, 4)
+    assert chunker.push(stream_input.taken(buffer)) == []
     buffer[:] = 0.5
-    (piece,) = cutter.push(intake.taken(buffer))
+    (piece,) = chunker.push(stream_input.taken(buffer))
     assert piece.data[:1000].tolist() == [0.25] * 1000
 
 
 def test_a_frame_may_come_without_its_axis_and_k_stays() -> None:
-    intake = TokenIntake(INFO)
-    assert intake.taken([1, 2, 3, 4]).tolist() == [[1], [2], [3], [4]]
+    stream_input = TokenInput(INFO)
+    assert stream_input.taken([1, 2, 3, 4]).tolist() == [[1], [2], [3], [4]]
     with pytest.raises(TokensError, match=r"takes tokens \[4, T\], got \[5, 1\]"):
-        intake.taken([1, 2, 3, 4, 5])
+        stream_input.taken([1, 2, 3, 4, 5])
     with pytest.raises(TokensError, match=r"at least 1 frame"):
-        intake.taken(np.zeros((4, 0), int))
+        stream_input.taken(np.zeros((4, 0), int))
 
 
 def test_the_number_of_codebooks_stays_within_a_stream() -> None:
-    intake = TokenIntake(CHOICE)
-    assert intake.taken(np.zeros((8, 2), int)).shape == (8, 2)
+    stream_input = TokenInput(CHOICE)
+    assert stream_input.taken(np.zeros((8, 2), int)).shape == (8, 2)
     with pytest.raises(TokensError, match="began with 8 codebooks, got 9"):
-        intake.taken(np.zeros((9, 2), int))
-    assert intake.taken(np.zeros((8, 1), int)).shape == (8, 1)
+        stream_input.taken(np.zeros((9, 2), int))
+    assert stream_input.taken(np.zeros((8, 1), int)).shape == (8, 1)

@@ -163,7 +163,7 @@ def test_a_first_answer_is_checked_as_every_other(liar: LyingServer) -> None:
 
 def test_replays_are_checked_too(honest: LyingServer) -> None:
     told: list[Resumption] = []
-    with Codec(CODEC, [honest.url, honest.url], resume=Resume(told=told.append)) as codec:
+    with Codec(CODEC, [honest.url, honest.url], resume=Resume(on_resume=told.append)) as codec:
         stream = codec.decode_stream()
         heard = [stream.push(TOKENS[:, :3])]
         honest.answer = in_turn(given_up, given_up, foreign)  # asked, asked again for a status, replayed

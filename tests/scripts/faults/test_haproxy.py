@@ -78,7 +78,7 @@ def live_at(server: TritonServer) -> float:
 
 def test_streams_are_spread_and_outlive_a_server(servers: list[TritonServer], url: str) -> None:
     resumptions: list[Resumption] = []
-    with Codec(NAME, url, resume=Resume(HANGS_S, HANGS_S, told=resumptions.append)) as codec:
+    with Codec(NAME, url, resume=Resume(HANGS_S, HANGS_S, on_resume=resumptions.append)) as codec:
         tokens = tokens_of(codec)
         whole = codec.decode(tokens)
         streams = [codec.decode_stream() for _ in range(STREAMS)]
@@ -151,7 +151,7 @@ def test_only_clients_with_a_key_are_admitted(server: TritonServer, tmp_path: Pa
 
 def test_the_proxy_may_be_restarted(proxy: Haproxy) -> None:
     resumptions: list[Resumption] = []
-    with Codec(NAME, proxy.url, resume=Resume(deadline_s=HANGS_S, told=resumptions.append)) as codec:
+    with Codec(NAME, proxy.url, resume=Resume(deadline_s=HANGS_S, on_resume=resumptions.append)) as codec:
         tokens = tokens_of(codec)
         whole = codec.decode(tokens)
         with codec.decode_stream() as stream:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from tritone_client.errors import CodecNotOpenError, StreamBusyError, StreamClosedError
-from tritone_client.sansio import Steps
-from tritone_client.streams.live import Live
+from tritone_client.sansio import SansIO
+from tritone_client.streams.live import LiveStream
 
-__all__ = ["OneAtATime", "Session"]
+__all__ = ["OneAtATime", "StreamHandle"]
 
 T = TypeVar("T")
 
@@ -39,28 +39,28 @@ class OneAtATime:
         self._turn.release()
 
 
-class Session:
+class StreamHandle:
     """A stream that ``opening`` opens, again if it failed."""
 
-    def __init__(self, opening: Callable[[], Steps[Live]]):
+    def __init__(self, opening: Callable[[], SansIO[LiveStream]]):
         self._opening, self._turns = opening, OneAtATime()
         self._process = os.getpid()
-        self._live: Live | None = None
+        self._live: LiveStream | None = None
         self._left = False
 
-    def open(self) -> Steps[Live]:
+    def open(self) -> SansIO[LiveStream]:
         """The stream itself."""
         return (yield from self._alone("the opening", _itself))
 
-    def push(self, data: Any) -> Steps[NDArray[Any]]:
+    def push(self, data: Any) -> SansIO[NDArray[Any]]:
         """What comes out for ``data``; may be empty."""
         return (yield from self._alone("a push", lambda live: live.push(data)))
 
-    def close(self) -> Steps[NDArray[Any]]:
+    def close(self) -> SansIO[NDArray[Any]]:
         """What is left."""
         return (yield from self._alone("a close", lambda live: live.close()))
 
-    def leave(self, failed: bool) -> Steps[None]:
+    def leave(self, failed: bool) -> SansIO[None]:
         """End of the block that holds the stream.
 
         Raises:
@@ -74,7 +74,7 @@ class Session:
                 raise
         yield from self._abandoned()
 
-    def _alone(self, doing: str, call: Callable[[Live], Steps[T]]) -> Steps[T]:
+    def _alone(self, doing: str, call: Callable[[LiveStream], SansIO[T]]) -> SansIO[T]:
         if os.getpid() != self._process:
             raise CodecNotOpenError("the stream was opened in another process; open a codec here")
         self._turns.enter(doing)
@@ -85,14 +85,14 @@ class Session:
             if self._left:
                 yield from self._abandoned()
 
-    def _opened(self) -> Steps[Live]:
+    def _opened(self) -> SansIO[LiveStream]:
         if self._left and self._live is None:
             raise StreamClosedError("the stream is closed; open another one")
         if self._live is None:
             self._live = yield from self._opening()
         return self._live
 
-    def _abandoned(self) -> Steps[None]:
+    def _abandoned(self) -> SansIO[None]:
         """End the stream without asking for what is left; at once, or after the call that is under way."""
         self._left = True
         try:
@@ -106,6 +106,6 @@ class Session:
             self._turns.leave()
 
 
-def _itself(live: Live) -> Steps[Live]:
+def _itself(live: LiveStream) -> SansIO[LiveStream]:
     yield from ()
     return live

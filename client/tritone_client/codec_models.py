@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 from tritone_client.errors import ServerRefusedError, ServerUnavailableError, UnknownCodecError
 from tritone_client.info import CodecInfo, StreamInfo
 from tritone_client.inputs.checks import checked_codebooks
-from tritone_client.sansio import Steps
-from tritone_client.streams.chunking import Cutter, FrameCutter, WindowCutter
-from tritone_client.streams.failover import Past, Resume, Resuming
-from tritone_client.streams.live import AudioIntake, Intake, Live, TokenIntake
-from tritone_client.streams.stream_sessions import Carrier, Sequenced, Single
+from tritone_client.sansio import SansIO
+from tritone_client.streams.chunking import Chunker, FrameChunker, WindowChunker
+from tritone_client.streams.failover import FailoverSession, ReplaySize, Resume
+from tritone_client.streams.live import AudioInput, LiveStream, StreamInput, TokenInput
+from tritone_client.streams.stream_sessions import StatefulSession, StatelessSession, StreamSession
 from tritone_client.transport.addresses import Address
 from tritone_client.transport.interface import Arrays, Call, Connection, Transport
 
 __all__ = [
     "DECODE",
     "ENCODE",
+    "CodecModels",
     "Endpoints",
     "Role",
-    "Served",
     "choice",
     "codecs_among",
     "endpoints",
     "whole",
 ]
 
-Opened: TypeAlias = Callable[[Connection, bool], Carrier]
-"""What makes a carrier on a connection; whether it goes on with what was elsewhere before."""
+Opened: TypeAlias = Callable[[Connection, bool], StreamSession]
+"""What makes a session on a connection; whether it goes on with what was elsewhere before."""
 Endpoints: TypeAlias = str | Path | Sequence[str]
 """Addresses of servers, or the folder of a repository whose models run in this process."""
 
@@ -76,7 +76,7 @@ DECODE = Role("decode", "tokens", "audio", longest_s=16.0)
 ENCODE = Role("encode", "audio", "tokens", longest_s=8.0)
 
 
-class Served:
+class CodecModels:
     """One codec of a server, or of several that serve the same; everything is asked once and remembered.
 
     Args:
@@ -93,7 +93,7 @@ class Served:
         self._infos: dict[str, CodecInfo] = {}
         self._stream_infos: dict[str, StreamInfo | None] = {}
 
-    def asked(self, question: Callable[[Transport], Any]) -> Steps[Any]:
+    def asked(self, question: Callable[[Transport], Any]) -> SansIO[Any]:
         """The answer of the first server that gives one, which is asked first from then on.
 
         Raises:
@@ -107,7 +107,7 @@ class Served:
         last = self._transports[0]
         return (yield lambda: question(last))
 
-    def results(self, calls: Sequence[Call], role: Role) -> Steps[Any]:
+    def results(self, calls: Sequence[Call], role: Role) -> SansIO[Any]:
         """The answers to these calls of a role's model; with ``resume`` the servers are asked repeatedly.
 
         Raises:
@@ -125,7 +125,7 @@ class Served:
             yield lambda: self._transports[0].wait(pause)  # noqa: B023
             wait_s = min(2 * wait_s, self._again.most_wait_s)
 
-    def info(self, role: Role) -> Steps[CodecInfo]:
+    def info(self, role: Role) -> SansIO[CodecInfo]:
         """Of its model; UnknownCodecError lists what the server has instead."""
         if role.name not in self._infos:
             model = f"{self.name}_{role.name}"
@@ -139,7 +139,7 @@ class Served:
             self._infos[role.name] = CodecInfo.from_parameters(self.name, model, parameters)
         return self._infos[role.name]
 
-    def stream_info(self, role: Role) -> Steps[StreamInfo | None]:
+    def stream_info(self, role: Role) -> SansIO[StreamInfo | None]:
         """Of the model that keeps streams, or None where the server has none."""
         if role.name not in self._stream_infos:
             model = f"{self.name}_{role.name}_stream"
@@ -150,47 +150,49 @@ class Served:
             self._stream_infos[role.name] = found
         return self._stream_infos[role.name]
 
-    def decode_stream(self) -> Steps[Live]:
+    def decode_stream(self) -> SansIO[LiveStream]:
         """A stream from tokens to audio."""
         info = yield from self.info(DECODE)
-        return (yield from self._live(DECODE, TokenIntake(info), np.zeros(0, np.float32), {}))
+        return (yield from self._live(DECODE, TokenInput(info), np.zeros(0, np.float32), {}))
 
-    def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None) -> Steps[Live]:
+    def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[LiveStream]:
         """A stream from audio to tokens."""
         info = yield from self.info(ENCODE)
         nothing = np.zeros((checked_codebooks(num_codebooks, info), 0), np.int64)
-        intake = AudioIntake(info, sample_rate_hz)
-        return (yield from self._live(ENCODE, intake, nothing, choice(num_codebooks, info)))
+        stream_input = AudioInput(info, sample_rate_hz)
+        return (yield from self._live(ENCODE, stream_input, nothing, choice(num_codebooks, info)))
 
-    def _live(self, role: Role, intake: Intake, nothing: NDArray[Any], more: Arrays) -> Steps[Live]:
+    def _live(
+        self, role: Role, stream_input: StreamInput, nothing: NDArray[Any], more: Arrays
+    ) -> SansIO[LiveStream]:
         info = yield from self.info(role)
         stream = yield from self.stream_info(role)
         steps, longest = role.steps(role.input, info), role.longest_frames(info)
-        cutter: Cutter
+        chunker: Chunker
         if stream is not None:
             most = min(longest, stream.max_step_frames or longest)
-            cutter = FrameCutter(steps, min(most, _frames_in(_LONGEST_STEP_S, info)))
-            past = Past(steps, self._replayed(info, stream), most)
+            chunker = FrameChunker(steps, min(most, _frames_in(_LONGEST_STEP_S, info)))
+            past = ReplaySize(steps, self._replayed(info, stream), most)
         else:
             after, least = (
                 (0 if info.causal else info.lookaround_frames),
                 max(info.min_frames * steps, info.min_samples if role is ENCODE else 0),
             )
-            cutter = WindowCutter(steps, longest, info.lookaround_frames, after, least)
-            past = Past(steps, 0, longest)
-        carrier = self._carrier(
+            chunker = WindowChunker(steps, longest, info.lookaround_frames, after, least)
+            past = ReplaySize(steps, 0, longest)
+        session = self._stream_session(
             partial(self._carried, role=role, stream=stream, steps=steps, more=more), past
         )
-        return Live(intake, cutter, carrier, role.steps(role.output, info), nothing)
+        return LiveStream(stream_input, chunker, session, role.steps(role.output, info), nothing)
 
-    def _carrier(self, opened: Opened, past: Past) -> Carrier:
+    def _stream_session(self, opened: Opened, past: ReplaySize) -> StreamSession:
         resume = self._resume
         if resume is None:
             return opened(self._transports[0].connection(), False)
         self._opened += 1  # streams begin at the servers in turn
         servers = deque(self._transports)
         servers.rotate(-self._opened)
-        return Resuming(
+        return FailoverSession(
             servers,
             lambda server, resumed: opened(server.connection(resume.answer_s), resumed),
             past,
@@ -205,11 +207,13 @@ class Served:
         stream: StreamInfo | None,
         steps: int,
         more: Arrays,
-    ) -> Carrier:
+    ) -> StreamSession:
         model, echoes = f"{self.name}_{role.name}", self._infos[role.name].echoes
         if stream is None:
-            return Single(connection, model, role.output, lambda data: whole(role, data, more), echoes)
-        return Sequenced(
+            return StatelessSession(
+                connection, model, role.output, lambda data: whole(role, data, more), echoes
+            )
+        return StatefulSession(
             connection,
             f"{model}_stream",
             role.output,
