@@ -22,6 +22,7 @@ __all__ = [
     "Quantizer",
     "Variant",
     "Vocoder",
+    "finished_codec",
     "first_codebooks",
 ]
 
@@ -148,6 +149,19 @@ class Codec:
     encoder: nn.Module
     checkpoint_sha256: str
     dtype: torch.dtype = torch.float32
+
+
+def finished_codec(
+    name: str,
+    geometry: Geometry,
+    network: nn.Module,
+    parts: tuple[Quantizer, nn.Module, nn.Module],
+    checkpoint_sha256: str,
+) -> Codec:
+    """A codec for inference: its parts are the network's quantizer, decoder and encoder."""
+    network.eval().requires_grad_(False)
+    quantizer, decoder, encoder = parts
+    return Codec(name, geometry, quantizer, decoder, encoder, checkpoint_sha256)
 
 
 def _steps_within(length: Tensor, steps: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs import mimi_names
-from tritone_build.codecs.base import Codec, Geometry, Variant
+from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec
 from tritone_build.codecs.mimi_config import PUBLISHED, MimiConfig, describes, parse
 from tritone_build.codecs.strict import check_strictly
 from tritone_build.errors import UnsupportedNetworkError
@@ -174,15 +174,8 @@ def outline(name: str, config: Mapping[str, Any]) -> Codec:
 
 
 def _codec(name: str, config: MimiConfig, network: Network, checkpoint_sha256: str) -> Codec:
-    network.eval().requires_grad_(False)
-    return Codec(
-        name=name,
-        geometry=_geometry(config, network),
-        quantizer=network.quantizer,
-        decoder=network.decoder,
-        encoder=network.encoder,
-        checkpoint_sha256=checkpoint_sha256,
-    )
+    parts = (network.quantizer, network.decoder, network.encoder)
+    return finished_codec(name, _geometry(config, network), network, parts, checkpoint_sha256)
 
 
 def _geometry(config: MimiConfig, network: Network) -> Geometry:

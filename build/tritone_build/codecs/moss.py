@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
-from tritone_build.codecs.base import Codec, Geometry, Variant
+from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec
 from tritone_build.codecs.moss_config import (
     PUBLISHED,
     SHALLOW,
@@ -236,15 +236,8 @@ def outline(name: str, config: Mapping[str, Any]) -> Codec:
 
 
 def _codec(name: str, config: MossConfig, network: Network, checkpoint_sha256: str) -> Codec:
-    network.eval().requires_grad_(False)
-    return Codec(
-        name=name,
-        geometry=_geometry(config, network),
-        quantizer=network.quantizer,
-        decoder=network.decoder,
-        encoder=network.encoder,
-        checkpoint_sha256=checkpoint_sha256,
-    )
+    parts = (network.quantizer, network.decoder, network.encoder)
+    return finished_codec(name, _geometry(config, network), network, parts, checkpoint_sha256)
 
 
 def _geometry(config: MossConfig, network: Network) -> Geometry:

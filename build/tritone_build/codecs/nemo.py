@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
-from tritone_build.codecs.base import Codec, Geometry, Variant
+from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec
 from tritone_build.codecs.nemo_config import NemoConfig, parse, published
 from tritone_build.codecs.strict import assign_strictly
 from tritone_build.errors import UnsupportedNetworkError
@@ -183,15 +183,9 @@ def outline(name: str, config: Mapping[str, Any]) -> Codec:
 
 
 def _codec(name: str, config: NemoConfig, network: Network, checkpoint_sha256: str) -> Codec:
-    network.eval().requires_grad_(False)
-    return Codec(
-        name=name,
-        geometry=_geometry(config, network),
-        quantizer=FiniteScalarQuantizer(config.num_groups, config.levels),
-        decoder=network.audio_decoder,
-        encoder=network.audio_encoder,
-        checkpoint_sha256=checkpoint_sha256,
-    )
+    quantizer = FiniteScalarQuantizer(config.num_groups, config.levels)
+    parts = (quantizer, network.audio_decoder, network.audio_encoder)
+    return finished_codec(name, _geometry(config, network), network, parts, checkpoint_sha256)
 
 
 def _geometry(config: NemoConfig, network: Network) -> Geometry:
