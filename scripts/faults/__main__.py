@@ -10,6 +10,7 @@ stall     a server takes 5 s to answer; streams wait 2 s before they try another
 gone      all servers are killed, and started after 10 s
 for_good  all servers are down for longer than the streams' deadline: each stream gets one typed error
 paused    the process of a model, a server or all servers are paused for 0.5, 1.1 and 3 s
+short     10,000 streams of eight frames, as fast as they are answered, while models are paused
 
 The other faults concern a single server:
 
@@ -49,6 +50,7 @@ from scripts.faults.host_faults import machine_rows
 from scripts.faults.killed_clients import clients_rows
 from scripts.faults.load_generator import LoadGenerator, UtteranceSet, lost_row, utterances_of
 from scripts.faults.pauses import pause_rows
+from scripts.faults.short_streams import short_stream_rows
 from scripts.load.overload import overload_rows
 from tritone_client import Resume, TritoneError
 from tritone_server.launcher import ServerError, TritonServer, serving
@@ -61,6 +63,8 @@ _SETTLE_S, _STALL_S, _GONE_S, _OVERLOAD_S = 2.0, 5.0, 10.0, 20.0
 _RESUME, _RESUME_AFTER_STALL = Resume(deadline_s=60), Resume(deadline_s=60, answer_s=2.0)
 _SHORT_DEADLINE = Resume(deadline_s=4)
 Inject = Callable[[Cluster, int], None]
+_PAUSED_FAULTS = {"paused": pause_rows, "short": short_stream_rows}
+"""Faults that bring streams of their own."""
 
 
 def main() -> int:
@@ -78,7 +82,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argument_parser("scripts.faults", __doc__)
-    kinds = [*CLUSTER_FAULTS, "paused", *_SINGLE_SERVER_FAULTS]
+    kinds = [*CLUSTER_FAULTS, *_PAUSED_FAULTS, *_SINGLE_SERVER_FAULTS]
     parser.add_argument(
         "--codec",
         nargs="+",
@@ -90,6 +94,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--kills", type=int, default=50, help="how often to kill a server (%(default)s)")
     parser.add_argument("--pauses", type=int, default=100, help="how often to pause processes (%(default)s)")
+    parser.add_argument("--streams", type=int, default=10_000, help="short streams to run (%(default)s)")
     parser.add_argument(
         "--requests", type=int, default=10_000, help="malformed requests to send (%(default)s)"
     )
@@ -99,17 +104,25 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="3 kills, 9 pauses, 40 clients, 500 requests and connections, every other fault once",
+        help="3 kills, 9 pauses, 200 streams, 40 clients, 500 requests and connections, other faults once",
     )
     return parser.parse_args()
 
 
 def _counts(options: argparse.Namespace) -> dict[str, int]:
     times = {"kill": options.kills, "reset": 10, "stall": 3, "rolling": 2, "clients": 200}
-    times |= {"paused": options.pauses, "haproxy": 5, "overload": 8, "machine": 3}
+    times |= {"paused": options.pauses, "short": options.streams, "haproxy": 5, "overload": 8, "machine": 3}
     times |= {"fuzz": options.requests, "attacks": options.connections}
     if options.quick:
-        times = {"kill": 3, "paused": 9, "clients": 40, "overload": 4, "fuzz": 500, "attacks": 500}
+        times = {
+            "kill": 3,
+            "paused": 9,
+            "short": 200,
+            "clients": 40,
+            "overload": 4,
+            "fuzz": 500,
+            "attacks": 500,
+        }
     return {kind: times.get(kind, 1) for kind in options.only}
 
 
@@ -144,8 +157,8 @@ def _cluster_rows(
     for number in range(_SERVERS):
         if not servers.running(number):
             servers.restart(number)
-    if kind == "paused":
-        return pause_rows(servers, utterances, count)
+    if kind in _PAUSED_FAULTS:
+        return _PAUSED_FAULTS[kind](servers, utterances, count)
     inject, resume = CLUSTER_FAULTS[kind]
     with LoadGenerator(utterances, servers.urls, _PLACES, resume) as load:
         time.sleep(_SETTLE_S)

@@ -6,9 +6,9 @@ After a second without an answer Triton gives up on the process of a model, and 
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Event
 from types import TracebackType
 
@@ -23,9 +23,10 @@ from tritone_client import Codec, Resume, TritoneError
 from tritone_server.launcher import TritonServer
 from tritone_server.supervisor import Supervisor
 
-__all__ = ["pause_rows"]
+__all__ = ["MODEL", "pause", "pause_rows", "processes_of", "supervised"]
 
-_SCOPES, _SECONDS = ("model", "server", "all"), (0.5, 1.1, 3.0)
+MODEL = "model"
+_SCOPES, _SECONDS = (MODEL, "server", "all"), (0.5, 1.1, 3.0)
 _KINDS = list(itertools.product(_SECONDS, _SCOPES))
 _PLACES, _SEED, _MAX_RESTARTS = 8, 0, 10_000
 _SETTLE_S, _POLL_S, _READY_S = 2.0, 0.2, 600.0
@@ -35,15 +36,13 @@ _RESUME = Resume(deadline_s=600)
 def pause_rows(servers: Cluster, utterances: Mapping[str, UtteranceSet], count: int) -> list[Row]:
     """Pause something ``count`` times, for 0.5, 1.1 and 3 s; rows for live streams and offline requests."""
     with ExitStack() as stack:
-        supervisors = [
-            stack.enter_context(Supervisor(each, _ignore, _MAX_RESTARTS)) for each in servers.servers
-        ]
+        supervisors = stack.enter_context(supervised(servers))
         load = stack.enter_context(LoadGenerator(utterances, servers.urls, _PLACES, _RESUME))
         offline = stack.enter_context(_OfflineClients(utterances, servers.urls))
         time.sleep(_SETTLE_S)
         for number in range(count):
             seconds, scope = _KINDS[number % len(_KINDS)]
-            _pause(_processes(servers, scope, number), seconds)
+            pause(processes_of(servers, scope, number), seconds)
             time.sleep(_SETTLE_S)
             _wait_until_ready(servers.servers)
     restarts = sum(each.restarts for each in supervisors)
@@ -51,11 +50,18 @@ def pause_rows(servers: Cluster, utterances: Mapping[str, UtteranceSet], count: 
     return [lost_row("paused_lost", load, how), offline.row(how)]
 
 
+@contextmanager
+def supervised(servers: Cluster) -> Iterator[list[Supervisor]]:
+    """Restart servers that break, until the context ends."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Supervisor(each, _ignore, _MAX_RESTARTS)) for each in servers.servers]
+
+
 def _ignore(line: str) -> None:
     del line  # the row states the number of restarts
 
 
-def _processes(servers: Cluster, scope: str, number: int) -> list[psutil.Process]:
+def processes_of(servers: Cluster, scope: str, number: int) -> list[psutil.Process]:
     """The processes to pause: of one model, of one server with its models, or of all servers."""
     draw = np.random.default_rng(_SEED + number)
     if scope == "all":
@@ -69,7 +75,8 @@ def _tree(server: TritonServer) -> list[psutil.Process]:
     return [root, *root.children()]
 
 
-def _pause(processes: Sequence[psutil.Process], seconds: float) -> None:
+def pause(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Stop processes for some seconds, as far as they still exist."""
     for each in processes:
         with suppress(psutil.NoSuchProcess):
             each.suspend()

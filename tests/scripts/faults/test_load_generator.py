@@ -27,10 +27,10 @@ NAMES = ["small_nanocodec", "small_mimi"]
 
 def test_killed_reset_and_paused_servers_lose_no_sample(repository: Path) -> None:
     """Each fault is injected once or a few times here, and dozens of times by ``make faults``."""
-    counts = {"kill": 1, "reset": 1, "paused": 3}
+    counts = {"kill": 1, "reset": 1, "paused": 3, "short": 64}
     found = fault_rows(repository, NAMES, counts, Console(quiet=True))
     rows = {row.check: row for kind in found for row in kind}
-    assert list(rows) == ["kill_lost", "reset_lost", "paused_lost", "paused_wrong"]
+    assert list(rows) == ["kill_lost", "reset_lost", "paused_lost", "paused_wrong", "short_lost"]
     for row in rows.values():
         assert row.ok, row
 
