@@ -1,6 +1,7 @@
 """Memory of live streams: a row of each state tensor per stream, given back when the stream ends."""
 
 import mmap
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -14,6 +15,8 @@ from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 __all__ = ["Slots", "StateTensor"]
 
 Array = NDArray[np.generic]
+_RETURNS_MEMORY = sys.platform == "linux"
+"""Whether discarded pages become zeros. Elsewhere MADV_DONTNEED is missing, or keeps their content."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +30,28 @@ class StateTensor:
     places: str | None = None
 
 
+def _private_memory(size: int) -> mmap.mmap:
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
 class _Arena:
     """Rows of one state tensor, zero until written; memory is taken when touched, returned when cleared."""
 
     def __init__(self, tensor: StateTensor, rows: int):
         self.tensor = tensor
         self._row_bytes = max(1, prod(tensor.shape)) * tensor.dtype.itemsize
-        self._memory = mmap.mmap(-1, rows * self._row_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._bytes = np.frombuffer(self._memory, np.uint8)
+        self._memory = _private_memory(rows * self._row_bytes) if _RETURNS_MEMORY else None
+        self._bytes = (
+            np.zeros(rows * self._row_bytes, np.uint8)
+            if self._memory is None
+            else np.frombuffer(self._memory, np.uint8)
+        )
         self.rows: Array = self._bytes.view(tensor.dtype).reshape(rows, *tensor.shape)
 
     def clear(self, row: int) -> None:
         start, stop = row * self._row_bytes, (row + 1) * self._row_bytes
         first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
-        if first >= last:
+        if self._memory is None or first >= last:
             self._bytes[start:stop] = 0
             return
         self._bytes[start:first] = 0

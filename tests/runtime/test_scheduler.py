@@ -174,7 +174,11 @@ def test_a_ring_keeps_the_last_steps_at_their_places() -> None:
     assert written(slots, slot, 5, 11)[1].tolist() == [-12, -13, -14, -15], "more steps than the ring holds"
 
 
-def test_cleared_rows_are_zero_and_their_neighbours_stay() -> None:
+@pytest.mark.parametrize("returns_memory", [True, False], ids=["linux", "other systems"])
+def test_cleared_rows_are_zero_and_their_neighbours_stay(
+    returns_memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tritone_runtime.slots._RETURNS_MEMORY", returns_memory)
     slots = Slots([StateTensor("tails", (3000,), np.dtype(np.float32))], 3)
     rows = slots.pasts["past_tails"]
     rows[:] = 1
