@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import StepError
+from tritone_runtime.exits import runs
 from tritone_runtime.scheduler import Step, StreamScheduler
 
 __all__ = ["StepBatcher"]
@@ -61,10 +62,11 @@ class StepBatcher:
 
         Raises:
             StepError: this thread is in the middle of a batch, where garbage collection has closed a stream;
-                the step is run later.
+                the step is run later. Or the interpreter is about to end.
         """
         if getattr(_this_thread, "leads", False):
             self._run_later(step)
+        runs.refuse_after_end()
         woken = threading.Event()
         ticket = _Ticket(step, lambda _: woken.set())
         try:
@@ -78,6 +80,7 @@ class StepBatcher:
 
     async def run_async(self, step: Step) -> Array:
         """:meth:`run` for a task: batches run in a thread of this batcher."""
+        runs.refuse_after_end()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
 
@@ -155,7 +158,8 @@ class StepBatcher:
 
         try:
             self._fill(batch)
-            answers = self._scheduler.run([ticket.step for ticket in batch], settle)
+            with runs.one():
+                answers = self._scheduler.run([ticket.step for ticket in batch], settle)
             for ticket, answer in zip(batch, answers, strict=True):
                 if not ticket.answered:
                     ticket.settle(answer)
