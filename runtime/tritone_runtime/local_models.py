@@ -1,12 +1,12 @@
 """The models of a repository in this process: loaded at their first use, shared by its threads and tasks."""
 
+import ctypes
 import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from tritone_runtime.errors import EngineMisfitError
 from tritone_runtime.events import EventLog
 from tritone_runtime.executors.device import Device, chosen_device
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
+from tritone_runtime.exits import runs
 from tritone_runtime.fit import check_whole, engines_among
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
 from tritone_runtime.manifests import ONNX_FILE, ModelDescription, read_manifest
@@ -48,8 +49,9 @@ class StatelessModel:
             BadInputError: the inputs break a rule of the model, or are too long.
         """
         self._limits.check(arrays)
+        runs.refuse_after_end()
         tensors = dict(arrays)
-        with self._lock:
+        with self._lock, runs.one():
             for executor in self._executors:
                 given = {name: tensors[name] for name in executor.inputs if name in tensors}
                 last = executor is self._executors[-1]
@@ -159,16 +161,15 @@ class LocalModels:
         if model not in self._executors:
             check_whole(self.repository, [model])
             threads = int(self.description(model).parameters.get("intra_op_thread_count", "0"))
-            self._executors[model] = OnnxExecutor(
-                self.repository / model / "1" / ONNX_FILE, threads, self._device
-            )
+            with runs.one():
+                self._executors[model] = OnnxExecutor(
+                    self.repository / model / "1" / ONNX_FILE, threads, self._device
+                )
         return self._executors[model]
 
 
 _lock = threading.Lock()
 _shared: "weakref.WeakValueDictionary[tuple[Path, str], LocalModels]" = weakref.WeakValueDictionary()
-_of_the_parent: list[Any] = []
-"""Models that a fork copied. They are never freed: that would wait for threads that were not copied."""
 
 
 def local_models(repository: Path, device: str | None = None) -> LocalModels:
@@ -191,9 +192,11 @@ def local_models(repository: Path, device: str | None = None) -> LocalModels:
 
 
 def _forget_the_parents_models() -> None:
+    """They are never freed, not even at the child's end: that would wait for threads that it does not have."""
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.Lock()
-    _of_the_parent.extend(_shared.values())
+    for models in _shared.values():
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(models))
     _shared.clear()
 
 

@@ -1,6 +1,8 @@
 """Steps of many threads and tasks run together, each answered with its own output or error."""
 
 import asyncio
+import gc
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ from tritone_runtime.events import EventLog
 from tritone_runtime.scheduler import Limits, StreamScheduler
 
 MOST = 3
+LIMIT_S = 60.0
 
 
 class Gate:
@@ -150,3 +153,87 @@ def test_whoever_waits_beside_an_interrupt_is_told(scheduler: StreamScheduler, b
         assert first.result()[0].tolist() == [1]
         assert {type(each.exception()) for each in others} == {SystemExit, StepError}
     assert batcher.run(step(4, [4], start=True))[0].tolist() == [4]
+
+
+def test_steps_of_one_stream_run_one_after_the_other(
+    scheduler: StreamScheduler, batcher: StepBatcher
+) -> None:
+    """A task that was cancelled leaves its step in the queue, and the end of its stream comes behind it."""
+    gate = Gate(scheduler)
+
+    async def left() -> list[Any]:
+        first = asyncio.create_task(batcher.run_async(step(1, [1], start=True)))
+        assert await asyncio.to_thread(gate.reached.wait)
+        steps = [step(2, [2], start=True), step(3, [3], start=True), step(2, [4]), step(2, [], end=True)]
+        others = [asyncio.create_task(batcher.run_async(each)) for each in steps]
+        assert await asyncio.to_thread(comes_true, waiting(batcher, 4))
+        others[0].cancel()
+        gate.open.set()
+        answers = await asyncio.gather(first, *others, return_exceptions=True)
+        return [answer if isinstance(answer, BaseException) else answer[0].tolist() for answer in answers]
+
+    first, cancelled, *rest = asyncio.run(left())
+    assert (first, type(cancelled), rest) == ([1], asyncio.CancelledError, [[3], [6], []])
+    assert gate.sizes == [1, 2, 1, 1]
+    assert batcher.run(step(3, [1]))[0].tolist() == [4], "its neighbour lives"
+    assert scheduler.live == 2
+
+
+def test_an_interrupt_while_a_thread_waits_leaves_the_others(
+    scheduler: StreamScheduler, batcher: StepBatcher
+) -> None:
+    gate, here = Gate(scheduler), threading.get_ident()
+
+    def interrupted() -> None:
+        assert comes_true(waiting(batcher, 1))
+        signal.pthread_kill(here, signal.SIGINT)
+
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            first = pool.submit(batcher.run, step(1, [1], start=True))
+            assert gate.reached.wait()
+            sender = pool.submit(interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                batcher.run(step(2, [2], start=True))
+            sender.result()
+            last = pool.submit(batcher.run, step(3, [3], start=True))
+            assert comes_true(waiting(batcher, 2))
+        finally:
+            gate.open.set()
+        assert [first.result(LIMIT_S)[0].tolist(), last.result(LIMIT_S)[0].tolist()] == [[1], [3]]
+    assert batcher.run(step(2, [4]))[0].tolist() == [6], "its step was run, and the stream lives"
+
+
+class Garbage:
+    """Ends a stream when it is collected, as an iterator of a codec does."""
+
+    def __init__(self, batcher: StepBatcher, stream: int):
+        self.batcher, self.stream, self.cycle = batcher, stream, self
+        self.said: list[str] = []
+
+    def __del__(self) -> None:
+        try:
+            self.batcher.run(step(self.stream, [], end=True))
+        except StepError as error:
+            self.said.append(str(error))
+
+
+def test_a_stream_that_is_collected_within_a_batch_ends_after_it(
+    scheduler: StreamScheduler, batcher: StepBatcher
+) -> None:
+    for stream in (1, 2):
+        batcher.run(step(stream, [stream], start=True))
+    garbage = Garbage(batcher, 2)
+    said, held = garbage.said, scheduler.run
+    del garbage
+
+    def collecting(steps: Any, *more: Any) -> Any:
+        gc.collect()
+        return held(steps, *more)
+
+    scheduler.run = collecting  # type: ignore[assignment, method-assign]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(batcher.run, step(1, [1])).result(LIMIT_S)[0].tolist() == [2]
+    assert len(said) == 1
+    assert "in the middle of a batch" in said[0]
+    assert comes_true(lambda: scheduler.live == 1)

@@ -48,7 +48,7 @@ def ran(program: str, *arguments: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
@@ -103,6 +103,72 @@ def test_after_a_fork_the_child_opens_its_own(repository: Path) -> None:
     assert closed.startswith("Codec('small_nanocodec') was opened in another process")
     assert stream.startswith("the stream was opened in another process")
     assert rest == ["True True", "147"]
+
+
+def test_a_child_of_a_fork_ends_as_any_process(repository: Path) -> None:
+    said = ran(
+        """
+        import os, sys
+        from pathlib import Path
+        import numpy as np
+        from tritone_client import Codec
+        codec = Codec("small_nanocodec", Path(sys.argv[1]))
+        codec.decode(np.zeros((4, 3), int))
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            print("the child ends")
+            sys.exit(3)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """,
+        str(repository),
+    )
+    assert said == "the child ends\n3\n"
+
+
+def test_the_interpreter_ends_while_daemon_threads_decode(repository: Path) -> None:
+    said = ran(
+        """
+        import asyncio, atexit, sys, threading
+        from pathlib import Path
+        import numpy as np
+        from tritone_client import AsyncCodec, Codec, ServerRefusedError
+        name, place, tokens = "small_nanocodec", Path(sys.argv[1]), np.zeros((4, 300), int)
+
+        def whole(begun):
+            with Codec(name, place) as codec:
+                while codec.decode(tokens) is not None:
+                    begun.release()
+
+        def live(begun):
+            with Codec(name, place) as codec, codec.decode_stream() as stream:
+                while stream.push(tokens) is not None:
+                    begun.release()
+
+        async def task(begun):
+            async with AsyncCodec(name, place) as codec, codec.decode_stream() as stream:
+                while await stream.push(tokens) is not None:
+                    begun.release()
+
+        def late():
+            stream.close()
+            try:
+                codec.decode(tokens)
+            except ServerRefusedError as error:
+                print(error)
+
+        atexit.register(late)
+        codec = Codec(name, place)
+        stream = codec.decode_stream()
+        stream.push(tokens)
+        for work in (whole, live, lambda begun: asyncio.run(task(begun))):
+            begun = threading.Semaphore(0)
+            threading.Thread(target=work, args=(begun,), daemon=True).start()
+            begun.acquire()
+        """,
+        str(repository),
+    )
+    assert "the interpreter is about to end: no model runs any more" in said
 
 
 def test_two_processes_use_one_repository(repository: Path) -> None:
