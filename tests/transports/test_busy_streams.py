@@ -25,7 +25,7 @@ class Held:
 
     def __init__(self, stream: Stream[np.float32], monkeypatch: pytest.MonkeyPatch):
         self.begun, self._free = Event(), Event()
-        session: Any = stream._live._stream_session
+        session: Any = stream._live._session
         send = session.send
 
         def held(data: Any) -> Any:
@@ -88,7 +88,7 @@ def test_a_block_that_is_left_while_a_push_is_under_way_ends_the_stream_after_it
     assert snr_db(causal.decode(tokens), pushed[0].result(LIMIT_S)) > 120
     with pytest.raises(StreamClosedError):
         stream.push(tokens)
-    assert not stream._live._stream_session._held, "the server was told"  # type: ignore[attr-defined]
+    assert not stream._live._session._live, "the server was told"  # type: ignore[attr-defined]
 
 
 def test_another_task_is_refused_and_the_stream_goes_on(causal: Codec, place: Place) -> None:
@@ -174,14 +174,14 @@ def test_a_push_from_within_a_push_is_refused_rather_than_waited_for(
 ) -> None:
     tokens = tokens_of(causal.info, 9)
     with causal.decode_stream() as stream:
-        send = stream._live._stream_session.send
+        send = stream._live._session.send
 
         def calling_back(data: Any) -> Any:
             with pytest.raises(StreamBusyError):
                 stream.push(tokens)
             return send(data)
 
-        monkeypatch.setattr(stream._live._stream_session, "send", calling_back)
+        monkeypatch.setattr(stream._live._session, "send", calling_back)
         assert snr_db(causal.decode(tokens), stream.push(tokens)) > 120
 
 

@@ -118,7 +118,7 @@ def test_what_the_server_refuses_ends_the_stream_with_its_reason(
 ) -> None:
     stream = causal.decode_stream()
     stream.push(tokens_of(causal.info, 1))
-    monkeypatch.setattr(stream._live._input, "taken", lambda data: data)  # or the client would refuse it
+    monkeypatch.setattr(stream._live._input, "checked", lambda data: data)  # or the client would refuse it
     with pytest.raises(ServerRefusedError, match=r"0\.\.4031"):
         stream.push(np.full((4, 1), 4032))
     monkeypatch.undo()

@@ -223,7 +223,7 @@ def test_what_is_wrong_with_standard_input_is_told(
         "encode": {tokens: "standard input is not an audio file", b"": "it is empty"},
         "decode": {recording: "standard input is an audio file, not tokens", b"": "standard input is empty"},
         "stream": {
-            recording: "raw sound is expected on standard input, got an audio file",
+            recording: "raw audio is expected on standard input, got an audio file",
             tokens: "got a NumPy array; name the file instead",
         },
     }

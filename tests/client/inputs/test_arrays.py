@@ -52,7 +52,7 @@ class Viewed:
 )
 def test_tokens_come_as_anything_that_numpy_can_view(given: Any) -> None:
     assert checked_tokens(given, INFO).tolist() == TOKENS.tolist()
-    assert TokenInput(INFO).taken(given).tolist() == TOKENS.tolist()
+    assert TokenInput(INFO).checked(given).tolist() == TOKENS.tolist()
     (one,), several = utterances(given, axes=2)
     assert not several
     assert checked_tokens(one, INFO).tolist() == TOKENS.tolist()
@@ -75,7 +75,7 @@ def test_tokens_come_as_anything_that_numpy_can_view(given: Any) -> None:
 )
 def test_audio_comes_as_anything_that_numpy_can_view(given: Any) -> None:
     assert checked_samples(given).tolist() == [0.5] * 2000
-    assert len(AudioInput(INFO, 22050).taken(given)) == 2000
+    assert len(AudioInput(INFO, 22050).checked(given)) == 2000
     (one,), several = utterances(given, axes=1)
     assert not several
     assert len(checked_samples(one)) == 2000
@@ -113,9 +113,9 @@ def test_a_generator_gives_utterances_one_after_the_other() -> None:
     ("check", "error"),
     [
         (lambda given: checked_tokens(given, INFO), TokensError),
-        (TokenInput(INFO).taken, TokensError),
+        (TokenInput(INFO).checked, TokensError),
         (checked_samples, AudioError),
-        (AudioInput(INFO, 22050).taken, AudioError),
+        (AudioInput(INFO, 22050).checked, AudioError),
     ],
     ids=["tokens", "stream of tokens", "audio", "stream of audio"],
 )
