@@ -77,7 +77,7 @@ def test_a_start_on_a_live_stream_begins_afresh(streams: StreamScheduler) -> Non
     assert streams.live == 1
 
 
-def test_a_full_server_refuses_at_once_and_counts_it(streams: StreamScheduler) -> None:
+def test_a_full_server_refuses_answer_now_and_counts_it(streams: StreamScheduler) -> None:
     streams.run([step(1, [1], start=True), step(2, [1], start=True)])
     refused, good = streams.run([step(3, [1], start=True), step(1, [1])])
     assert isinstance(refused, FullError)
@@ -92,11 +92,11 @@ def test_who_is_refused_is_told_before_the_others_run(streams: StreamScheduler) 
     streams.run([step(1, [9], start=True), step(2, [9], start=True)])
     told: list[tuple[int, str, int]] = []
 
-    def at_once(row: int, answer: Any) -> None:
+    def answer_now(row: int, answer: Any) -> None:
         told.append((row, str(answer), sum(count for count, _ in streams.counters.batches.values())))
 
     asked = [step(3, [1], start=True), step(1, [1]), step(7, [1]), step(2, [1], end=True)]
-    answers = streams.run(asked, at_once)
+    answers = streams.run(asked, answer_now)
     assert [row for row, _, _ in told] == [0, 2]
     assert [text for _, text, _ in told] == [str(answers[0]), str(answers[2])]
     assert [runs for _, _, runs in told] == [1, 1], "the run that began both"
