@@ -62,5 +62,5 @@ class EventLog:
 
 
 def tag_of(stream: int | str) -> str:
-    """Name of a stream in the logs of server and client: a hash, because the id gives access to the stream."""
+    """Name of a stream in logs of server and client: a hash, because the id gives access to the stream."""
     return hashlib.sha256(str(stream).encode()).hexdigest()[:12]
