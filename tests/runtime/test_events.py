@@ -1,4 +1,4 @@
-"""What is told of live streams: to the log as lines of JSON, to metrics as counts."""
+"""Events of live streams: lines of JSON in the log, counters in the metrics."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def lines() -> list[str]:
     return []
 
 
-def told(lines: list[str]) -> list[dict[str, Any]]:
+def parsed(lines: list[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in "".join(lines).splitlines()]
 
 
@@ -38,7 +38,7 @@ def test_a_stream_is_in_the_log_by_a_name_that_lets_nobody_into_it(tmp_path: Pat
     streams.expire()
     assert lines == [], "requests do not wait for the log"
     event_log.write()
-    events = [(each["event"], each["stream"]) for each in told(lines)]
+    events = [(each["event"], each["stream"]) for each in parsed(lines)]
     one, two, three = map(tag_of, (1, 2, 3))
     assert events == [
         ("started", one),
@@ -47,7 +47,7 @@ def test_a_stream_is_in_the_log_by_a_name_that_lets_nobody_into_it(tmp_path: Pat
         ("started", three),
         ("expired", three),
     ]
-    assert all(each["model"] == "small" and each["time"] for each in told(lines))
+    assert all(each["model"] == "small" and each["time"] for each in parsed(lines))
     assert len({one, two, three}) == 3
 
 
@@ -67,7 +67,7 @@ def test_streams_that_were_elsewhere_before_are_counted(tmp_path: Path, lines: l
     streams.run([Step(1, arrays, start=True, end=True, resumed=True)])
     event_log.write()
     assert streams.counters.resumed == 1
-    assert [each["event"] for each in told(lines)] == ["resumed"]
+    assert [each["event"] for each in parsed(lines)] == ["resumed"]
 
 
 def test_answers_that_take_longer_than_their_sound_are_late(tmp_path: Path) -> None:
@@ -84,6 +84,6 @@ def test_of_a_flood_the_newest_are_written_and_the_others_counted(lines: list[st
     for stream in range(1500):
         event_log.note("refused", stream)
     event_log.write()
-    more, *newest = told(lines)
+    more, *newest = parsed(lines)
     assert (more["event"], more["events"], len(newest)) == ("more", 500, 1000)
     assert newest[-1]["stream"] == tag_of(1499)

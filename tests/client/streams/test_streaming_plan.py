@@ -1,4 +1,4 @@
-"""Cutting streams: whatever the pieces they come in, the answers join to what one request would give."""
+"""Chunks of streams: for pieces of any size, the answers join to the answer to one request."""
 
 from dataclasses import replace
 
@@ -19,14 +19,14 @@ Samples = NDArray[np.float64]
 
 
 def frames_of(samples: Samples) -> NDArray[np.float64]:
-    """One number per frame, the last one filled with zeros: what a toy encoder sees."""
+    """A toy encoder: one number per frame; the last frame is padded with zeros."""
     filled = np.concatenate([samples, np.zeros(-len(samples) % HOP)])
     weighted: NDArray[np.float64] = filled.reshape(-1, HOP) @ np.array([1.0, 100.0, 10000.0])
     return weighted
 
 
 def network(values: NDArray[np.float64], before: int, after: int) -> NDArray[np.float64]:
-    """Every frame with all that it sees on both sides; a missing neighbour differs from a zero."""
+    """A toy network: every frame with its context on both sides; a missing neighbour differs from a zero."""
     padded = np.concatenate([np.full(before, -1.0), values, np.full(after, -2.0)])
     kernel = np.arange(1.0, before + after + 2)
     return np.convolve(padded, kernel[::-1], "valid") if len(values) else values
@@ -103,7 +103,7 @@ def test_nothing_came_and_nothing_is_sent() -> None:
 
 
 def test_what_is_pushed_may_change_afterwards() -> None:
-    """Recorders fill the same buffer again and again."""
+    """Recorders reuse one buffer for all chunks."""
     buffer, stream_input, chunker = np.full(1000, 0.25), AudioInput(INFO, 22050), FrameChunker(1764, 4)
     assert chunker.push(stream_input.checked(buffer)) == []
     buffer[:] = 0.5
