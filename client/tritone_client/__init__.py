@@ -1,4 +1,4 @@
-"""Client of neural audio codecs served on Triton: numpy in, numpy out.
+"""Client of neural audio codecs, on a Triton server or in this process: NumPy arrays in, NumPy arrays out.
 
 >>> from tritone_client import Codec
 >>> with Codec("nanocodec", "127.0.0.1:8001") as codec:  # doctest: +SKIP

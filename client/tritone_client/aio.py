@@ -1,4 +1,4 @@
-"""The same codecs for asyncio: nothing here blocks the event loop."""
+"""Codecs for asyncio: no call blocks the event loop."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
@@ -25,42 +25,43 @@ Tokens = NDArray[np.int64]
 
 
 class AsyncStream(Generic[T]):
-    """:class:`tritone_client.Stream` for asyncio; a push that is cancelled ends the stream."""
+    """:class:`tritone_client.Stream` for asyncio. Cancelling a push ends the stream."""
 
-    def __init__(self, session: StreamHandle):
-        self._session = session
+    def __init__(self, handle: StreamHandle):
+        self._handle = handle
 
     async def push(self, data: ArrayLike | list[Any]) -> NDArray[T]:
-        """Give the next piece, of any length, and get what is ready, which may be empty."""
-        return await run_async(self._session.push(data))
+        """As :meth:`tritone_client.Stream.push`."""
+        return await run_async(self._handle.push(data))
 
     async def close(self) -> NDArray[T]:
-        """End the stream and get what is left; a second time, nothing."""
-        return await run_async(self._session.close())
+        """As :meth:`tritone_client.Stream.close`."""
+        return await run_async(self._handle.close())
 
     async def __aenter__(self) -> "AsyncStream[T]":
-        await run_async(self._session.open())
+        await run_async(self._handle.open())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None
     ) -> None:
-        await run_async(self._session.leave(failed=kind is not None))
+        await run_async(self._handle.leave(failed=kind is not None))
 
 
 class AsyncCodec(CodecBase):
-    """:class:`tritone_client.Codec` for asyncio: ``async with`` opens it, in the event loop that runs.
+    """:class:`tritone_client.Codec` for asyncio, on a server or in this process.
 
-    All its methods take, give and raise the same.
+    ``async with`` opens it; it belongs to the event loop that runs then. Its methods have the arguments,
+    results and errors of :class:`tritone_client.Codec`.
     """
 
     async def __aenter__(self) -> "AsyncCodec":
-        if self._served is not None:
-            self._open_served()
+        if self._models is not None:
+            self._open_models()
             return self
         try:
-            await run_async(self._opening())
-            self._stream_info = await run_async(self._open_served().stream_info(DECODE))
+            await run_async(self._open())
+            self._stream_info = await run_async(self._open_models().stream_info(DECODE))
         except BaseException:
             await self.close()
             raise
@@ -77,12 +78,12 @@ class AsyncCodec(CodecBase):
         return AsyncTransport(url, self._timeout_s, self._access)
 
     async def close(self) -> None:
-        """Close the connection; streams that are open go on."""
-        await run_async(self._closing())
+        """Close the connection. Open streams go on: each has a connection of its own."""
+        await run_async(self._close())
 
     @property
     def stream_info(self) -> StreamInfo | None:
-        """Limits of the server's live decoding streams; None where it has windows only."""
+        """As :attr:`tritone_client.Codec.stream_info`."""
         self._refuse_unless_open()
         return self._stream_info
 
@@ -93,8 +94,8 @@ class AsyncCodec(CodecBase):
     async def decode(self, tokens: ManyTokens) -> list[Audio]: ...
 
     async def decode(self, tokens: TokensLike | ManyTokens) -> Audio | list[Audio]:
-        """Turn tokens [K, T], or a list of such, into audio [S]."""
-        return await self._asked(self._decoding(tokens))
+        """As :meth:`tritone_client.Codec.decode`: tokens [K, T] into audio FP32 [S]; a list into a list."""
+        return await self._run(self._decode(tokens))
 
     @overload
     async def encode(
@@ -109,61 +110,61 @@ class AsyncCodec(CodecBase):
     async def encode(
         self, audio: AudioLike | ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
     ) -> Tokens | list[Tokens]:
-        """Turn audio [S], or a list of such, into tokens [K, T]."""
-        return await self._asked(self._encoding(audio, sample_rate_hz, num_codebooks))
+        """As :meth:`tritone_client.Codec.encode`: audio [S] into tokens INT64 [K, T]; a list into a list."""
+        return await self._run(self._encode(audio, sample_rate_hz, num_codebooks))
 
     def decode_stream(self) -> AsyncStream[np.float32]:
-        """Start an utterance, for ``async with``: push tokens and get audio."""
-        return AsyncStream(self._decode_session())
+        """As :meth:`tritone_client.Codec.decode_stream`; ``async with`` or the first push starts it."""
+        return AsyncStream(self._new_decode_stream())
 
     def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None = None) -> AsyncStream[np.int64]:
-        """Start an utterance, for ``async with``: push audio and get tokens."""
-        return AsyncStream(self._encode_session(sample_rate_hz, num_codebooks))
+        """As :meth:`tritone_client.Codec.encode_stream`; ``async with`` or the first push starts it."""
+        return AsyncStream(self._new_encode_stream(sample_rate_hz, num_codebooks))
 
     def stream(self, tokens: AsyncIterable[ArrayLike] | Iterable[ArrayLike]) -> AsyncGenerator[Audio, None]:
-        """Audio, piece by piece, of tokens that come piece by piece; closing the iterator ends both."""
-        return _AsyncAudioIterator(_decoded(self.decode_stream(), tokens))
+        """As :meth:`tritone_client.Codec.stream`; ``tokens`` may be an iterator or an async iterator."""
+        return _AsyncAudioIterator(_pieces_of(self.decode_stream(), tokens))
 
-    def _here(self) -> tuple[Any, ...]:
-        return (*super()._here(), asyncio.get_running_loop())
+    def _current_owner(self) -> tuple[Any, ...]:
+        return (*super()._current_owner(), asyncio.get_running_loop())
 
-    async def _asked(self, steps: SansIO[R]) -> R:
-        with self._closing_is_told():
+    async def _run(self, operation: SansIO[R]) -> R:
+        with self._reports_closing():
             try:
-                return await run_async(steps)
+                return await run_async(operation)
             except asyncio.CancelledError as error:
                 task = asyncio.current_task()
-                if self._served is not None or task is None or task.cancelling():
+                if self._models is not None or task is None or task.cancelling():
                     raise
                 raise ConnectionAbortedError("the call was cancelled with its connection") from error
 
 
 class _AsyncAudioIterator(AsyncGenerator[Audio, None]):
-    """An iterator over pieces of audio; StreamBusyError where two tasks ask it at once."""
+    """An iterator over pieces of audio; StreamBusyError if two tasks ask it at once."""
 
     def __init__(self, pieces: AsyncGenerator[Audio, None]):
-        self._pieces, self._turns = pieces, OneAtATime()
+        self._pieces, self._one_at_a_time = pieces, OneAtATime()
 
     async def asend(self, value: None) -> Audio:
-        self._turns.enter("the next piece")
+        self._one_at_a_time.enter("the next piece")
         try:
             return await self._pieces.asend(value)
         finally:
-            self._turns.leave()
+            self._one_at_a_time.leave()
 
     async def athrow(self, *error: Any) -> Audio:
-        self._turns.enter("the end")
+        self._one_at_a_time.enter("the end")
         try:
             return await self._pieces.athrow(*error)
         finally:
-            self._turns.leave()
+            self._one_at_a_time.leave()
 
 
-async def _decoded(
+async def _pieces_of(
     stream: AsyncStream[np.float32], tokens: AsyncIterable[ArrayLike] | Iterable[ArrayLike]
 ) -> AsyncGenerator[Audio, None]:
     async with stream:
-        async for piece in _each(tokens):
+        async for piece in _async_items(tokens):
             audio = await stream.push(piece)
             if len(audio):
                 yield audio
@@ -172,7 +173,7 @@ async def _decoded(
             yield rest
 
 
-async def _each(items: AsyncIterable[ArrayLike] | Iterable[ArrayLike]) -> AsyncIterator[ArrayLike]:
+async def _async_items(items: AsyncIterable[ArrayLike] | Iterable[ArrayLike]) -> AsyncIterator[ArrayLike]:
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item

@@ -1,4 +1,4 @@
-"""A codec on a Triton server: tokens to sound and sound to tokens."""
+"""A codec on a Triton server or in this process: tokens to audio and audio to tokens."""
 
 from collections.abc import Generator, Iterable
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.codec_base import CodecBase, local_module
-from tritone_client.codec_models import DECODE, Endpoints, codecs_among, endpoints
+from tritone_client.codec_models import DECODE, Endpoints, codecs_of, endpoints
 from tritone_client.errors import ServerUnavailableError
 from tritone_client.info import StreamInfo
 from tritone_client.inputs.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
@@ -26,31 +26,34 @@ Tokens: TypeAlias = NDArray[np.int64]
 
 
 class Codec(CodecBase):
-    """A codec on a server, or in this process; also a context manager.
+    """A codec on a server or in this process; also a context manager.
 
-    Everything about the codec is read from the server, or from the repository. The methods may be called from
-    several threads. Of several servers, each of which must serve the same, the first that answers decodes
-    whole inputs; live streams begin at them in turn, and go on at another one where theirs fails. In this
-    process the streams of all threads and tasks share batches, as they do on a server.
+    The codec's facts are read from the server, or from the model repository. Several threads may call the
+    methods. If several servers are given, they must all serve the same codec: the first one that answers gets
+    whole inputs; live streams start at the servers in turn, and a stream whose server fails continues at
+    another one. In this process, streams of all threads and tasks share batches, as they do on a server.
 
     Args:
-        name: of the codec, as in :func:`served_codecs`.
-        url: host and gRPC port, or several; or a ``Path``, the folder of a model repository whose models
-            are to run in this process.
-        timeout_s: longest wait for one answer of a server.
-        resume: how streams go on; one server is tried again too. Default: only with several servers.
-        tls: certificates; connections are encrypted only if they are given.
-        api_key: for servers behind a proxy that asks for one; not in the clear, except on this machine.
+        name: name of the codec, as :func:`served_codecs` lists it.
+        url: where the models run: a server's address (host and gRPC port); several addresses; or a ``Path``,
+            the folder of a model repository whose models run in this process.
+        timeout_s: longest wait for one answer of a server; without effect in this process.
+        resume: settings of failover and replay. By default streams fail over only if there are several
+            servers; with settings, the client also retries a single server.
+        tls: certificates; connections are encrypted only if this is given.
+        api_key: for servers behind a proxy that asks for a key; needs ``tls``, except on this machine.
 
     Raises:
-        ValueError: no server, or a key that others could read on its way.
-        AddressError: an address that is not of a form gRPC understands.
-        AccessDeniedError: no API key, or not a right one.
-        ServerUnavailableError: nobody answers there.
-        WrongProtocolError: what answers there speaks HTTP, or expects encryption, or does not.
-        UnknownCodecError: the server does not have the codec; the message lists those it has.
+        ValueError: no address was given; or others could read the API key on its way; or ``tls`` or
+            ``api_key`` was given with a folder.
+        AddressError: an address has a form that gRPC does not understand.
+        AccessDeniedError: the API key is missing or wrong.
+        ServerUnavailableError: no server answers at the address.
+        WrongProtocolError: the port speaks HTTP, or TLS is used on one side only.
+        UnknownCodecError: the server or the folder does not have the codec; the message lists the codecs
+            that it has.
         RepositoryError: the folder's models cannot be used; the message says why and what to do.
-        MissingExtraError: a folder was given, and the local extra is not installed.
+        MissingExtraError: a folder was given, and the ``local`` extra is not installed.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class Codec(CodecBase):
     ):
         super().__init__(name, url, timeout_s, resume, tls, api_key)
         try:
-            run(self._opening())
+            run(self._open())
         except BaseException:
             self.close()
             raise
@@ -74,13 +77,13 @@ class Codec(CodecBase):
 
     @property
     def stream_info(self) -> StreamInfo | None:
-        """Limits of the server's live decoding streams; None where it has windows only."""
-        with self._closing_is_told():
-            return run(self._open_served().stream_info(DECODE))
+        """Limits of live decoding streams; None if the codec has only a stateless decoder."""
+        with self._reports_closing():
+            return run(self._open_models().stream_info(DECODE))
 
     def close(self) -> None:
-        """Close the connection; streams that are open go on."""
-        run(self._closing())
+        """Close the connection. Open streams go on: each has a connection of its own."""
+        run(self._close())
 
     def __enter__(self) -> "Codec":
         self._refuse_unless_open()
@@ -99,20 +102,23 @@ class Codec(CodecBase):
         """Turn tokens into audio.
 
         Args:
-            tokens: integers [K, T], as an array of any library that NumPy can view or as nested lists;
-                or a list of such, of any lengths.
+            tokens: one utterance, integers [K, T], as nested lists or an array of any library that NumPy can
+                view; or a list of utterances of any lengths.
 
         Returns:
-            Audio FP32 [T * samples_per_frame], or a list of such; a codec may go a little beyond -1..1.
+            Audio FP32 [T * samples_per_frame], nominally within -1..1 (a codec may exceed this a little); a
+            list of audio for a list of utterances.
 
         Raises:
-            TokensError: wrong shape or type, no frames, or a token out of range; nothing was sent. It
-                says which utterance of a list is meant, and has its index as ``utterance``.
+            TokensError: wrong shape or type, no frames, or a token out of range; nothing was sent. For a
+                list, the message says which utterance is wrong, and ``utterance`` is its index.
             CodecNotOpenError: the codec was closed.
-            ServerRefusedError, ServerUnavailableError: what the server did with it.
+            RepositoryError: in this process, a file of the model is missing or damaged.
+            ServerRefusedError: the server, or the model in this process, failed on the request.
+            ServerUnavailableError: the server does not answer, or the connection broke.
         """
-        with self._closing_is_told():
-            return run(self._decoding(tokens))  # type: ignore[no-any-return]
+        with self._reports_closing():
+            return run(self._decode(tokens))  # type: ignore[no-any-return]
 
     @overload
     def encode(self, audio: AudioLike, sample_rate_hz: int, num_codebooks: int | None = None) -> Tokens: ...
@@ -125,44 +131,62 @@ class Codec(CodecBase):
     def encode(
         self, audio: AudioLike | ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
     ) -> Tokens | list[Tokens]:
-        """Turn audio into tokens; a last frame that is not full is filled up with silence.
+        """Turn audio into tokens. An incomplete last frame is padded with silence.
 
         Args:
-            audio: floats [S] within -1..1, one channel, as for :meth:`decode`; or a list of such.
-            sample_rate_hz: of the audio; another than the codec's is converted (audio extra).
-            num_codebooks: how many rows of tokens, for codecs that leave a choice.
+            audio: one utterance, floats [S] within -1..1, one channel, as a list or an array of any library
+                that NumPy can view; or a list of utterances of any lengths.
+            sample_rate_hz: of the audio; the client converts a rate that is not the codec's (audio extra).
+            num_codebooks: number K of codebooks, for codecs with a choice; the codec's default if None.
 
         Returns:
-            Tokens INT64 [K, T], T = ceil(S / samples_per_frame), or a list of such.
+            Tokens INT64 [K, T], T = ceil(S / samples_per_frame), with S counted at the codec's rate; a list
+            of tokens for a list of utterances.
 
         Raises:
-            AudioError: wrong shape or type, too short, or not finite; nothing was sent. It says which
-                utterance of a list is meant, and has its index as ``utterance``.
-            TokensError: a number of codebooks that the codec does not have; nothing was sent.
+            AudioError: wrong shape, type or sample rate, too short, or not finite; nothing was sent. For a
+                list, the message says which utterance is wrong, and ``utterance`` is its index.
+            TokensError: the codec cannot encode into ``num_codebooks`` codebooks; nothing was sent.
             CodecNotOpenError: the codec was closed.
-            MissingExtraError: another sample rate without the audio extra.
-            ServerRefusedError, ServerUnavailableError: what the server did with it.
+            MissingExtraError: the rate must be converted, and the audio extra is not installed.
+            RepositoryError: in this process, a file of the model is missing or damaged.
+            ServerRefusedError: the server, or the model in this process, failed on the request.
+            ServerUnavailableError: the server does not answer, or the connection broke.
         """
-        with self._closing_is_told():
-            return run(self._encoding(audio, sample_rate_hz, num_codebooks))  # type: ignore[no-any-return]
+        with self._reports_closing():
+            return run(self._encode(audio, sample_rate_hz, num_codebooks))  # type: ignore[no-any-return]
 
     def decode_stream(self) -> Stream[np.float32]:
-        """Start an utterance: push tokens [K, T] of any T, or [K] for a frame, and get audio [S].
+        """Start an utterance: push tokens [K, T] of any T, or one frame [K], and get audio FP32 [S].
 
-        Where the decoder looks ahead, audio comes ``info.lookaround_frames`` late, the rest at the end.
+        A decoder that looks ahead gives its audio ``info.lookaround_frames`` frames late;
+        :meth:`Stream.close` returns the rest.
+
+        Raises:
+            CodecNotOpenError: the codec was closed.
         """
-        return Stream(self._decode_session())
+        return Stream(self._new_decode_stream())
 
     def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None = None) -> Stream[np.int64]:
-        """Start an utterance: push audio [S] of any length and get tokens [K, T], T perhaps 0.
+        """Start an utterance: push audio [S] of any length and get tokens INT64 [K, T]; T may be 0.
 
-        At the end a last frame that is not full is filled up with silence. Encoders that look ahead
-        give their tokens late.
+        :meth:`Stream.close` pads an incomplete last frame with silence. An encoder that looks ahead gives its
+        tokens late. Arguments as of :meth:`encode`.
+
+        Raises:
+            AudioError: the sample rate is not a positive integer.
+            TokensError: the codec cannot encode into ``num_codebooks`` codebooks.
+            CodecNotOpenError: the codec was closed.
+            MissingExtraError: the rate must be converted, and the audio extra is not installed.
         """
-        return Stream(self._encode_session(sample_rate_hz, num_codebooks))
+        return Stream(self._new_encode_stream(sample_rate_hz, num_codebooks))
 
     def stream(self, tokens: Iterable[ArrayLike]) -> Generator[Audio, None, None]:
-        """Audio, piece by piece, of tokens that come piece by piece; closing the iterator ends both."""
+        """Decode tokens as ``tokens`` yields them, and yield audio FP32 [S], which is never empty.
+
+        Each item is as for :meth:`decode_stream`. Closing the iterator ends the stream. Errors are those of
+        :meth:`Stream.push`; StreamBusyError if two threads ask the iterator at once.
+        """
         self._refuse_unless_open()
         return AudioIterator(self._pieces(tokens))
 
@@ -178,7 +202,7 @@ class Codec(CodecBase):
 
 
 def transport_to(url: str | Path, timeout_s: float, access: Access) -> Any:
-    """The transport to a server, or to the models of a repository; neither imports what the other needs."""
+    """The transport to a server, or to models in this process; each imports only what it needs itself."""
     if isinstance(url, Path):
         return local_module().LocalTransport(url)
     from tritone_client.transport.grpc_transport import Transport
@@ -192,16 +216,14 @@ def served_codecs(
     tls: Tls | None = None,
     api_key: str | None = None,
 ) -> list[str]:
-    """Names of the codecs of a server, or of a model repository.
+    """Names of the codecs that a server serves, or that a model repository (a ``Path``) holds, sorted.
 
-    Raises:
-        ServerUnavailableError: nobody answers.
-        RepositoryError: the folder has no models.
+    Arguments and errors as of :class:`Codec`; RepositoryError if the folder holds no models.
     """
     (address,) = endpoints(url)
     transport = transport_to(address, timeout_s, Access(tls, api_key).checked([address]))
     try:
-        return codecs_among(transport.ready_models())
+        return codecs_of(transport.ready_models())
     except ServerUnavailableError as error:
         raise transport.explained(error) from error.__cause__
     finally:

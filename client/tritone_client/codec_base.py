@@ -1,4 +1,4 @@
-"""What codecs for threads and for asyncio have in common: everything but the waiting."""
+"""What :class:`Codec` and :class:`AsyncCodec` share: everything except how they wait for answers."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -22,10 +22,12 @@ __all__ = ["CodecBase", "local_module"]
 
 
 def local_module() -> Any:
-    """The module that runs models in this process; it imports ONNX Runtime, which other codecs need not.
+    """The module that runs models in this process.
+
+    It imports ONNX Runtime, which codecs on a server do not need.
 
     Raises:
-        MissingExtraError: the runtime is not installed.
+        MissingExtraError: the ``local`` extra is not installed.
     """
     try:
         return import_module("tritone_client.transport.local")
@@ -34,7 +36,7 @@ def local_module() -> Any:
 
 
 class CodecBase:
-    """A codec that is open, or not: arguments as of :class:`tritone_client.Codec`."""
+    """A codec, open or not; arguments as of :class:`tritone_client.Codec`."""
 
     def __init__(
         self,
@@ -48,70 +50,70 @@ class CodecBase:
         self.name, self._urls, self._timeout_s, self._resume = name, endpoints(url), timeout_s, resume
         self._access = Access(tls, api_key).checked(self._urls)
         self._transports: list[Any] = []
-        self._served: CodecModels | None = None
+        self._models: CodecModels | None = None
         self._info: CodecInfo | None = None
-        self._place: tuple[Any, ...] = ()
+        self._owner: tuple[Any, ...] = ()
 
     @property
     def info(self) -> CodecInfo:
-        """Facts of the codec; CodecNotOpenError before it was opened."""
+        """Facts of the codec; still there after closing. CodecNotOpenError before it was opened."""
         if self._info is None:
             raise self._not_open()
         return self._info
 
     def _transport(self, url: str | Path) -> Any:
-        """To one server, or to the models of a repository."""
+        """The transport to one server, or to the models of a repository."""
         raise NotImplementedError
 
-    def _opening(self) -> SansIO[None]:
+    def _open(self) -> SansIO[None]:
         self._transports = [self._transport(url) for url in self._urls]
-        self._served, self._place = CodecModels(self.name, self._transports, self._resume), self._here()
-        self._info = yield from self._served.info(DECODE)
+        self._models = CodecModels(self.name, self._transports, self._resume)
+        self._owner = self._current_owner()
+        self._info = yield from self._models.info(DECODE)
 
-    def _closing(self) -> SansIO[None]:
-        """Streams that are open go on: they have connections of their own."""
-        self._served = None
+    def _close(self) -> SansIO[None]:
+        self._models = None
         while self._transports:
             yield self._transports.pop().close
 
-    def _decoding(self, tokens: Any) -> SansIO[Any]:
-        return decoded(self._open_served(), tokens)
+    def _decode(self, tokens: Any) -> SansIO[Any]:
+        return decoded(self._open_models(), tokens)
 
-    def _encoding(self, audio: Any, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[Any]:
-        return encoded(self._open_served(), audio, sample_rate_hz, num_codebooks)
+    def _encode(self, audio: Any, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[Any]:
+        return encoded(self._open_models(), audio, sample_rate_hz, num_codebooks)
 
-    def _decode_session(self) -> StreamHandle:
-        return self._session(lambda served: served.decode_stream())
+    def _new_decode_stream(self) -> StreamHandle:
+        return self._new_stream(lambda models: models.decode_stream())
 
-    def _encode_session(self, sample_rate_hz: int, num_codebooks: int | None) -> StreamHandle:
-        return self._session(lambda served: served.encode_stream(sample_rate_hz, num_codebooks))
+    def _new_encode_stream(self, sample_rate_hz: int, num_codebooks: int | None) -> StreamHandle:
+        return self._new_stream(lambda models: models.encode_stream(sample_rate_hz, num_codebooks))
 
-    def _session(self, begun: Callable[[CodecModels], SansIO[LiveStream]]) -> StreamHandle:
+    def _new_stream(self, open_on: Callable[[CodecModels], SansIO[LiveStream]]) -> StreamHandle:
         self._refuse_unless_open()
 
-        def opening() -> SansIO[LiveStream]:
-            with self._closing_is_told():
-                return (yield from begun(self._open_served()))
+        def open_stream() -> SansIO[LiveStream]:
+            with self._reports_closing():
+                return (yield from open_on(self._open_models()))
 
-        return StreamHandle(opening)
+        return StreamHandle(open_stream)
 
     def _refuse_unless_open(self) -> None:
-        if self._served is None:
+        if self._models is None:
             raise self._not_open()
 
-    def _open_served(self) -> CodecModels:
-        served = self._served
-        if served is None:
+    def _open_models(self) -> CodecModels:
+        models = self._models
+        if models is None:
             raise self._not_open()
-        if self._place != self._here():
+        if self._owner != self._current_owner():
             raise CodecNotOpenError(
                 f"{type(self).__name__}({self.name!r}) was opened in another process or event loop, "
                 "where its connections belong; open one here"
             )
-        return served
+        return models
 
-    def _here(self) -> tuple[Any, ...]:
-        """Where connections that are made now can be used."""
+    def _current_owner(self) -> tuple[Any, ...]:
+        """The process, and for asyncio the event loop, that may use a connection made now."""
         return (os.getpid(),)
 
     def _not_open(self) -> CodecNotOpenError:
@@ -123,14 +125,14 @@ class CodecBase:
         )
 
     @contextmanager
-    def _closing_is_told(self) -> Iterator[None]:
-        """Whatever a call met because its codec was closed meanwhile, it says just that."""
+    def _reports_closing(self) -> Iterator[None]:
+        """Raise CodecNotOpenError in place of any error that a call met after the codec was closed."""
         try:
             yield
         except (TokensError, AudioError, CodecNotOpenError):
             raise
         except Exception as error:
-            if self._served is not None:
+            if self._models is not None:
                 raise
             raise CodecNotOpenError(
                 f"{type(self).__name__}({self.name!r}) was closed while a call was under way"

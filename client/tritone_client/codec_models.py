@@ -1,4 +1,7 @@
-"""What a server has for a codec, and how its models are called; the codec's name is all that is known."""
+"""The models of one codec: their facts, calls for whole inputs, and live streams on them.
+
+The client knows only the codec's name; it reads everything else from the models' configurations.
+"""
 
 import secrets
 import time
@@ -29,27 +32,26 @@ __all__ = [
     "CodecModels",
     "Endpoints",
     "Role",
-    "choice",
-    "codecs_among",
+    "codebook_option",
+    "codecs_of",
     "endpoints",
-    "whole",
+    "inputs_of",
 ]
 
-Opened: TypeAlias = Callable[[Connection, bool], StreamSession]
-"""What makes a session on a connection; whether it goes on with what was elsewhere before."""
+OpenSession: TypeAlias = Callable[[Connection, bool], StreamSession]
+"""Opens a session on a connection; the flag says that it resumes a stream of another session."""
 Endpoints: TypeAlias = str | Path | Sequence[str]
 """Addresses of servers, or the folder of a repository whose models run in this process."""
 
-
 _LONGEST_STEP_S = 2.0
-"""Longer pushes go in several steps: the other streams of the server wait for one, not for all."""
+"""A longer push is sent in several steps, so that other streams wait for one step and not for the push."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """One direction of a codec, by the names of its models and tensors.
+    """Decoding or encoding: the names of its models and tensors.
 
-    Inputs longer than ``longest_s`` go in pieces, which bounds the memory of the server.
+    Inputs longer than ``longest_s`` are sent in pieces, which bounds the memory that one call takes.
     """
 
     name: str
@@ -57,204 +59,204 @@ class Role:
     output: str
     longest_s: float
 
-    def steps(self, tensor: str, info: CodecInfo) -> int:
-        """Time steps of a tensor in one frame."""
+    def steps_per_frame(self, tensor: str, info: CodecInfo) -> int:
+        """Time steps of a tensor in one frame: samples of audio, or 1 for tokens."""
         return info.samples_per_frame if tensor == "audio" else 1
 
     def frames(self, data: NDArray[Any], info: CodecInfo) -> int:
-        """How many frames an input is, the last one perhaps not full."""
-        return -(-int(data.shape[-1]) // self.steps(self.input, info))
+        """Number of frames of an input, counting an incomplete last one."""
+        return -(-int(data.shape[-1]) // self.steps_per_frame(self.input, info))
 
     def longest_frames(self, info: CodecInfo) -> int:
-        """Frames of one piece at most."""
+        """Most frames in one piece."""
         return _frames_in(self.longest_s, info)
 
 
-# nanocodec's encoder takes 424 MB beside its weights for 16 s, 270 MB for 8 s. Shorter pieces repeat more
-# context: 16 s of tokens in two pieces of 8 s are 14 % more to decode.
+# Beside its weights, nanocodec's encoder takes 424 MB for 16 s and 270 MB for 8 s. Shorter pieces repeat more
+# context: two pieces of 8 s cost 14 % more decoding than one of 16 s.
 DECODE = Role("decode", "tokens", "audio", longest_s=16.0)
 ENCODE = Role("encode", "audio", "tokens", longest_s=8.0)
 
 
 class CodecModels:
-    """One codec of a server, or of several that serve the same; everything is asked once and remembered.
+    """The models of one codec, on servers or in this process. Their facts are read once and kept.
 
     Args:
         name: of the codec.
-        transports: to its servers; the first that answers is asked.
-        resume: how streams go on where a server fails; None: they do only where there are several.
+        transports: to the places where its models run; the first that answers is used.
+        resume: settings of failover; if None, streams fail over only if there are several transports.
     """
 
     def __init__(self, name: str, transports: Sequence[Transport], resume: Resume | None = None):
         self.name, self._transports = name, deque(transports)
         self._resume = resume or (Resume() if len(transports) > 1 else None)
-        self._again = resume
-        self._opened = secrets.randbelow(1 << 16)  # else every client would begin at the same server
+        self._retry = resume
+        self._turn = secrets.randbelow(1 << 16)  # otherwise every client would begin at the same server
         self._infos: dict[str, CodecInfo] = {}
         self._stream_infos: dict[str, StreamInfo | None] = {}
 
-    def asked(self, question: Callable[[Transport], Any]) -> SansIO[Any]:
-        """The answer of the first server that gives one, which is asked first from then on.
+    def first_answer(self, ask: Callable[[Transport], Any]) -> SansIO[Any]:
+        """Ask the servers in order until one answers; that server is asked first from then on.
 
         Raises:
-            ServerUnavailableError: of the last one, where none does.
+            ServerUnavailableError: no server answered; the error is the last server's.
         """
         for transport in list(self._transports)[:-1]:
             try:
-                return (yield lambda: question(transport))  # noqa: B023
+                return (yield lambda: ask(transport))  # noqa: B023
             except ServerUnavailableError:
                 self._transports.rotate(-1)
         last = self._transports[0]
-        return (yield lambda: question(last))
+        return (yield lambda: ask(last))
 
     def results(self, calls: Sequence[Call], role: Role) -> SansIO[Any]:
-        """The answers to these calls of a role's model; with ``resume`` the servers are asked repeatedly.
+        """The answers to calls of a role's model; with ``resume``, the calls are repeated until its deadline.
 
         Raises:
-            ServerUnavailableError: no server answered, or none within the deadline.
+            ServerUnavailableError: no server answered.
         """
         info, begun = (yield from self.info(role)), time.monotonic()
-        wait_s = self._again.first_wait_s if self._again else 0.0
+        wait_s = self._retry.first_wait_s if self._retry else 0.0
         while True:
             try:
-                return (yield from self.asked(lambda each: each.results(calls, role.output, info.echoes)))
+                return (
+                    yield from self.first_answer(lambda each: each.results(calls, role.output, info.echoes))
+                )
             except ServerUnavailableError:
-                if self._again is None or time.monotonic() + wait_s > begun + self._again.deadline_s:
+                if self._retry is None or time.monotonic() + wait_s > begun + self._retry.deadline_s:
                     raise
             pause = wait_s
             yield lambda: self._transports[0].wait(pause)  # noqa: B023
-            wait_s = min(2 * wait_s, self._again.most_wait_s)
+            wait_s = min(2 * wait_s, self._retry.most_wait_s)
 
     def info(self, role: Role) -> SansIO[CodecInfo]:
-        """Of its model; UnknownCodecError lists what the server has instead."""
+        """Facts of the role's model; UnknownCodecError lists the codecs that the server has."""
         if role.name not in self._infos:
             model = f"{self.name}_{role.name}"
             try:
-                parameters = yield from self.asked(lambda transport: transport.parameters(model))
+                parameters = yield from self.first_answer(lambda transport: transport.parameters(model))
             except ServerUnavailableError as error:
                 raise (yield partial(self._transports[0].explained, error)) from error.__cause__
             except ServerRefusedError as error:
-                served = codecs_among((yield from self.asked(lambda transport: transport.ready_models())))
-                raise UnknownCodecError(self.name, self._transports[0].name, served) from error
+                known = codecs_of((yield from self.first_answer(lambda transport: transport.ready_models())))
+                raise UnknownCodecError(self.name, self._transports[0].name, known) from error
             self._infos[role.name] = CodecInfo.from_parameters(self.name, model, parameters)
         return self._infos[role.name]
 
     def stream_info(self, role: Role) -> SansIO[StreamInfo | None]:
-        """Of the model that keeps streams, or None where the server has none."""
+        """Limits of the role's stateful model; None if the codec has no such model."""
         if role.name not in self._stream_infos:
             model = f"{self.name}_{role.name}_stream"
             parameters: Mapping[str, str] | None = None
-            if (yield from self.asked(lambda transport: transport.ready(model))):
-                parameters = yield from self.asked(lambda transport: transport.parameters(model))
-            found = None if parameters is None else StreamInfo.from_parameters(model, parameters)
-            self._stream_infos[role.name] = found
+            if (yield from self.first_answer(lambda transport: transport.ready(model))):
+                parameters = yield from self.first_answer(lambda transport: transport.parameters(model))
+            info = None if parameters is None else StreamInfo.from_parameters(model, parameters)
+            self._stream_infos[role.name] = info
         return self._stream_infos[role.name]
 
     def decode_stream(self) -> SansIO[LiveStream]:
-        """A stream from tokens to audio."""
+        """A live stream from tokens to audio."""
         info = yield from self.info(DECODE)
-        return (yield from self._live(DECODE, TokenInput(info), np.zeros(0, np.float32), {}))
+        return (yield from self._open_stream(DECODE, TokenInput(info), np.zeros(0, np.float32), {}))
 
     def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[LiveStream]:
-        """A stream from audio to tokens."""
+        """A live stream from audio to tokens."""
         info = yield from self.info(ENCODE)
-        nothing = np.zeros((checked_codebooks(num_codebooks, info), 0), np.int64)
-        stream_input = AudioInput(info, sample_rate_hz)
-        return (yield from self._live(ENCODE, stream_input, nothing, choice(num_codebooks, info)))
+        empty = np.zeros((checked_codebooks(num_codebooks, info), 0), np.int64)
+        stream_input, options = AudioInput(info, sample_rate_hz), codebook_option(num_codebooks, info)
+        return (yield from self._open_stream(ENCODE, stream_input, empty, options))
 
-    def _live(
-        self, role: Role, stream_input: StreamInput, nothing: NDArray[Any], more: Arrays
+    def _open_stream(
+        self, role: Role, stream_input: StreamInput, empty: NDArray[Any], options: Arrays
     ) -> SansIO[LiveStream]:
         info = yield from self.info(role)
         stream = yield from self.stream_info(role)
-        steps, longest = role.steps(role.input, info), role.longest_frames(info)
+        steps, longest = role.steps_per_frame(role.input, info), role.longest_frames(info)
         chunker: Chunker
         if stream is not None:
             most = min(longest, stream.max_step_frames or longest)
             chunker = FrameChunker(steps, min(most, _frames_in(_LONGEST_STEP_S, info)))
-            past = ReplaySize(steps, self._replayed(info, stream), most)
+            replay = ReplaySize(steps, self._replay_frames(info, stream), most)
         else:
-            after, least = (
-                (0 if info.causal else info.lookaround_frames),
-                max(info.min_frames * steps, info.min_samples if role is ENCODE else 0),
-            )
+            after = 0 if info.causal else info.lookaround_frames
+            least = max(info.min_frames * steps, info.min_samples if role is ENCODE else 0)
             chunker = WindowChunker(steps, longest, info.lookaround_frames, after, least)
-            past = ReplaySize(steps, 0, longest)
-        session = self._stream_session(
-            partial(self._carried, role=role, stream=stream, steps=steps, more=more), past
+            replay = ReplaySize(steps, 0, longest)
+        session = self._session(
+            partial(self._session_on, role=role, stream=stream, steps=steps, options=options), replay
         )
-        return LiveStream(stream_input, chunker, session, role.steps(role.output, info), nothing)
+        return LiveStream(stream_input, chunker, session, role.steps_per_frame(role.output, info), empty)
 
-    def _stream_session(self, opened: Opened, past: ReplaySize) -> StreamSession:
+    def _session(self, open_session: OpenSession, replay: ReplaySize) -> StreamSession:
         resume = self._resume
         if resume is None:
-            return opened(self._transports[0].connection(), False)
-        self._opened += 1  # streams begin at the servers in turn
+            return open_session(self._transports[0].connection(), False)
+        self._turn += 1  # streams begin at the servers in turn
         servers = deque(self._transports)
-        servers.rotate(-self._opened)
+        servers.rotate(-self._turn)
         return FailoverSession(
             servers,
-            lambda server, resumed: opened(server.connection(resume.answer_s), resumed),
-            past,
+            lambda server, resumed: open_session(server.connection(resume.answer_s), resumed),
+            replay,
             resume,
         )
 
-    def _carried(
+    def _session_on(
         self,
         connection: Connection,
         resumed: bool,
         role: Role,
         stream: StreamInfo | None,
         steps: int,
-        more: Arrays,
+        options: Arrays,
     ) -> StreamSession:
         model, echoes = f"{self.name}_{role.name}", self._infos[role.name].echoes
         if stream is None:
             return StatelessSession(
-                connection, model, role.output, lambda data: whole(role, data, more), echoes
+                connection, model, role.output, lambda data: inputs_of(role, data, options), echoes
             )
         return StatefulSession(
             connection,
             f"{model}_stream",
             role.output,
-            lambda data: {role.input: data[None], **more},
+            lambda data: {role.input: data[None], **options},
             stream,
             stream.end_frames * steps,
             resumed,
         )
 
-    def _replayed(self, info: CodecInfo, stream: StreamInfo) -> int:
-        """Frames that a fresh stream must see to go on as if it had seen all, or as many as are allowed."""
+    def _replay_frames(self, info: CodecInfo, stream: StreamInfo) -> int:
+        """Frames that make a fresh stream continue exactly as the old one; fewer if ``resume`` says so."""
         field = info.lookaround_frames if stream.replay_frames is None else stream.replay_frames
         if self._resume is None or self._resume.most_replay_s is None:
             return field
         return min(field, _frames_in(self._resume.most_replay_s, info))
 
 
-def whole(role: Role, data: NDArray[Any], more: Arrays) -> Arrays:
-    """Inputs of a model without memory."""
+def inputs_of(role: Role, data: NDArray[Any], options: Arrays) -> Arrays:
+    """Inputs of a stateless model: one utterance, its length, and the options."""
     length = np.array([[data.shape[-1]]], dtype=np.int64)
-    return {role.input: data[None], f"{role.input}_len": length, **more}
+    return {role.input: data[None], f"{role.input}_len": length, **options}
 
 
-def choice(num_codebooks: int | None, info: CodecInfo) -> Arrays:
-    """The input that chooses how many codebooks; models without a choice do not have it."""
+def codebook_option(num_codebooks: int | None, info: CodecInfo) -> Arrays:
+    """The input ``num_codebooks`` [1, 1] of models that have a choice; nothing for the other models."""
     if num_codebooks is None or info.encoded_codebooks or info.min_codebooks == info.num_codebooks:
         return {}
     return {"num_codebooks": np.array([[num_codebooks]], dtype=np.int64)}
 
 
 def _frames_in(seconds: float, info: CodecInfo) -> int:
-    """Full frames, at least one."""
+    """Complete frames in a duration, at least one."""
     return max(1, int(seconds * info.frame_rate_hz))
 
 
 def endpoints(url: Endpoints) -> list[str | Path]:
-    """One or several, as a list.
+    """One or several addresses, or the folder, as a list.
 
     Raises:
-        ValueError: there is none.
-        AddressError: one is of no form that gRPC understands.
+        ValueError: the list of addresses is empty.
+        AddressError: an address has a form that gRPC does not understand.
     """
     if isinstance(url, Path):
         return [url]
@@ -264,6 +266,6 @@ def endpoints(url: Endpoints) -> list[str | Path]:
     return [Address.of(each).url for each in urls]
 
 
-def codecs_among(models: Sequence[str]) -> list[str]:
-    """Codecs, by the models of a server."""
+def codecs_of(models: Sequence[str]) -> list[str]:
+    """Names of the codecs to which models belong: those with a model for decoding."""
     return sorted(name.removesuffix("_decode") for name in models if name.endswith("_decode"))

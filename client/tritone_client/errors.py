@@ -1,4 +1,4 @@
-"""What can go wrong, told apart by whose fault it is: the caller's, the server's, the connection's."""
+"""Errors of the client: one class per mistake, whether the caller, the server or the connection caused it."""
 
 from collections.abc import Sequence
 
@@ -26,31 +26,40 @@ __all__ = [
 
 
 class TritoneError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class TokensError(TritoneError, ValueError):
-    """The tokens cannot be decoded; nothing was sent. ``utterance`` is its index where there were several."""
+    """The tokens cannot be decoded; nothing was sent.
+
+    If a list of utterances was given, ``utterance`` is the index of the one that is wrong; otherwise None.
+    """
 
     utterance: int | None = None
 
 
 class AudioError(TritoneError, ValueError):
-    """The audio cannot be encoded, or a file is no audio; nothing was sent. ``utterance`` as above."""
+    """The audio cannot be encoded, or a file is not an audio file; nothing was sent.
+
+    If a list of utterances was given, ``utterance`` is the index of the one that is wrong; otherwise None.
+    """
 
     utterance: int | None = None
 
 
 class AddressError(TritoneError, ValueError):
-    """A server's address is not of a form that gRPC understands; nothing was sent."""
+    """A server's address has a form that gRPC does not understand; nothing was sent."""
 
 
 class RepositoryError(TritoneError, ValueError):
-    """A repository cannot be used: it is missing, half built, damaged, or of another version."""
+    """A model repository cannot be used in this process.
+
+    It is missing, incomplete, damaged, written by another version, or holds TensorRT engines.
+    """
 
 
 class UnknownCodecError(TritoneError, LookupError):
-    """The server does not serve that codec."""
+    """The server, or the model repository, does not have this codec; the message lists those it has."""
 
     def __init__(self, name: str, server: str, served: Sequence[str]):
         listed = ", ".join(served) or "none"
@@ -58,21 +67,22 @@ class UnknownCodecError(TritoneError, LookupError):
 
 
 class ServerRefusedError(TritoneError, RuntimeError):
-    """The server answered with an error; the message is the server's."""
+    """The server, or the model in this process, answered with an error; the message contains its text."""
 
 
 class AccessDeniedError(ServerRefusedError):
-    """The server, or the proxy in front of it, wants an API key, or a right one."""
+    """The server, or the proxy in front of it, requires an API key, and it is missing or wrong."""
 
 
 class ServerUnavailableError(TritoneError, ConnectionError):
-    """No server answers, or the connection broke, or the answer did not come in time."""
+    """No server answers, the connection broke, or the answer did not come in time."""
 
 
 class ServerLostError(ServerUnavailableError):
-    """The server lost the process of a model, or gave an answer that is not to this request.
+    """The server lost the process of a model, or its answer does not belong to the request.
 
-    Nothing of that answer was used. The process is replaced within seconds; another server can go on at once.
+    The client used nothing of that answer. The server replaces the process within seconds; another server can
+    take the request at once.
     """
 
 
@@ -81,35 +91,35 @@ class ServerSilentError(ServerUnavailableError):
 
 
 class WrongProtocolError(ServerUnavailableError):
-    """What listens there speaks HTTP, or expects encryption, or does not."""
+    """The port speaks HTTP; or it expects TLS and the client does not use it, or the other way round."""
 
 
 class ServerFullError(ServerUnavailableError):
-    """The server has as many live streams as it takes; one may be free a moment later."""
+    """The server, or the model in this process, has its maximum of live streams; one may end soon."""
 
 
 class StreamLostError(ServerUnavailableError):
-    """The server no longer knows the stream: it was idle for too long, or the server was restarted."""
+    """The stream no longer exists: it was idle for too long, or the server was restarted."""
 
 
 class NoServerLeftError(ServerUnavailableError):
-    """A stream that was to outlive its server found no other one in time."""
+    """A stream failed over, but no server continued it within the deadline."""
 
 
 class CodecNotOpenError(TritoneError, RuntimeError):
-    """The codec is not open here: not yet, no longer, or in another event loop or process."""
+    """The codec is not open yet, was closed, or was opened in another event loop or process."""
 
 
 class StreamBusyError(TritoneError, RuntimeError):
-    """Another call is under way on the stream, which goes on; nothing of this call was sent."""
+    """Another call on the stream is under way. The stream goes on; nothing of this call was sent."""
 
 
 class StreamClosedError(TritoneError, ValueError):
-    """The stream was closed, or left in the middle of a request; open another one."""
+    """The stream was closed, or a request was interrupted; open another stream."""
 
 
 class MissingExtraError(TritoneError, ImportError):
-    """A package of an extra is needed and not installed."""
+    """A package is needed that one of the client's extras installs; the message says which extra."""
 
     def __init__(self, need: str, extra: str = "audio"):
         super().__init__(f"{need} needs the {extra} extra: pip install 'tritone-client[{extra}]'")

@@ -1,4 +1,4 @@
-"""What a server says about a codec it serves."""
+"""Facts of a codec and of its live streams, as the configurations of its models state them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +14,22 @@ __all__ = ["CodecInfo", "StreamInfo"]
 class CodecInfo:
     """Facts of one model of a codec, read from the ``parameters`` of its configuration.
 
-    ``lookaround_frames`` is how far the model looks to either side of a frame; a ``causal`` one
-    looks to the past only. ``min_frames`` and ``min_samples`` are the least it takes. Tokens have
-    ``min_codebooks`` to ``num_codebooks`` rows; encoding gives ``default_codebooks`` unless told. A model
-    with ``encoded_codebooks``, unless 0, cannot be told and always gives so many; the first are kept. One
-    that ``echoes`` returns the nonce of each request, so that no other answer is taken for it.
+    Attributes:
+        name: of the codec.
+        sample_rate_hz: of its audio.
+        samples_per_frame: samples of audio in a frame (the hop).
+        num_codebooks: most codebooks that tokens may have.
+        codebook_size: entries of a codebook; tokens are 0..codebook_size - 1.
+        min_frames: fewest frames of tokens that the model takes.
+        min_samples: fewest samples of audio that it takes.
+        lookaround_frames: how many frames the model looks to either side of a frame.
+        causal: whether it looks to the past only.
+        checkpoint_sha256: hash of the checkpoint it was built from; empty if the configuration has none.
+        min_codebooks: fewest codebooks that tokens may have.
+        default_codebooks: how many codebooks encoding gives unless the caller chooses.
+        encoded_codebooks: unless 0, the model always encodes into this many codebooks, and the client keeps
+            the first ones.
+        echoes: whether the model returns each request's nonce, by which the client recognizes the answer.
     """
 
     name: str
@@ -38,8 +49,8 @@ class CodecInfo:
 
     @classmethod
     def from_parameters(cls, name: str, model: str, parameters: Mapping[str, str]) -> "CodecInfo":
-        """Read the strings that Triton keeps; ServerRefusedError names one that is missing."""
-        with _missing_is_told(model):
+        """Parse a configuration's parameters, which are strings; ServerRefusedError names a missing one."""
+        with _reports_missing(model):
             return cls(
                 name=name,
                 sample_rate_hz=int(parameters["sample_rate"]),
@@ -64,18 +75,23 @@ class CodecInfo:
 
     @property
     def bitrate_bps(self) -> float:
-        """Bits per second of evenly used codebooks, as many as encoding gives by default."""
+        """Bits per second at the default number of codebooks, if all entries are equally frequent."""
         return self.default_codebooks * log2(self.codebook_size) * self.frame_rate_hz
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What a server says about the live streams of one model.
+    """Limits of the live streams of one model, read from the ``parameters`` of its configuration.
 
-    It takes ``max_streams`` at a time, each of which costs it ``state_bytes``, and ends one that was
-    silent for ``idle_limit_ms``. A stream ends with a request of ``end_frames``, whose answer nobody hears.
-    A request has ``max_step_frames`` at most, unless 0. After the newest ``replay_frames`` a fresh stream
-    goes on as this one would; None where the server does not say. ``echoes`` as in :class:`CodecInfo`.
+    Attributes:
+        max_streams: most live streams at a time; ``TRITONE_MAX_STREAMS`` may lower the limit in this process.
+        state_bytes: memory that the state of one stream takes.
+        idle_limit_ms: a stream ends if no request comes for this long.
+        end_frames: frames of the request that ends a stream, whose answer the client discards.
+        max_step_frames: most frames in one request; 0 for no limit.
+        replay_frames: how many of the newest frames must be replayed to a fresh stream, so that it continues
+            exactly as the old one; None if the configuration does not say.
+        echoes: as in :class:`CodecInfo`.
     """
 
     max_streams: int
@@ -88,8 +104,8 @@ class StreamInfo:
 
     @classmethod
     def from_parameters(cls, model: str, parameters: Mapping[str, str]) -> "StreamInfo":
-        """Read the strings that Triton keeps; ServerRefusedError names one that is missing."""
-        with _missing_is_told(model):
+        """Parse a configuration's parameters, which are strings; ServerRefusedError names a missing one."""
+        with _reports_missing(model):
             return cls(
                 max_streams=int(parameters["max_streams"]),
                 state_bytes=int(parameters["state_bytes"]),
@@ -102,7 +118,7 @@ class StreamInfo:
 
 
 @contextmanager
-def _missing_is_told(model: str) -> Iterator[None]:
+def _reports_missing(model: str) -> Iterator[None]:
     try:
         yield
     except KeyError as error:

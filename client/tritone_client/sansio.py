@@ -1,8 +1,9 @@
-"""Operations that are written once and run in two ways: in a thread, or in asyncio's event loop.
+"""Operations that are written once and run in two ways: in a thread or in asyncio's event loop.
 
 An operation is a generator (:data:`SansIO`). It yields functions without arguments, each of which does one
-piece of input or output, and is sent what they return. :func:`run` calls each one and waits in this thread;
-:func:`run_async` awaits what it returns. The operation itself never waits.
+piece of input or output. The runner sends the operation what the function returned: :func:`run` calls the
+function and waits in this thread; :func:`run_async` calls it and awaits what it returns. The operation itself
+never waits.
 """
 
 from collections.abc import Callable, Generator
@@ -15,13 +16,13 @@ SansIO: TypeAlias = Generator[Callable[[], Any], Any, T]
 
 
 def run(operation: SansIO[T]) -> T:
-    """Run an operation in this thread and return its result."""
+    """Run an operation in this thread, and return its result."""
     try:
         call = next(operation)
         while True:
             try:
                 answer = call()
-            except BaseException as error:  # the operation decides what an interrupt means for it
+            except BaseException as error:  # also an interrupt: the operation cleans up
                 call = operation.throw(error)
             else:
                 call = operation.send(answer)
@@ -37,7 +38,7 @@ async def run_async(operation: SansIO[T]) -> T:
         while True:
             try:
                 answer = await call()
-            except BaseException as error:  # cancellation too
+            except BaseException as error:  # also a cancellation
                 call = operation.throw(error)
             else:
                 call = operation.send(answer)

@@ -1,1 +1,1 @@
-"""A built model repository at work, without a server: executors, slots, scheduler."""
+"""Runs the models of a built repository without a server: executors, slots, scheduler."""

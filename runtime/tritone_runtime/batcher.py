@@ -1,7 +1,7 @@
-"""Steps of live streams from many threads and tasks, run together.
+"""Batches of steps that many threads and tasks bring.
 
-A step that comes while no batch runs is run at once, in the thread that brought it. Steps that come while a
-batch runs wait for its end and form the next batch. A Triton server does the same in its sequence batcher.
+If no batch is running, a new step runs at once, in the thread that brought it. Steps that come while a batch
+runs wait for its end and form the next batch, as in the sequence batcher of a Triton server.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _this_thread = threading.local()
 
 
 class _Ticket:
-    """A step that waits for its answer; ``wake`` is called when it has one, or is to run the next batch."""
+    """A step that waits. ``wake`` is called when it has its answer, or when its owner must run a batch."""
 
     __slots__ = ("answer", "answered", "step", "wake")
 
@@ -45,8 +45,8 @@ class StepBatcher:
     """Runs the steps of one model's streams.
 
     Args:
-        scheduler: of the model's streams.
-        most: steps in a batch.
+        scheduler: scheduler of the model's streams.
+        most: most steps in a batch.
     """
 
     def __init__(self, scheduler: StreamScheduler, most: int):
@@ -58,7 +58,7 @@ class StepBatcher:
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, step: Step) -> Array:
-        """The step's output [1, ...]; its error is raised. Waits in this thread, and may run other steps.
+        """The step's output [1, ...]; raises its error. This thread may also run other streams' steps.
 
         Raises:
             StepError: this thread is in the middle of a batch, where garbage collection has closed a stream;
@@ -104,7 +104,7 @@ class StepBatcher:
         raise StepError("this thread is in the middle of a batch; the step is run after it")
 
     def _entered(self, ticket: _Ticket) -> bool:
-        """Queue a step; whether nobody runs batches, so that its owner must."""
+        """Queue a step; True if no thread is running batches, so that the step's owner must."""
         with self._lock:
             self._waiting.append(ticket)
             if self._leader is None:

@@ -1,7 +1,7 @@
-"""Memory of live streams on a GPU: it never leaves the device.
+"""The state of live streams on a GPU; it never leaves the device.
 
-Rows are written by small graphs that run there too. Each reads all rows of a state tensor and writes them,
-with the new ones, into a second tensor; the two change places.
+Small graphs that run on the device write the rows. A graph reads all rows of a state tensor and writes them,
+together with the new rows, into a second tensor; then the two tensors swap places.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _OPSET, _IR_VERSION = 18, 9
 
 
 class _DeviceRows:
-    """All rows of one state tensor, and one more for what is not to be kept."""
+    """All rows of one state tensor, and one more row that takes states to be discarded."""
 
     def __init__(self, tensor: StateTensor, rows: int, device: Device):
         self._tensor, self._device = tensor, device
@@ -59,12 +59,12 @@ class _DeviceRows:
 
 
 class DeviceSlots(Slots):
-    """The same as :class:`Slots`, on a device.
+    """:class:`Slots` on a GPU.
 
     Args:
-        tensors: of the model's state.
-        count: streams that fit.
-        device: whose memory it is.
+        tensors: the model's state tensors.
+        count: most live streams.
+        device: the device that holds the rows.
     """
 
     def __init__(self, tensors: Sequence[StateTensor], count: int, device: Device):
@@ -74,24 +74,24 @@ class DeviceSlots(Slots):
         self._on_device |= {tensor.places for tensor in tensors if tensor.places is not None}
 
     def clear(self, slot: int) -> None:
-        """Make a stream fresh."""
+        """Fill a row with zeros, which makes its stream fresh."""
         for rows in self._rows.values():
             rows.clear(slot)
 
     def run(self, executor: OnnxExecutor, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
-        """One step; what it leaves of the state stays on the device."""
+        """One step of the model; the new state stays on the device."""
         pasts = {f"past_{name}": each.rows for name, each in self._rows.items()}
         return executor.run_on_device(given, pasts, self._on_device)
 
     def keep(self, slots: Sequence[int], outputs: Mapping[str, Any]) -> None:
-        """What a step left; of rows that are not ``valid``, in the row that nobody reads."""
+        """Write the new state of a step; rows that are not ``valid`` go to the extra row."""
         kept = np.where(outputs["valid"], slots, self.count)
         for rows in self._rows.values():
             rows.write(kept, outputs)
 
 
 def _put(tensor: StateTensor, ring: bool) -> ModelProto:
-    """``rows`` [R, ...] with ``new`` ones [B, ...] at ``slots`` [B, 1]; of a ring new steps at ``places``."""
+    """A graph: write ``new`` [B, ...] into ``rows`` [R, ...] at ``slots`` [B, 1]; in rings at ``places``."""
     dtype = helper.np_dtype_to_tensor_dtype(tensor.dtype)
     rows: list[str | int | None] = ["rows", *tensor.shape]
     row = [f"steps{axis}" for axis in range(len(tensor.shape))] if ring else tensor.shape
@@ -113,9 +113,9 @@ def _put(tensor: StateTensor, ring: bool) -> ModelProto:
 
 
 def _ring_nodes(tensor: StateTensor) -> tuple[list[NodeProto], list[TensorProto]]:
-    """``replaced`` [B, ...]: rows at ``slots`` with the last steps of ``new``, as many as a ring holds."""
+    """Nodes for ``replaced`` [B, ...]: the rows at ``slots`` with the newest steps that a ring holds."""
     axis = (tensor.ring_axis or 0) + 1
-    # A place for every number of a step: [B, steps] to [B, 1, ..., steps, ..., 1], spread over the steps.
+    # A place for each number of a step: [B, steps] becomes [B, 1, ..., steps, ..., 1], then expands.
     apart = [n + 1 for n in range(len(tensor.shape)) if n + 1 != axis]
     capacity = tensor.shape[axis - 1]
     constants = {"last": [-capacity], "end": [1 << 40], "axis": [axis], "one": [1], "apart": apart}

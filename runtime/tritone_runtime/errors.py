@@ -1,4 +1,4 @@
-"""What can go wrong with built models: one class per mistake, each with a remedy in its message."""
+"""Errors of built models: one class per mistake; the message says what to do."""
 
 __all__ = [
     "BadInputError",
@@ -13,15 +13,15 @@ __all__ = [
 
 
 class TritoneRuntimeError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class BadInputError(TritoneRuntimeError, ValueError):
-    """The input breaks a rule of the model; the message is the rule."""
+    """The input breaks a rule of the model; the message states the rule."""
 
 
 class FullError(TritoneRuntimeError, RuntimeError):
-    """No room for another stream."""
+    """The maximum number of streams is live."""
 
 
 class StepError(TritoneRuntimeError, RuntimeError):
@@ -29,16 +29,16 @@ class StepError(TritoneRuntimeError, RuntimeError):
 
 
 class RepositoryError(TritoneRuntimeError, ValueError):
-    """A model repository cannot be used as it is."""
+    """A model repository cannot be used."""
 
 
 class DamagedModelError(RepositoryError):
-    """A model's file is not the one that was built."""
+    """A model's file differs from the file that was built."""
 
 
 class EngineMisfitError(RepositoryError):
-    """Engines of a repository do not run on this server or this GPU."""
+    """Engines of a repository do not run in this process, on this server or on this GPU."""
 
 
 class NoGpuError(TritoneRuntimeError, RuntimeError):
-    """This machine has no NVIDIA GPU."""
+    """nvidia-smi finds no NVIDIA GPU on this machine."""

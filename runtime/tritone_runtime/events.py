@@ -1,4 +1,4 @@
-"""What has happened to the live streams of a model: figures for metrics, and lines for the log."""
+"""Events of a model's live streams: counters for metrics, and lines for the log."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ _MOST_WAITING = 1000
 
 @dataclass
 class Counters:
-    """Since the model was loaded; ``batches`` is steps and seconds by batch size."""
+    """Counts since the model was loaded; ``batches`` maps a batch size to (batches, seconds)."""
 
     refused: int = 0
     expired: int = 0
@@ -26,12 +26,12 @@ class Counters:
 
 
 class EventLog:
-    """Events as lines of JSON; requests only leave them here, and :meth:`write` puts them into the log.
+    """Events as lines of JSON. Requests only queue them; :meth:`write` writes them to the log.
 
     Args:
-        model: named in every line.
-        everything: lines for streams that begin and end as they should, too.
-        put: where a line goes.
+        model: name of the model, which is in every line.
+        everything: also log streams that begin and end normally.
+        put: writes text to the log.
     """
 
     def __init__(self, model: str, everything: bool = False, put: Callable[[str], object] = sys.stderr.write):
@@ -40,7 +40,7 @@ class EventLog:
         self._noted = self._written = 0
 
     def note(self, event: str, stream: int | str, routine: bool = False, **more: Any) -> None:
-        """Keep an event of a stream until it is written."""
+        """Queue an event of a stream; ``routine`` events are logged only with ``everything``."""
         if routine and not self._everything:
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -50,17 +50,17 @@ class EventLog:
         self._noted += 1
 
     def write(self) -> None:
-        """Write what waits; of a flood the newest, with the number of those before."""
+        """Write the queued events; if there were too many, the newest ones and the number of lost ones."""
         lines = []
         while self._waiting:
             lines.append(self._waiting.popleft())
-        self._written, before = self._noted, self._noted - self._written
-        if before > len(lines):
-            lines.insert(0, {"event": "more", "model": self._model, "events": before - len(lines)})
+        self._written, queued = self._noted, self._noted - self._written
+        if queued > len(lines):
+            lines.insert(0, {"event": "more", "model": self._model, "events": queued - len(lines)})
         if lines:
             self._put("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def tag_of(stream: int | str) -> str:
-    """The name of a stream in logs, which clients make the same way: its id would let others into it."""
+    """Name of a stream in logs of server and client: a hash, because the id gives access to the stream."""
     return hashlib.sha256(str(stream).encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
-"""Whether the models of a repository are what was built, and fit the server and the GPU that are to run them.
+"""Checks that models are as they were built, and that the server and its GPU can run them.
 
-An engine belongs to one version of TensorRT and to the GPUs it was compiled for. Triton finds out while it
-loads, and says so in TensorRT's words; the manifests know before.
+An engine runs on one version of TensorRT and on the GPUs it was compiled for. Triton would fail while it
+loads the engine, with a message of TensorRT; the manifests tell beforehand.
 """
 
 import ctypes
@@ -25,14 +25,14 @@ _AGAIN = "compile it again, where it is served: tritone-build engines {codec} --
 
 @dataclass(frozen=True)
 class Machine:
-    """Compute capability of the GPU and version of TensorRT, as far as there are any."""
+    """Compute capability of the GPU and version of TensorRT; None for what the machine lacks."""
 
     capability: Capability | None
     tensorrt: Version | None
 
 
 def machine_here(backends: Path) -> Machine:
-    """This machine, with a Triton whose backends are in that folder."""
+    """This machine, with a Triton whose backends are in the folder ``backends``."""
     try:
         capability = capability_here()
     except NoGpuError:
@@ -50,7 +50,7 @@ def _library_version() -> Version | None:
 
 
 def engines_among(repository: Path, models: Sequence[str]) -> list[str]:
-    """Models that TensorRT runs."""
+    """Those of the models that are TensorRT engines."""
     configs = {model: repository / model / "config.pbtxt" for model in models}
     return [model for model, path in configs.items() if path.exists() and ENGINE_FILE in path.read_text()]
 
@@ -59,12 +59,12 @@ def check_fit(repository: Path, models: Sequence[str], machine: Machine) -> None
     """Refuse engines that this machine cannot run.
 
     Args:
-        repository: with the engines and their manifests.
-        models: to be served; those that are no engines fit anywhere.
-        machine: that serves.
+        repository: folder of the engines and their manifests.
+        models: names of models to serve; models that are not engines fit anywhere.
+        machine: the machine that serves them.
 
     Raises:
-        EngineMisfitError: names every engine, what it is, what the machine is, and what to do.
+        EngineMisfitError: names each engine that does not fit, why, and what to do.
     """
     engines = engines_among(repository, models)
     if not engines:
@@ -86,16 +86,16 @@ def check_fit(repository: Path, models: Sequence[str], machine: Machine) -> None
 
 
 def check_whole(repository: Path, models: Sequence[str]) -> None:
-    """Refuse graphs and weights that have changed since they were built: some changes only sound wrong.
+    """Refuse graphs and weights that changed after they were built: a damaged one may load and sound wrong.
 
     Raises:
-        DamagedModelError: names every such model.
+        DamagedModelError: names each damaged model.
     """
     damaged = []
     for model in models:
         version = repository / model / "1"
-        wanted, graph = read_manifest(version).get("onnx_sha256"), version / ONNX_FILE
-        if wanted is not None and graph.exists() and sha256_of(graph, *data_files(graph)) != wanted:
+        expected, graph = read_manifest(version).get("onnx_sha256"), version / ONNX_FILE
+        if expected is not None and graph.exists() and sha256_of(graph, *data_files(graph)) != expected:
             damaged.append(model)
     if damaged:
         raise DamagedModelError(

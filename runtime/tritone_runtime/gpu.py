@@ -12,10 +12,10 @@ Capability: TypeAlias = tuple[int, int]
 
 
 def capability_here() -> Capability:
-    """Of the first GPU of this machine.
+    """Compute capability of the first GPU.
 
     Raises:
-        NoGpuError: there is none that nvidia-smi knows.
+        NoGpuError: nvidia-smi finds no GPU.
     """
     command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:

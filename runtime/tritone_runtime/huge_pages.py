@@ -1,4 +1,4 @@
-"""Memory in huge pages, which the weights of a model want and what else a process keeps does not."""
+"""Huge pages: good for the weights of a model, a waste for the small allocations of a process."""
 
 import ctypes
 import mmap
@@ -12,10 +12,10 @@ _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 def keep_page_sizes() -> None:
-    """Keep the pages that this process has now as they are, huge or small; new memory may get huge ones.
+    """Keep the present pages of this process as they are, huge or small; new memory may get huge pages.
 
-    Otherwise the kernel (khugepaged) goes on, minutes later and in a model that nobody uses, to fill the gaps
-    between small allocations up to whole huge pages. Where it has none, nothing happens.
+    Otherwise the kernel (khugepaged) fills the gaps between small allocations up to huge pages, minutes later
+    and even if nobody uses the model. On a kernel without huge pages this has no effect.
     """
     for line in _MAPS.read_text().splitlines():
         bounds, access, _, _, inode, *_ = line.split()

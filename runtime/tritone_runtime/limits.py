@@ -1,4 +1,4 @@
-"""The most that one request may bring: longer ones take gigabytes, and hold up everybody else's."""
+"""Limits of one request: longer ones would take gigabytes, and delay all other requests."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,15 @@ from tritone_runtime.errors import BadInputError
 __all__ = ["LONGEST_CALL_S", "LONGEST_STEP_S", "RequestLimits"]
 
 LONGEST_CALL_S, LONGEST_STEP_S = 300.0, 10.0
-"""Seconds of sound in a request, all rows together: of a whole input, and of a stream's step."""
+"""Most seconds of audio in a request, all rows together: for a whole input, and for a step of a stream."""
 
 
 class RequestLimits:
     """Limits of one model's requests.
 
     Args:
-        parameters: of the model, which say its rates and codebooks where it has any.
-        longest_s: most sound in a request, in seconds.
+        parameters: the model's parameters; they state sample rate, frame size and codebooks, if it has any.
+        longest_s: most audio in a request, in seconds.
     """
 
     _codebooks = range(0)
@@ -32,14 +32,14 @@ class RequestLimits:
             self._codebooks = range(int(parameters.get("min_codebooks", most)), most + 1)
 
     def check(self, arrays: Mapping[str, NDArray[np.generic]], begins: bool = True) -> None:
-        """Hold arrays [B, ..., T] against the limits.
+        """Check arrays [B, ..., T] against the limits.
 
         Args:
             arrays: inputs by name.
-            begins: a whole input, or the first step of a stream; the scheduler compares the steps after it.
+            begins: True for a whole input and the first step of a stream; the scheduler checks later steps.
 
         Raises:
-            BadInputError: too much sound, or a number of codebooks that the model does not take.
+            BadInputError: there is too much audio, or the model does not take this number of codebooks.
         """
         for name, array in arrays.items():
             self._refuse_long(name, array)

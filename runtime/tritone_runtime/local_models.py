@@ -1,4 +1,4 @@
-"""The models of a repository in this process: loaded at their first use, shared by its threads and tasks."""
+"""Models of a repository in this process: loaded at their first use, shared by all threads and tasks."""
 
 import ctypes
 import os
@@ -31,11 +31,11 @@ MOST_STREAMS = "TRITONE_MAX_STREAMS"
 
 
 class StatelessModel:
-    """A model for whole inputs; one call at a time, which bounds its memory.
+    """A model for whole inputs. It runs one call at a time, which bounds its memory.
 
     Args:
-        executors: of the graphs that run in turn.
-        description: of the model.
+        executors: executors of its graphs, in the order in which they run.
+        description: description of the model.
     """
 
     def __init__(self, executors: Sequence[OnnxExecutor], description: ModelDescription):
@@ -43,7 +43,7 @@ class StatelessModel:
         self._limits = RequestLimits(description.parameters, LONGEST_CALL_S)
 
     def run(self, arrays: Mapping[str, Array], output: str) -> Array:
-        """One output, with its batch axis, of inputs by name.
+        """Run the model on inputs by name; one output, with its batch axis.
 
         Raises:
             BadInputError: the inputs break a rule of the model, or are too long.
@@ -61,12 +61,12 @@ class StatelessModel:
 
 
 class StreamModel:
-    """A model for live streams, whose steps run together.
+    """A model for live streams, which share batches.
 
     Args:
-        executor: of the step's graph.
-        description: of the model.
-        model: its name.
+        executor: executor of the step's graph.
+        description: description of the model.
+        model: name of the model.
     """
 
     def __init__(self, executor: OnnxExecutor, description: ModelDescription, model: str):
@@ -87,8 +87,8 @@ class LocalModels:
     """The models of one repository.
 
     Args:
-        repository: as ``tritone-build models`` writes it, for the CPU.
-        device: that runs them.
+        repository: folder that ``tritone-build models`` wrote, for the CPU.
+        device: the device that runs the models.
 
     Raises:
         RepositoryError: the folder holds no models.
@@ -119,12 +119,12 @@ class LocalModels:
         return [model for codec in self._codecs for model in models_of(self.repository, codec)]
 
     def description(self, model: str) -> ModelDescription:
-        """How a model is called.
+        """Inputs, outputs and parameters of a model.
 
         Raises:
             KeyError: there is no such model.
-            RepositoryError: its codec is not there as it was built.
-            EngineMisfitError: it is an engine, which this process cannot run.
+            RepositoryError: files of its codec are missing or of another version.
+            EngineMisfitError: the model is a TensorRT engine, which this process cannot run.
         """
         roles = {f"{codec}_{role}": codec for codec in self._codecs for role in ROLES}
         codec = roles.get(model)
@@ -142,7 +142,7 @@ class LocalModels:
         return ModelDescription(**manifest["model"])
 
     def stateless(self, model: str) -> StatelessModel:
-        """A model for whole inputs; errors as of :meth:`description`, and of a damaged file."""
+        """A model for whole inputs. Errors as of :meth:`description`; DamagedModelError for a bad file."""
         with self._lock:
             if model not in self._stateless:
                 description = self.description(model)
@@ -173,14 +173,14 @@ _shared: "weakref.WeakValueDictionary[tuple[Path, str], LocalModels]" = weakref.
 
 
 def local_models(repository: Path, device: str | None = None) -> LocalModels:
-    """The models of a repository, the same for all callers in this process as long as one holds them.
+    """The models of a repository. All callers in this process share them, as long as one of them holds them.
 
     Args:
         repository: folder that ``tritone-build models`` wrote.
         device: ``cpu``, ``cuda``, ``rtx`` or ``auto``; by default what ``TRITONE_DEVICE`` says, else ``cpu``.
 
     Raises:
-        RepositoryError: there is no such folder, or no models in it.
+        RepositoryError: the folder is missing or holds no models.
     """
     chosen = chosen_device(device)
     key = (repository.resolve(), chosen.name)

@@ -1,4 +1,4 @@
-"""The files of a built model, and the ``manifest.json`` that says what it was made of."""
+"""Files of a built model, and its ``manifest.json``, which records what it was made of."""
 
 import hashlib
 import json
@@ -21,20 +21,20 @@ __all__ = [
 
 MANIFEST, ENGINE_FILE, ONNX_FILE, DATA_SUFFIX = "manifest.json", "model.plan", "model.onnx", ".data"
 FORMAT = 2
-"""Of the files of a built model; builder and runtime must agree on it."""
+"""Version of the file format of a built model; builder and runtime must agree on it."""
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What the manifest says, under ``model``, about calling a model; Triton reads it from its config.
+    """How to call a model: the manifest's entry ``model``. Triton reads the same from the model's config.
 
     Attributes:
-        inputs: names of the tensors that callers give.
-        outputs: names of the tensors that callers get.
-        parameters: of the model's config, for clients.
-        most_rows: in one batch.
-        idle_limit_s: after which a silent stream ends; None for a stateless model.
-        pipeline: models that an ensemble runs in turn; tensors keep their names from one to the next.
+        inputs: names of the input tensors.
+        outputs: names of the output tensors.
+        parameters: parameters of the model's config, for clients.
+        most_rows: most rows in a batch.
+        idle_limit_s: a stream without requests ends after this time; None for a stateless model.
+        pipeline: models that an ensemble runs one after the other, with the same tensor names.
     """
 
     inputs: Sequence[str]
@@ -46,12 +46,12 @@ class ModelDescription:
 
 
 def data_files(graph: Path) -> list[Path]:
-    """Files of weights beside a graph."""
+    """Files of weights in the folder of a graph."""
     return sorted(graph.parent.glob(f"*{DATA_SUFFIX}"))
 
 
 def sha256_of(*paths: Path) -> str:
-    """Of a file; of several, the hash of their hashes."""
+    """SHA-256 of a file; for several files, the hash of their hashes."""
     digests = []
     for path in paths:
         with path.open("rb") as file:
@@ -62,7 +62,7 @@ def sha256_of(*paths: Path) -> str:
 
 
 def read_manifest(version: Path) -> dict[str, Any]:
-    """Of a model's version folder; empty where there is none, or it is damaged."""
+    """The manifest in a model's version folder; empty if it is missing or damaged."""
     try:
         read = json.loads((version / MANIFEST).read_text())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""A model repository as it was built: which codecs it has, and whether their files can be used."""
+"""A built model repository: its codecs, and whether their files can be used."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,24 +18,24 @@ def codecs_in(repository: Path) -> list[str]:
     """Names of the codecs of a repository.
 
     Raises:
-        RepositoryError: the folder is missing, or holds no models.
+        RepositoryError: the folder is missing or holds no models.
     """
     found = sorted(
         path.parent.name.removesuffix("_decode") for path in repository.glob(f"*_decode/{_CONFIG}")
     )
     if not found:
-        what = "has no models in it" if repository.is_dir() else "is no folder"
+        problem = "has no models in it" if repository.is_dir() else "is no folder"
         raise RepositoryError(
-            f"{repository} {what}; 'tritone-build models NAME --repository {repository}' builds a codec"
+            f"{repository} {problem}; 'tritone-build models NAME --repository {repository}' builds a codec"
         )
     return found
 
 
 def models_of(repository: Path, codec: str) -> list[str]:
-    """Models that callers of a codec use: whole inputs first, then streams, where it has any.
+    """Models of a codec that callers use: those for whole inputs, then those for streams, if any.
 
     Raises:
-        RepositoryError: files of the codec are missing, or another version has written them.
+        RepositoryError: files of the codec are missing, or another version of tritone-build wrote them.
     """
     streams = [role for role in _STREAMS if (repository / f"{codec}_{role}").exists()]
     names = [f"{codec}_{role}" for role in (*_WHOLE, *streams)]
@@ -51,7 +51,7 @@ def models_of(repository: Path, codec: str) -> list[str]:
 
 
 def pipeline_of(codec: str) -> list[str]:
-    """Models that the decoder of whole inputs consists of."""
+    """The models that make up the decoder of whole inputs."""
     return [f"{codec}_{role}" for role in _PARTS]
 
 

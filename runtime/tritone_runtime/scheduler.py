@@ -1,4 +1,4 @@
-"""Live streams of one model: who is live, and steps of many of them in one run."""
+"""Scheduler of one model's live streams: admits streams, batches their steps, and ends idle streams."""
 
 import json
 import threading
@@ -21,15 +21,18 @@ __all__ = ["Limits", "Step", "StreamScheduler", "state_of"]
 Array = NDArray[np.generic]
 _GRACE_S = 0.5
 _SHORT_FRAMES = 16
-"""Of all streams together. Such steps keep their working memory for the next one; replays, of many frames and
-streams, would hold on to too much: 700 MB in mimi, of whatever was the largest."""
+"""Frames of all streams in a batch. Batches up to this size keep their working memory for the next one.
+Larger ones, as in replays, would keep as much as the largest batch took: 700 MB in mimi."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many streams may live at once, for how long without a request, and the sound of a frame.
+    """Limits of a model's streams.
 
-    A step that takes longer than the sound it makes is late.
+    Args:
+        streams: most live streams.
+        idle_s: a stream without requests ends after this time.
+        frame_s: duration of a frame; a step that takes longer than its audio lasts is counted as late.
     """
 
     streams: int
@@ -39,10 +42,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Step:
-    """One request of a stream: named arrays [1, ...] and its place in the stream.
+    """One request of a stream.
 
-    ``resumed``: what starts is the rest of a stream that was elsewhere before. ``problem``: why its
-    arrays could not be taken; what becomes of its stream is told as for any that fails.
+    Args:
+        stream: id of the stream.
+        arrays: inputs [1, ...] by name.
+        start: whether the request starts the stream.
+        end: whether it ends the stream.
+        resumed: whether the stream resumes one that was at another server before.
+        problem: why the arrays cannot be used; the step then fails like any other bad step.
     """
 
     stream: int | str
@@ -61,19 +69,19 @@ class _Live:
 
 
 class StreamScheduler:
-    """Steps of live streams on one stateful model.
+    """Runs the steps of live streams on one stateful model.
 
-    A request that fails leaves its stream as it was, except that a stream whose first request fails
-    does not live, and one whose last request fails has ended; the message says which.
+    A failed request leaves its stream as it was. If it is the first request, the stream does not start; if it
+    is the last one, the stream ends. The error's message says which.
 
     Args:
-        executor: of the model, whose metadata say what a stream keeps (``state``), what its data must
-            be (``rule``) and of how many steps it comes in multiples (``multiple``).
-        data: the input that is cut into requests, time last.
-        output: the output that answers it.
+        executor: executor of the model. Its metadata hold the state tensors (``state``), the rule for the
+            data (``rule``), and the number of which the data's steps must be a multiple (``multiple``).
+        data: name of the input that is cut into requests; its last axis is time.
+        output: name of the output.
         limits: see :class:`Limits`.
-        event_log: told what happens to streams.
-        clock: seconds.
+        event_log: gets the events of streams.
+        clock: the time in seconds.
     """
 
     def __init__(
@@ -95,11 +103,11 @@ class StreamScheduler:
 
     @property
     def live(self) -> int:
-        """Streams now."""
+        """Number of live streams."""
         return len(self._live)
 
     def expire(self) -> None:
-        """End the streams that nobody has used for too long."""
+        """End streams that have had no request for too long."""
         with self._lock:
             oldest = self._clock() - self.limits.idle_s - _GRACE_S
             for stream in [stream for stream, live in self._live.items() if live.used_s < oldest]:
@@ -107,11 +115,12 @@ class StreamScheduler:
                 self.counters.expired += 1
 
     def run(
-        self, steps: Sequence[Step], at_once: Callable[[int, Array | Exception], None] = lambda *_: None
+        self, steps: Sequence[Step], answer_now: Callable[[int, Array | Exception], None] = lambda *_: None
     ) -> list[Array | Exception]:
-        """Answer each step with its output [1, ...] or its error; steps of one form run as one batch.
+        """The output [1, ...] or the error of each step; steps of equal form run as one batch.
 
-        ``at_once`` is told the rows that need no run of the model, and their answers, before the others run.
+        Steps that need no run of the model, such as rejected ones, are answered before the batch runs:
+        ``answer_now`` is called with row and answer of each.
         """
         self.expire()
         with self._lock:
@@ -119,14 +128,14 @@ class StreamScheduler:
             waiting = [row for row in range(len(steps)) if row not in answers]
             if waiting:
                 for row, answer in answers.items():
-                    at_once(row, answer)
-            for rows in self._alike(steps, waiting):
+                    answer_now(row, answer)
+            for rows in self._groups(steps, waiting):
                 for row, answer in zip(rows, self._run_batch([steps[row] for row in rows]), strict=True):
                     answers[row] = self._settled(steps[row], answer)
             return [answers[row] for row in range(len(steps))]
 
     def _answered(self, steps: Sequence[Step]) -> dict[int, Array | Exception]:
-        """By row, the answers of steps that cannot be run, or need not; all others are admitted."""
+        """Admit the steps; by row, the answers of those that are rejected or need no run."""
         admitted = [self._admitted(step) for step in steps]
         return {
             row: self._settled(steps[row], answer)
@@ -135,7 +144,7 @@ class StreamScheduler:
         }
 
     def _admitted(self, step: Step) -> Array | Exception | None:
-        """None when the step can be run; else its answer."""
+        """Admit one step: None if it must run, otherwise its answer."""
         if step.problem is not None:
             return step.problem
         try:
@@ -173,7 +182,7 @@ class StreamScheduler:
     def _checked(self, step: Step) -> Array | None:
         steps, live = step.arrays[self._data].shape[-1], self._live[step.stream]
         if steps == 0 and step.end:
-            return self._nothing()
+            return self._empty_answer()
         if steps == 0 or steps % self._multiple:
             unit = (
                 "at least 1 frame"
@@ -189,21 +198,21 @@ class StreamScheduler:
         return None
 
     def _form(self, step: Step) -> str:
-        """What must stay the same within a stream: the data's shape but for time, and every option."""
+        """What must stay the same within a stream: the data's shape without time, and every option."""
         shape = list(step.arrays[self._data].shape[1:-1])
         options = [f"{name} = {array.tolist()}" for name, array in step.arrays.items() if name != self._data]
         return ", ".join([f"{self._data} {[*shape, 'steps']}".replace("'", ""), *options])
 
-    def _alike(self, steps: Sequence[Step], rows: Sequence[int]) -> list[list[int]]:
-        """Groups of rows that one run can take: data of equal shape, and equal options."""
+    def _groups(self, steps: Sequence[Step], rows: Sequence[int]) -> list[list[int]]:
+        """Rows grouped into batches: data of equal shape, and equal options."""
         groups: dict[tuple[Any, ...], list[int]] = {}
         for row in rows:
             key = (self._form(steps[row]), steps[row].arrays[self._data].shape[-1])
             groups.setdefault(key, []).append(row)
         return list(groups.values())
 
-    def _nothing(self) -> Array:
-        """An answer without steps."""
+    def _empty_answer(self) -> Array:
+        """An answer without frames."""
         return self._executor.empty(self._output)
 
     def _run_batch(self, steps: Sequence[Step]) -> list[Array | Exception]:
@@ -219,7 +228,7 @@ class StreamScheduler:
             for step in steps:
                 self.event_log.note("failed", step.stream, reason=str(error))
             return [StepError(f"the model failed: {error}")] * len(steps)
-        except BaseException:  # an interrupt: some of the state may be written, and some not
+        except BaseException:  # an interrupt: the state may be written in part
             for step in steps:
                 self._end(step.stream, "interrupted")
             raise
@@ -237,7 +246,7 @@ class StreamScheduler:
             self.counters.late += batch
 
     def _settled(self, step: Step, answer: Array | Exception) -> Array | Exception:
-        """End the stream where the step ends it, and say what became of it after an error."""
+        """End the stream if the step ends it; the error, with what became of the stream."""
         failed, live = isinstance(answer, Exception), self._live.get(step.stream)
         if live is not None:
             live.used_s = self._clock()
@@ -257,13 +266,13 @@ def _slots(executor: OnnxExecutor, count: int) -> Slots:
     tensors = state_of(executor)
     if executor.device.is_cpu:
         return Slots(tensors, count)
-    from tritone_runtime.device_slots import DeviceSlots  # needs onnx, which a CPU does not
+    from tritone_runtime.device_slots import DeviceSlots  # imports onnx, which the CPU does not need
 
     return DeviceSlots(tensors, count, executor.device)
 
 
 def state_of(executor: OnnxExecutor) -> list[StateTensor]:
-    """The state tensors that the model's metadata announce."""
+    """The state tensors that the model's metadata list."""
     return [
         StateTensor(
             each["name"], tuple(each["shape"]), np.dtype(each["dtype"]), each["ring_axis"], each["places"]
@@ -273,7 +282,7 @@ def state_of(executor: OnnxExecutor) -> list[StateTensor]:
 
 
 def _batch(arrays: Sequence[Mapping[str, Array]], data: str) -> dict[str, Array]:
-    """Rows of the data together; what else there is, is the same for all."""
+    """The data of all rows in one array; all other inputs are shared by the batch."""
     joined = dict(arrays[0])
     joined[data] = np.concatenate([each[data] for each in arrays])
     return joined

@@ -1,4 +1,4 @@
-"""Memory of live streams: a row of each state tensor per stream, given back when the stream ends."""
+"""The state of live streams: one row of each state tensor per stream, freed when the stream ends."""
 
 import mmap
 import sys
@@ -21,7 +21,7 @@ _RETURNS_MEMORY = sys.platform == "linux"
 
 @dataclass(frozen=True)
 class StateTensor:
-    """A state tensor of a model: a stream's shape; for a ring its axis and the output with its places."""
+    """A state tensor: the shape of one stream; for a ring buffer, its axis and the output with its places."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,7 +35,7 @@ def _private_memory(size: int) -> mmap.mmap:
 
 
 class _Arena:
-    """Rows of one state tensor, zero until written; memory is taken when touched, returned when cleared."""
+    """Rows of one state tensor, zero at first. A row takes memory when written, and frees it when cleared."""
 
     def __init__(self, tensor: StateTensor, rows: int):
         self.tensor = tensor
@@ -59,7 +59,7 @@ class _Arena:
         self._memory.madvise(mmap.MADV_DONTNEED, first, last - first)
 
     def write(self, row: int, new: Array, places: Array | None) -> None:
-        """Replace a row, or the ring's steps at ``places``."""
+        """Replace a row; in a ring buffer, write the new steps at ``places``."""
         axis = self.tensor.ring_axis
         if axis is None or places is None:
             self.rows[row] = new
@@ -70,11 +70,11 @@ class _Arena:
 
 
 class Slots:
-    """Room for the state of ``count`` streams.
+    """Memory for the state of ``count`` streams.
 
     Args:
-        tensors: of the model's state.
-        count: streams that fit.
+        tensors: the model's state tensors.
+        count: most live streams.
     """
 
     def __init__(self, tensors: Sequence[StateTensor], count: int):
@@ -84,15 +84,15 @@ class Slots:
 
     @property
     def pasts(self) -> dict[str, Array]:
-        """The model's inputs that hold the past of all streams."""
+        """The model's inputs ``past_<name>``, which hold the state of all streams."""
         return {f"past_{name}": arena.rows for name, arena in self._arenas.items()}
 
     def take(self) -> int | None:
-        """A row of zeros, or None when all are taken."""
+        """Take a free row, filled with zeros; None if there is none."""
         return self._free.pop() if self._free else None
 
     def clear(self, slot: int) -> None:
-        """Make a stream fresh."""
+        """Fill a row with zeros, which makes its stream fresh."""
         for arena in self._arenas.values():
             arena.clear(slot)
 
@@ -102,23 +102,23 @@ class Slots:
         self._free.append(slot)
 
     def run(self, executor: OnnxExecutor, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
-        """One step of the model on what is ``given`` and the past; its outputs by name."""
+        """Run the model on the inputs ``given`` and the state; its outputs by name."""
         results = executor.run({**given, **self.pasts}, executor.outputs, keep_memory)
         return dict(zip(executor.outputs, results, strict=True))
 
     def keep(self, slots: Sequence[int], outputs: Mapping[str, Any]) -> None:
-        """What a step left, for the rows that are ``valid``."""
+        """Write the new state of a step, for the rows of the batch that are ``valid``."""
         for row, slot in enumerate(slots):
             if outputs["valid"][row]:
                 self.write(slot, row, outputs)
 
     def write(self, slot: int, row: int, outputs: Mapping[str, Array]) -> None:
-        """Keep what a step left for one stream: ``next_<name>`` and, for rings, their places.
+        """Write the new state of one stream: ``next_<name>``; for ring buffers, at their places.
 
         Args:
-            slot: of the stream.
-            row: of the batch that was run.
-            outputs: of the model.
+            slot: the stream's row.
+            row: its row in the batch.
+            outputs: the model's outputs by name.
         """
         for name, arena in self._arenas.items():
             places = None if arena.tensor.places is None else outputs[arena.tensor.places][row]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client import Codec, CodecInfo, Stream, TritoneError
-from tritone_client.codec_models import codecs_among
+from tritone_client.codec_models import codecs_of
 from tritone_runtime.fidelity import differing_share
 from tritone_server.stream_check import Limit, compared
 
@@ -45,7 +45,7 @@ def smoke(url: str, models: Sequence[str], log: Log, timeout_s: float = _TIMEOUT
     Raises:
         SmokeError: at the first failure.
     """
-    for name in codecs_among(models):
+    for name in codecs_of(models):
         try:
             codec = Codec(name, url, timeout_s)
         except TritoneError as error:

@@ -21,22 +21,26 @@ def blocks(page: Path, language: str) -> list[str]:
     return [code for found, code in FENCE.findall(page.read_text()) if found == language]
 
 
-def served_small(code: str, url: str) -> str:
-    """The example, changed to use the small codec and the server of the tests."""
+ADDRESS, FOLDER = "127.0.0.1:8001", "artifacts/model_repository"
+
+
+def with_small_codecs(code: str, server: TritonServer, repository: Path) -> str:
+    """The example, changed to use the small codecs, and the server or the repository of the tests."""
+    if ADDRESS not in code and FOLDER not in code:
+        return code
     small = re.sub(r'"(nanocodec|mimi|moss)"', r'"small_\1"', code)
-    return small.replace("127.0.0.1:8001", url).replace("24000", "1200")
+    return small.replace(ADDRESS, server.url).replace(FOLDER, str(repository)).replace("24000", "1200")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_run_from_top_to_bottom(page: Path, server: TritonServer) -> None:
+def test_python_blocks_run_from_top_to_bottom(page: Path, server: TritonServer, repository: Path) -> None:
     names: dict[str, object] = {}
     for code in blocks(page, "python"):
-        source = served_small(code, server.url) if "127.0.0.1:8001" in code else code
-        exec(compile(source, str(page), "exec"), names)
+        exec(compile(with_small_codecs(code, server, repository), str(page), "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_run(page: Path, server: TritonServer, tmp_path: Path) -> None:
+def test_commands_run(page: Path, server: TritonServer, repository: Path, tmp_path: Path) -> None:
     """Commands of our packages run in order; make targets and folders to install must exist."""
     shutil.copy(ROOT / "samples" / "speech.wav", tmp_path)
     environment = os.environ | {
@@ -53,6 +57,7 @@ def test_commands_run(page: Path, server: TritonServer, tmp_path: Path) -> None:
             assert words[0] in ("tritone", "tritone-build"), f"this test cannot run {line!r}"
             if words[0] == "tritone":
                 words = [f"small_{word}" if word in ("nanocodec", "mimi") else word for word in words]
+                words = [str(repository) if word == FOLDER else word for word in words]
             subprocess.run(words, cwd=tmp_path, env=environment, check=True, capture_output=True)
 
 

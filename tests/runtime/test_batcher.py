@@ -1,4 +1,4 @@
-"""Steps of many threads and tasks run together, each answered with its own output or error."""
+"""Steps of many threads and tasks share batches; each gets its own output or error."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ LIMIT_S = 60.0
 
 
 class Gate:
-    """Holds the batches of a scheduler until it is opened; what went through is counted by size."""
+    """Holds back a scheduler's batches until it is opened, and records their sizes."""
 
     def __init__(self, scheduler: StreamScheduler):
         self.open, self.reached = threading.Event(), threading.Event()
@@ -134,7 +134,9 @@ def test_an_interrupt_ends_the_streams_of_its_batch_and_no_others(
     assert batcher.run(step(2, [1]))[0].tolist() == [3]
 
 
-def test_whoever_waits_beside_an_interrupt_is_told(scheduler: StreamScheduler, batcher: StepBatcher) -> None:
+def test_steps_that_wait_during_an_interrupt_get_an_error(
+    scheduler: StreamScheduler, batcher: StepBatcher
+) -> None:
     gate = Gate(scheduler)
     held = gate.run
 

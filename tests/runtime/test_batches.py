@@ -1,4 +1,4 @@
-"""Streams of real models in one batch: each gets what it gets alone, whatever its neighbours send."""
+"""Streams of real models in one batch: each gets the same output as alone, whatever the others send."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_a_bad_row_leaves_its_batch_and_its_own_stream_as_they_were(model: str, 
         for streams in [streams_of(repository, model)]
     ]
     together = streams_of(repository, model)
-    heard = [[audio_of(together, step(row, tokens, 0))] for row, tokens in enumerate(many)]
+    received = [[audio_of(together, step(row, tokens, 0))] for row, tokens in enumerate(many)]
     for number in range(1, FRAMES):
         bad = Step(1, {"tokens": np.full((1, BOOKS, 1), -1)}, start=False, end=False)
         first, refused, last = together.run([step(0, many[0], number), bad, step(2, many[2], number)])
@@ -49,7 +49,7 @@ def test_a_bad_row_leaves_its_batch_and_its_own_stream_as_they_were(model: str, 
         assert not isinstance(first, Exception)
         assert not isinstance(last, Exception)
         for row, audio in enumerate((first[0], audio_of(together, step(1, many[1], number)), last[0])):
-            heard[row].append(audio)
+            received[row].append(audio)
     assert together.counters.batches[3][0] == FRAMES - 1
-    for one, other in zip(alone, heard, strict=True):
+    for one, other in zip(alone, received, strict=True):
         assert snr_db(np.concatenate(one), np.concatenate(other)) > 115

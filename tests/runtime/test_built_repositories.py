@@ -1,4 +1,4 @@
-"""A repository that cannot be used is refused before it is, in words."""
+"""A repository that cannot be used is refused with a reason before it is used."""
 
 import json
 import shutil
@@ -26,12 +26,12 @@ def test_all_that_is_built_can_be_used(repository: Path) -> None:
         assert models_of(repository, codec)[:2] == [f"{codec}_decode", f"{codec}_encode"]
 
 
-@pytest.mark.parametrize(("make", "said"), [(False, "is no folder"), (True, "has no models in it")])
-def test_a_path_that_is_no_repository_is_told(make: bool, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("make", "message"), [(False, "is no folder"), (True, "has no models in it")])
+def test_a_path_that_is_no_repository_is_reported(make: bool, message: str, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     if make:
         folder.mkdir()
-    with pytest.raises(RepositoryError, match=f"{said}; 'tritone-build models NAME"):
+    with pytest.raises(RepositoryError, match=f"{message}; 'tritone-build models NAME"):
         local_models(folder)
 
 
@@ -60,7 +60,7 @@ def damaged(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error", "said"),
+    ("spoil", "error", "message"),
     [
         (half_built, RepositoryError, "was not built to its end; build it again"),
         (cut_off, RepositoryError, "was not built to its end; build it again"),
@@ -71,11 +71,11 @@ def damaged(folder: Path) -> None:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_files_that_are_not_what_was_built_are_refused(
-    spoil: object, error: type[RepositoryError], said: str, copy: Path
+    spoil: object, error: type[RepositoryError], message: str, copy: Path
 ) -> None:
     assert callable(spoil)
     spoil(copy)
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         local_models(copy).stateless(f"{NAME}_decode")
 
 

@@ -1,4 +1,4 @@
-"""Models on a device: which is chosen, and streams whose past stays there; the CPU stands in for a GPU."""
+"""The choice of a device, and streams whose state stays on a device; the CPU stands in for a GPU."""
 
 import sys
 from dataclasses import replace
@@ -25,7 +25,7 @@ KINDS = ["small_nanocodec_decode_stream", "small_mimi_decode_stream", "small_mim
 def pair(
     request: pytest.FixtureRequest, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[StreamScheduler, StreamScheduler]:
-    """The same model with its streams' past in memory, and on a device."""
+    """The same model twice: with the state of its streams in main memory, and on a device."""
     path = repository / str(request.param) / "1" / "model.onnx"
     names = ("audio", "tokens") if "encode" in path.parts[-3] else ("tokens", "audio")
     here = StreamScheduler(OnnxExecutor(path), *names, Limits(3, 5), EventLog(""))
@@ -37,7 +37,7 @@ def pair(
 
 
 def steps_of(streams: StreamScheduler) -> list[list[Step]]:
-    """Streams that begin and end at different times, with steps short and long, good and bad."""
+    """Steps of streams that start and end at different times: short and long, good and bad ones."""
     draw, unit = np.random.default_rng(0), streams._multiple
 
     def step(stream: int, frames: int, bad: bool = False, start: bool = False, end: bool = False) -> Step:
@@ -74,15 +74,15 @@ def test_a_past_on_a_device_is_the_same_past(pair: tuple[StreamScheduler, Stream
     assert failures == 1
 
 
-def told(wanted: str | None) -> tuple[Device, list[str]]:
+def chosen_and_logged(wanted: str | None) -> tuple[Device, list[str]]:
     lines: list[str] = []
     return chosen_device(wanted, lines.append), lines
 
 
 def test_the_cpu_is_taken_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert told("cpu") == (CPU, [])
+    assert chosen_and_logged("cpu") == (CPU, [])
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert told(None) == (CPU, [])
+    assert chosen_and_logged(None) == (CPU, [])
 
 
 @pytest.mark.parametrize("wanted", ["auto", "cuda", "rtx"])
@@ -90,15 +90,15 @@ def test_a_gpu_that_is_not_there_falls_back_with_one_line(
     wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, wanted)
-    device, (line,) = told(None)
+    device, (line,) = chosen_and_logged(None)
     assert device == CPU
     assert line.startswith(f"device {wanted}: models run on the CPU; ")
     assert ("onnxruntime-gpu" in line) == (wanted != "rtx")
     assert ("onnxruntime-ep-nv-tensorrt-rtx-cu13" in line) == (wanted != "cuda")
 
 
-def test_a_device_that_does_not_exist_is_told() -> None:
-    assert told("tpu")[1] == [
+def test_a_device_that_does_not_exist_is_reported() -> None:
+    assert chosen_and_logged("tpu")[1] == [
         "device tpu: models run on the CPU; tpu: no such device; there are cpu, cuda, rtx and auto"
     ]
 
@@ -107,7 +107,7 @@ def test_a_plugin_that_cannot_be_loaded_says_why(monkeypatch: pytest.MonkeyPatch
     plugin = ModuleType("onnxruntime_ep_nv_tensorrt_rtx")
     vars(plugin).update(get_ep_name=lambda: "Rtx", get_library_path=lambda: str(tmp_path / "none.so"))
     monkeypatch.setitem(sys.modules, plugin.__name__, plugin)
-    assert "rtx: the provider cannot be loaded (" in told("rtx")[1][0]
+    assert "rtx: the provider cannot be loaded (" in chosen_and_logged("rtx")[1][0]
 
 
 def test_the_first_gpu_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +117,6 @@ def test_the_first_gpu_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [Gpu.ep_name])
     monkeypatch.setattr(onnxruntime, "get_ep_devices", lambda: [Gpu])
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
-    device, lines = told("auto")
+    device, lines = chosen_and_logged("auto")
     assert (device.name, device.is_cpu) == ("cuda", False)
     assert lines == ["device auto: models run on cuda"]

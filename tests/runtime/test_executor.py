@@ -1,4 +1,4 @@
-"""The part of the backend that knows ONNX Runtime and no server."""
+"""The executor on ONNX Runtime: rules of a model, and missing files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def dequantize(repository: Path) -> OnnxExecutor:
     return OnnxExecutor(repository / "small_nanocodec_dequantize" / "1" / "model.onnx")
 
 
-def test_a_broken_rule_is_told_as_a_sentence(dequantize: OnnxExecutor) -> None:
+def test_a_broken_rule_is_reported_as_a_sentence(dequantize: OnnxExecutor) -> None:
     tokens = np.full((1, 4, 3), 4032)
     with pytest.raises(BadInputError) as caught:
         dequantize.run({"tokens": tokens, "tokens_len": np.array([[3]])})
@@ -36,6 +36,6 @@ def test_other_failures_keep_their_own_error(dequantize: OnnxExecutor) -> None:
         dequantize.run({"tokens": np.zeros((1, 5, 3), np.int64), "tokens_len": np.array([[3]])})
 
 
-def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="tritone-build models"):
         OnnxExecutor(tmp_path / "model.onnx")

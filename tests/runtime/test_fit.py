@@ -1,4 +1,4 @@
-"""Engines that do not fit the machine are refused in words, before the server is asked to load them."""
+"""Engines that do not fit the machine are refused with a reason, before the server loads them."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ ENGINE = {
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """One engine that fits, and one model that is none."""
+    """A repository with an engine that fits and a model that is not an engine."""
     for name, file in (("small_vocoder", ENGINE_FILE), ("small_dequantize", "model.onnx")):
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "config.pbtxt").write_text(f'default_model_filename: "{file}"')
@@ -67,7 +67,7 @@ def test_models_that_are_no_engines_fit_anywhere(repository: Path) -> None:
         (Machine((8, 9), (10, 14, 1)), r"by TensorRT 11\.1\.0\.106, this server has 10\.14\.1"),
     ],
 )
-def test_another_machine_is_told_apart(repository: Path, machine: Machine, words: str) -> None:
+def test_another_machine_is_distinguished(repository: Path, machine: Machine, words: str) -> None:
     assert re.search(words, refusal(repository, machine))
 
 
@@ -79,13 +79,13 @@ def test_another_machine_is_told_apart(repository: Path, machine: Machine, words
         ({"bytes": 5}, "has 4 bytes where 5 were written"),
     ],
 )
-def test_another_engine_than_the_manifest_tells_of_is_refused(
+def test_an_engine_that_differs_from_its_manifest_is_refused(
     repository: Path, changes: dict[str, Any], words: str
 ) -> None:
     described(repository, **changes)
-    told = refusal(repository)
-    assert words in told
-    assert "tritone-build engines small --force" in told
+    message = refusal(repository)
+    assert words in message
+    assert "tritone-build engines small --force" in message
 
 
 def test_a_missing_engine_says_how_it_is_made(repository: Path) -> None:

@@ -1,4 +1,4 @@
-"""Memory that the kernel may fill up to whole huge pages, and memory that it may not."""
+"""Memory that the kernel may turn into huge pages, and memory that it may not."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Who is live, what a step may do, and what becomes of a stream after an error."""
+"""The scheduler: admission, rules for steps, and the fate of a stream after an error."""
 
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def test_a_start_on_a_live_stream_begins_afresh(streams: StreamScheduler) -> Non
     assert streams.live == 1
 
 
-def test_a_full_server_refuses_at_once_and_counts_it(streams: StreamScheduler) -> None:
+def test_a_full_server_refuses_answer_now_and_counts_it(streams: StreamScheduler) -> None:
     streams.run([step(1, [1], start=True), step(2, [1], start=True)])
     refused, good = streams.run([step(3, [1], start=True), step(1, [1])])
     assert isinstance(refused, FullError)
@@ -88,18 +88,18 @@ def test_a_full_server_refuses_at_once_and_counts_it(streams: StreamScheduler) -
     assert isinstance(unknown, BadInputError)
 
 
-def test_who_is_refused_is_told_before_the_others_run(streams: StreamScheduler) -> None:
+def test_rejected_requests_are_answered_before_the_batch_runs(streams: StreamScheduler) -> None:
     streams.run([step(1, [9], start=True), step(2, [9], start=True)])
-    told: list[tuple[int, str, int]] = []
+    early: list[tuple[int, str, int]] = []
 
-    def at_once(row: int, answer: Any) -> None:
-        told.append((row, str(answer), sum(count for count, _ in streams.counters.batches.values())))
+    def answer_now(row: int, answer: Any) -> None:
+        early.append((row, str(answer), sum(count for count, _ in streams.counters.batches.values())))
 
     asked = [step(3, [1], start=True), step(1, [1]), step(7, [1]), step(2, [1], end=True)]
-    answers = streams.run(asked, at_once)
-    assert [row for row, _, _ in told] == [0, 2]
-    assert [text for _, text, _ in told] == [str(answers[0]), str(answers[2])]
-    assert [runs for _, _, runs in told] == [1, 1], "the run that began both"
+    answers = streams.run(asked, answer_now)
+    assert [row for row, _, _ in early] == [0, 2]
+    assert [text for _, text, _ in early] == [str(answers[0]), str(answers[2])]
+    assert [runs for _, _, runs in early] == [1, 1], "the run that began both"
     assert sums(answers)[1::2] == [[10], [10]]
 
 

@@ -1,4 +1,4 @@
-"""Bad requests, sent raw as any client could: refused in words, and the next good one succeeds."""
+"""Bad raw requests, as any client could send them: each gets a reason, and the next good one succeeds."""
 
 import asyncio
 import re
@@ -67,7 +67,7 @@ def length(value: int) -> NDArray[np.int64]:
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         ({"tokens": tokens()[0], "tokens_len": length(5)}, "batch size does not match"),
         ({"tokens": np.zeros((1, 5, 5), np.int64), "tokens_len": length(5)}, r"\[-1,4,-1\]"),
@@ -84,15 +84,15 @@ def length(value: int) -> NDArray[np.int64]:
     ids=["rank", "books", "float", "int32", "empty", "len0", "len>T", "-1", "N", "2^40", "missing"],
 )
 def test_bad_tokens_are_refused_by_the_server(
-    arrays: dict[str, NDArray[Any]], said: str, server: TritonServer
+    arrays: dict[str, NDArray[Any]], message: str, server: TritonServer
 ) -> None:
     answer = sent(server, f"{NAME}_decode", **arrays)
     assert answer.startswith("StatusCode.INVALID_ARGUMENT"), answer
-    assert re.search(said, answer), answer
+    assert re.search(message, answer), answer
 
 
 @pytest.mark.parametrize(
-    ("audio", "said"),
+    ("audio", "message"),
     [
         (np.zeros((1, 0), np.float32), "at least"),
         (np.zeros((1, HOP - 1), np.float32), "at least"),
@@ -102,10 +102,10 @@ def test_bad_tokens_are_refused_by_the_server(
     ],
     ids=["empty", "short", "nan", "integer", "2-D"],
 )
-def test_bad_audio_is_refused_by_the_server(audio: NDArray[Any], said: str, server: TritonServer) -> None:
+def test_bad_audio_is_refused_by_the_server(audio: NDArray[Any], message: str, server: TritonServer) -> None:
     answer = sent(server, f"{NAME}_encode", audio=audio, audio_len=length(audio.shape[-1]))
     assert answer.startswith("StatusCode.INVALID_ARGUMENT"), answer
-    assert said in answer
+    assert message in answer
 
 
 def test_a_codec_that_looks_ahead_says_what_it_takes(server: TritonServer) -> None:
@@ -153,24 +153,24 @@ def test_a_model_that_is_gone_since_means_that_its_server_stops(server: TritonSe
         asyncio.run(beside())
 
 
-def test_an_unknown_codec_is_told_with_those_there_are(server: TritonServer) -> None:
+def test_an_unknown_codec_is_reported_with_those_there_are(server: TritonServer) -> None:
     with pytest.raises(UnknownCodecError, match=r"does not serve codec 'nope'; it serves: small_lfsc, "):
         Codec("nope", server.url)
 
 
-def test_no_server_is_told_with_how_to_start_one() -> None:
+def test_no_server_is_reported_with_how_to_start_one() -> None:
     with pytest.raises(ServerUnavailableError, match="make serve"):
         Codec(NAME, f"127.0.0.1:{Ports.free().grpc}", timeout_s=HANGS_S)
 
 
-def test_an_answer_that_takes_too_long_is_told(server: TritonServer) -> None:
+def test_an_answer_that_takes_too_long_is_reported(server: TritonServer) -> None:
     with Codec(NAME, server.url) as codec:
         codec._transports[0].timeout_s = 1e-4
         with pytest.raises(ServerUnavailableError, match="within"):
             codec.decode(tokens(300)[0])
 
 
-def test_a_server_that_dies_is_told_at_once(repository: Any) -> None:
+def test_a_server_that_dies_is_reported_at_once(repository: Any) -> None:
     mortal = TritonServer(repository, [NAME], ports=Ports.free()).start()
     with Codec(NAME, mortal.url) as codec:
         mortal.stop()
@@ -178,7 +178,7 @@ def test_a_server_that_dies_is_told_at_once(repository: Any) -> None:
             codec.decode(tokens()[0])
 
 
-def test_mistakes_of_the_operator_are_told_before_starting(
+def test_mistakes_of_the_operator_are_reported_before_starting(
     server: TritonServer, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ServerError, match=r"grpc port .* cannot be used"):

@@ -1,4 +1,4 @@
-"""More streams than fit, and streams whose clients vanish: room comes back, and others are spared."""
+"""More streams than fit, and streams whose clients vanish: slots become free, others are unaffected."""
 
 import queue
 import subprocess
@@ -81,7 +81,7 @@ def test_a_full_server_refuses_while_all_live_and_takes_the_next_when_one_ends(s
 
 @dataclass
 class Good:
-    """A stream that is used as it should be, piece by piece until it is told that it is enough."""
+    """A stream that is used correctly, piece by piece, until it is stopped."""
 
     opened: Callable[[], Stream[Any]]
     signal: NDArray[Any]
@@ -123,7 +123,7 @@ def good_ones(nano: Codec, mimi: Codec) -> list[Good]:
 
 
 def flood(server: TritonServer, seed: int, infos: list[CodecInfo]) -> Counter[str]:
-    """Open streams, use each for a while, and leave it in one way or another."""
+    """Open streams, use each for a while, and abandon it in a random way."""
     generator, fates = np.random.default_rng(seed), Counter[str]()
     for _ in range(FLOOD // FLOODERS):
         which, age, fate = (
@@ -139,7 +139,7 @@ def flood(server: TritonServer, seed: int, infos: list[CodecInfo]) -> Counter[st
 
 
 def one_of_many(server: TritonServer, model: str, data: NDArray[Any], age: int, fate: str) -> str:
-    """What became of a stream."""
+    """How a stream ended."""
     names = ("audio", "tokens") if model.endswith("encode_stream") else ("tokens", "audio")
     stream, requests = new_id(), queue.SimpleQueue[Any]()
 

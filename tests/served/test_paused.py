@@ -1,4 +1,4 @@
-"""The process of a model that Triton gave up while it was paused: no caller gets another's answer."""
+"""A model's process that was paused until Triton gave it up: no caller gets the answer to another request."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,13 +37,13 @@ def test_a_process_that_was_given_up_ends_instead_of_answering(model: str, morta
     assert comes_true(lambda: ended(process))
 
 
-def spoken_rest(stream: Stream[np.float32], tokens: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+def rest_of(stream: Stream[np.float32], tokens: NDArray[np.int64]) -> list[NDArray[np.float32]]:
     return [stream.push(frame) for frame in tokens.T]
 
 
 def test_streams_go_on_elsewhere_while_a_process_is_paused(repository: Path) -> None:
-    told: list[Resumption] = []
-    resume = Resume(HANGS_S, HANGS_S, on_resume=told.append)
+    resumptions: list[Resumption] = []
+    resume = Resume(HANGS_S, HANGS_S, on_resume=resumptions.append)
     with (
         serving(repository, [NAME]) as first,
         serving(repository, [NAME]) as second,
@@ -55,16 +55,16 @@ def test_streams_go_on_elsewhere_while_a_process_is_paused(repository: Path) -> 
             tokens = [tokens_of(codec.info, FRAMES, seed) for seed in range(pause, pause + STREAMS)]
             wholes = codec.decode(tokens)
             streams = [codec.decode_stream() for _ in tokens]
-            heard = [[stream.push(each[:, :10])] for stream, each in zip(streams, tokens, strict=True)]
+            received = [[stream.push(each[:, :10])] for stream, each in zip(streams, tokens, strict=True)]
             with paused(process_of(first, STREAM).pid):
-                spoken = [
-                    pool.submit(spoken_rest, stream, each[:, 10:])
+                rests = [
+                    pool.submit(rest_of, stream, each[:, 10:])
                     for stream, each in zip(streams, tokens, strict=True)
                 ]
-                for pieces, rest, stream in zip(heard, spoken, streams, strict=True):
+                for pieces, rest, stream in zip(received, rests, streams, strict=True):
                     pieces += [*rest.result(), stream.close()]
-            for each, pieces, whole in zip(tokens, heard, wholes, strict=True):
+            for each, pieces, whole in zip(tokens, received, wholes, strict=True):
                 found = against_whole(codec, each, np.concatenate(pieces), whole, wholes)
                 assert found.ok, found
             assert comes_true(lambda: supervisor.restarts == pause + 1)  # noqa: B023
-    assert [each.to_endpoint for each in told] == [second.url] * (PAUSES * STREAMS // 2)
+    assert [each.to_endpoint for each in resumptions] == [second.url] * (PAUSES * STREAMS // 2)

@@ -1,4 +1,4 @@
-"""Streams go on at another server, sample for sample, when theirs is killed, full, idle or gone."""
+"""Failover: streams continue at another server, sample for sample, when theirs is killed, full or gone."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def killed(server: TritonServer) -> None:
 
 @pytest.fixture
 def ways(server: TritonServer) -> Iterator[list[FlakyProxy]]:
-    """Two ways to the server of the tests, each of which can be cut."""
+    """Two relays to the server of the tests; each can be cut."""
     with FlakyProxy(server.url) as first, FlakyProxy(server.url) as second:
         yield [first, second]
 
@@ -50,38 +50,39 @@ def tokens_of(codec: Codec) -> NDArray[np.int64]:
 
 
 def test_streams_of_every_codec_outlive_the_server_that_is_killed(repository: Path) -> None:
-    told: dict[str, list[Resumption]] = {name: [] for name in STREAMING}
+    resumptions: dict[str, list[Resumption]] = {name: [] for name in STREAMING}
     with (
         serving(repository, STREAMING) as first,
         serving(repository, STREAMING) as second,
         ExitStack() as stack,
     ):
-        spoken = []
+        streams = []
         for name in STREAMING:
-            resume = Resume(HANGS_S, HANGS_S, on_resume=told[name].append)
+            resume = Resume(HANGS_S, HANGS_S, on_resume=resumptions[name].append)
             codec = stack.enter_context(Codec(name, [first.url, second.url], resume=resume))
             tokens = tokens_of(codec)
             # Streams begin in turn: of two, one is at the server that dies.
             for _ in range(2):
                 stream = stack.enter_context(codec.decode_stream())
-                heard = [stream.push(tokens[:, :30])]
-                spoken.append((codec, tokens, codec.decode(tokens), stream, heard))
+                received = [stream.push(tokens[:, :30])]
+                streams.append((codec, tokens, codec.decode(tokens), stream, received))
         killed(first)
-        for _, tokens, _, stream, heard in spoken:
-            heard += [stream.push(frame) for frame in tokens.T[30:]]
-        for codec, tokens, whole, _, heard in spoken:
-            found = against_whole(codec, tokens, np.concatenate(heard), whole)
+        for _, tokens, _, stream, received in streams:
+            received += [stream.push(frame) for frame in tokens.T[30:]]
+        for codec, tokens, whole, _, received in streams:
+            found = against_whole(codec, tokens, np.concatenate(received), whole)
             assert found.ok, found
-    for resumptions in told.values():  # more than one where a busy machine let a stream idle for too long
+    # More than one failover per stream if a busy machine let a stream idle for too long.
+    for each_codec in resumptions.values():
         moved = next(
-            each for each in resumptions if each.from_endpoint == first.url and each.to_endpoint == second.url
+            each for each in each_codec if each.from_endpoint == first.url and each.to_endpoint == second.url
         )
         assert moved.from_stream != moved.to_stream
         assert 0 < moved.replayed_frames <= 30
 
 
 def test_encoding_goes_on_too_and_without_blocking_others(ways: list[FlakyProxy]) -> None:
-    async def spoken() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    async def streams() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         async with AsyncCodec("small_mimi", urls(ways)) as codec:
             hop, rate_hz = codec.info.samples_per_frame, codec.info.sample_rate_hz
             noise = (0.1 * np.random.default_rng(0).standard_normal(FRAMES * hop)).astype(np.float32)
@@ -100,14 +101,14 @@ def test_encoding_goes_on_too_and_without_blocking_others(ways: list[FlakyProxy]
             assert all(np.array_equal(whole, np.concatenate(tokens, axis=1)) for tokens in found)
             return whole, np.concatenate(found[0], axis=1)
 
-    whole, streamed = asyncio.run(spoken())
+    whole, streamed = asyncio.run(streams())
     assert whole.shape == streamed.shape
 
 
 def test_an_idle_stream_that_was_ended_goes_on(server: TritonServer) -> None:
-    told: list[Resumption] = []
+    resumptions: list[Resumption] = []
     with Codec(
-        "small_nanocodec", server.url, resume=Resume(HANGS_S, HANGS_S, on_resume=told.append)
+        "small_nanocodec", server.url, resume=Resume(HANGS_S, HANGS_S, on_resume=resumptions.append)
     ) as codec:
         tokens, whole = tokens_of(codec), codec.decode(tokens_of(codec))
         with codec.decode_stream() as stream:
@@ -116,10 +117,10 @@ def test_an_idle_stream_that_was_ended_goes_on(server: TritonServer) -> None:
             rest = stream.push(tokens[:, 20:])
     found = against_whole(codec, tokens, np.concatenate([first, rest]), whole)
     assert found.ok, found
-    assert [each.from_endpoint for each in told] == [server.url]
+    assert [each.from_endpoint for each in resumptions] == [server.url]
 
 
-def test_a_full_server_is_passed_by_and_all_full_is_said_at_once(repository: Path) -> None:
+def test_a_full_server_is_passed_by_and_all_full_is_an_error_at_once(repository: Path) -> None:
     name = "small_nanocodec"
     with (
         serving(repository, [name], max_streams=1) as first,
@@ -143,12 +144,12 @@ def test_servers_that_come_back_are_found_and_absent_ones_end_in_one_error(repos
         whole = plain.decode(tokens)
         codec = Codec(name, server.url, resume=Resume(HANGS_S, HANGS_S))
         stream = codec.decode_stream()
-        heard = [stream.push(tokens[:, :30])]
+        received = [stream.push(tokens[:, :30])]
         killed(server)
     with TritonServer(repository, [name], ports=ports) as server:
-        heard.append(stream.push(tokens[:, 30:]))
+        received.append(stream.push(tokens[:, 30:]))
         stream.close()
-        found = against_whole(codec, tokens, np.concatenate(heard), whole)
+        found = against_whole(codec, tokens, np.concatenate(received), whole)
         assert found.ok, found
     codec.close()
 
@@ -163,16 +164,16 @@ def test_servers_that_come_back_are_found_and_absent_ones_end_in_one_error(repos
 
 
 def test_a_bounded_replay_is_shorter_and_nearly_the_same(ways: list[FlakyProxy]) -> None:
-    told: list[Resumption] = []
-    resume = Resume(HANGS_S, HANGS_S, most_replay_s=1.0, on_resume=told.append)
+    resumptions: list[Resumption] = []
+    resume = Resume(HANGS_S, HANGS_S, most_replay_s=1.0, on_resume=resumptions.append)
     with Codec("small_mimi", urls(ways), resume=resume) as codec:
         tokens, whole = tokens_of(codec), codec.decode(tokens_of(codec))
         with codec.decode_stream() as stream, codec.decode_stream() as other:
-            heard = [stream.push(tokens[:, :50]), other.push(tokens[:, :50])]
+            received = [stream.push(tokens[:, :50]), other.push(tokens[:, :50])]
             ways[0].reset()
-            heard = [heard[0], stream.push(tokens[:, 50:]), other.push(tokens[:, 50:])]
-    assert [each.replayed_frames < 50 for each in told] == [True]
-    assert heard[0].shape[0] + heard[1].shape[0] == len(whole)
+            received = [received[0], stream.push(tokens[:, 50:]), other.push(tokens[:, 50:])]
+    assert [each.replayed_frames < 50 for each in resumptions] == [True]
+    assert received[0].shape[0] + received[1].shape[0] == len(whole)
 
 
 def test_a_first_server_that_is_down_is_no_matter(server: TritonServer) -> None:

@@ -1,4 +1,4 @@
-"""Live streams and the client when something goes wrong: typed errors, soon, and nothing left behind."""
+"""Faults of live streams and servers: the client gets typed errors soon, and nothing is left behind."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def mortal(repository: Path) -> Iterator[TritonServer]:
         yield running
 
 
-def test_a_stream_that_was_idle_for_too_long_is_told(causal: Codec, server: TritonServer) -> None:
+def test_a_stream_that_was_idle_for_too_long_is_reported(causal: Codec, server: TritonServer) -> None:
     with causal.decode_stream() as stream:
         stream.push(tokens_of(causal.info, 1))
         assert silenced(server, f"{NAME}_decode_stream")
@@ -40,33 +40,33 @@ def test_a_stream_that_was_idle_for_too_long_is_told(causal: Codec, server: Trit
             stream.push(tokens_of(causal.info, 1))
 
 
-def told(stream: Stream[np.float32], codec: Codec) -> None:
-    """A typed error from the push and from all that follow; closing does not hang."""
+def ends_with_an_error(stream: Stream[np.float32], codec: Codec) -> None:
+    """The push and all later ones raise a typed error; closing does not hang."""
     for _ in range(2):
         with pytest.raises(ServerUnavailableError):
             stream.push(tokens_of(codec.info, 1))
     stream.close()
 
 
-def test_a_server_that_dies_is_told_at_once(mortal: TritonServer) -> None:
+def test_a_server_that_dies_is_reported_at_once(mortal: TritonServer) -> None:
     with Codec(NAME, mortal.url) as codec:
         stream = codec.decode_stream()
         stream.push(tokens_of(codec.info, 1))
         os.kill(mortal.pid, signal.SIGKILL)
         assert comes_true(lambda: not mortal.running)
-        told(stream, codec)
+        ends_with_an_error(stream, codec)
 
 
-def test_a_server_that_does_not_answer_is_told_after_the_timeout(mortal: TritonServer) -> None:
+def test_a_server_that_does_not_answer_is_reported_after_the_timeout(mortal: TritonServer) -> None:
     with Codec(NAME, mortal.url, timeout_s=5) as codec:
         stream = codec.decode_stream()
         stream.push(tokens_of(codec.info, 1))
         with paused(mortal.pid):
-            told(stream, codec)
+            ends_with_an_error(stream, codec)
 
 
 def refuses(codec: Codec) -> bool:
-    """Whether a new stream gets a typed error, at once."""
+    """Whether a new stream gets a typed error at once."""
     try:
         with codec.decode_stream() as stream:
             stream.push(tokens_of(codec.info, 1))
@@ -75,32 +75,32 @@ def refuses(codec: Codec) -> bool:
     return False
 
 
-def test_a_server_told_to_stop_lets_streams_end_and_refuses_new_ones(repository: Path) -> None:
+def test_a_server_that_stops_lets_streams_end_and_refuses_new_ones(repository: Path) -> None:
     mortal = TritonServer(repository, [NAME], ports=Ports.free(), grace_s=2 * HANGS_S).start()
     with Codec(NAME, mortal.url) as codec:
         tokens = tokens_of(codec.info, 30)
         whole = codec.decode(tokens)
         with codec.decode_stream() as stream:
-            heard = [stream.push(tokens[:, :10])]
+            received = [stream.push(tokens[:, :10])]
             os.kill(mortal.pid, signal.SIGTERM)
             assert comes_true(lambda: not mortal.ready)
-            heard.append(stream.push(tokens[:, 10:20]))
+            received.append(stream.push(tokens[:, 10:20]))
             assert comes_true(lambda: refuses(codec)), "soon after readiness is gone"
-            told(codec.decode_stream(), codec)
-            heard.append(stream.push(tokens[:, 20:]))
-        found = against_whole(codec, tokens, np.concatenate(heard), whole)
+            ends_with_an_error(codec.decode_stream(), codec)
+            received.append(stream.push(tokens[:, 20:]))
+        found = against_whole(codec, tokens, np.concatenate(received), whole)
         assert found.ok, found
     assert comes_true(lambda: not mortal.running), "nobody is left to wait for"
     mortal.stop()
 
 
-def test_a_server_told_to_stop_does_not_wait_for_streams_that_stay_open(repository: Path) -> None:
+def test_a_server_that_stops_does_not_wait_for_streams_that_stay_open(repository: Path) -> None:
     mortal = TritonServer(repository, [NAME], ports=Ports.free(), grace_s=2).start()
     with Codec(NAME, mortal.url) as codec:
         stream = codec.decode_stream()
         stream.push(tokens_of(codec.info, 1))
         mortal.stop()
-        told(stream, codec)
+        ends_with_an_error(stream, codec)
 
 
 def test_a_server_that_dies_leaves_no_process_behind(mortal: TritonServer) -> None:

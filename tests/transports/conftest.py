@@ -1,4 +1,4 @@
-"""Every test here runs twice: with codecs of a real server, and with codecs in this process."""
+"""Every test here runs twice: with codecs on a real server, and with codecs in this process."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +22,13 @@ def place(request: pytest.FixtureRequest, repository: Path) -> Place:
 
 @pytest.fixture(params=list(SMALL))
 def codec(request: pytest.FixtureRequest, place: Place) -> Iterator[Codec]:
-    """Every codec in turn."""
+    """A codec; tests run once for each."""
     with Codec(str(request.param), place) as opened:
         yield opened
 
 
 @pytest.fixture
 def causal(place: Place) -> Iterator[Codec]:
-    """One that has live streams."""
+    """A codec with live streams in both directions."""
     with Codec("small_nanocodec", place) as opened:
         yield opened

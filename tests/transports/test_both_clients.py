@@ -1,4 +1,4 @@
-"""Codec and AsyncCodec take, give and raise the same: every test here runs with both."""
+"""Codec and AsyncCodec have the same arguments, results and errors: every test here runs with both."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -104,7 +104,7 @@ def bad_audio(client: Client) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("ask", "error", "said"),
+    ("ask", "error", "message"),
     [
         (
             bad_tokens,
@@ -116,9 +116,9 @@ def bad_audio(client: Client) -> Any:
     ],
 )
 def test_one_bad_utterance_among_many_is_named(
-    ask: Callable[[Client], Any], error: type[TritoneError], said: str, client: Client
+    ask: Callable[[Client], Any], error: type[TritoneError], message: str, client: Client
 ) -> None:
-    with pytest.raises(error, match=said) as caught:
+    with pytest.raises(error, match=message) as caught:
         ask(client)
     assert getattr(caught.value, "utterance", None) == 2
 
@@ -135,7 +135,7 @@ def test_what_is_wrong_with_a_single_utterance_needs_no_index(client: Client) ->
         client.decode(sound(client.info, 9))
 
 
-def test_what_is_wrong_with_a_piece_is_told_and_the_stream_goes_on(client: Client, causal: Codec) -> None:
+def test_what_is_wrong_with_a_piece_is_reported_and_the_stream_goes_on(client: Client, causal: Codec) -> None:
     tokens, samples = tokens_of(causal.info, 20), sound(causal.info, 9)
     no_tokens: list[Any] = [None, "tokens.npy", {"codes": tokens}, [[1], [2, 3]], tokens[None], samples]
     with client.decode_stream() as stream:
@@ -183,10 +183,10 @@ def test_a_codec_that_was_closed_says_so(call: Callable[[Client], Any], client: 
 def test_streams_outlive_their_codec(client: Client, causal: Codec) -> None:
     tokens = tokens_of(causal.info, 9)
     with client.decode_stream() as stream:
-        heard = [stream.push(tokens[:, :4])]
+        received = [stream.push(tokens[:, :4])]
         client.close()
-        heard += [stream.push(tokens[:, 4:]), stream.close()]
-    assert snr_db(causal.decode(tokens), np.concatenate(heard)) > 120
+        received += [stream.push(tokens[:, 4:]), stream.close()]
+    assert snr_db(causal.decode(tokens), np.concatenate(received)) > 120
 
 
 def test_a_stream_that_was_closed_says_so(client: Client) -> None:

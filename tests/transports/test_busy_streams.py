@@ -1,4 +1,4 @@
-"""A stream takes one call at a time: another is refused at once, and the stream goes on."""
+"""A stream takes one call at a time: a second call is refused at once, and the stream goes on."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -21,11 +21,11 @@ LIMIT_S = 60.0
 
 
 class Held:
-    """A stream whose next request waits on its way to the server until it is let go."""
+    """A stream whose next request is held back until it is released."""
 
     def __init__(self, stream: Stream[np.float32], monkeypatch: pytest.MonkeyPatch):
         self.begun, self._free = Event(), Event()
-        session: Any = stream._live._stream_session
+        session: Any = stream._live._session
         send = session.send
 
         def held(data: Any) -> Any:
@@ -51,19 +51,19 @@ def test_a_call_of_another_thread_is_refused_and_the_stream_goes_on(
 ) -> None:
     tokens = tokens_of(causal.info, 20)
     with causal.decode_stream() as stream:
-        heard = [stream.push(tokens[:, :5])]
+        received = [stream.push(tokens[:, :5])]
         calls: dict[str, Callable[[], Any]] = {"push": lambda: stream.push(tokens), "close": stream.close}
         held = Held(stream, monkeypatch)
         pushed = pool.submit(stream.push, tokens[:, 5:12])
         assert held.begun.wait(LIMIT_S)
         for _ in range(2):
             with pytest.raises(
-                StreamBusyError, match=r"a push is under way on this stream.*wait for that one"
+                StreamBusyError, match=r"a push is under way on this stream.*wait for that call"
             ):
                 calls[call]()
         held.let_go()
-        heard += [pushed.result(LIMIT_S), stream.push(tokens[:, 12:]), stream.close()]
-    assert snr_db(causal.decode(tokens), np.concatenate(heard)) > 120
+        received += [pushed.result(LIMIT_S), stream.push(tokens[:, 12:]), stream.close()]
+    assert snr_db(causal.decode(tokens), np.concatenate(received)) > 120
 
 
 @pytest.mark.parametrize("failed", [False, True])
@@ -88,7 +88,7 @@ def test_a_block_that_is_left_while_a_push_is_under_way_ends_the_stream_after_it
     assert snr_db(causal.decode(tokens), pushed[0].result(LIMIT_S)) > 120
     with pytest.raises(StreamClosedError):
         stream.push(tokens)
-    assert not stream._live._stream_session._held, "the server was told"  # type: ignore[attr-defined]
+    assert not stream._live._session._live, "the sequence was ended"  # type: ignore[attr-defined]
 
 
 def test_another_task_is_refused_and_the_stream_goes_on(causal: Codec, place: Place) -> None:
@@ -160,12 +160,12 @@ def test_an_iterator_of_audio_is_for_one_thread_at_a_time(causal: Codec, pool: T
 def test_an_iterator_beside_a_push_has_a_stream_of_its_own(causal: Codec) -> None:
     tokens = tokens_of(causal.info, 9)
     pieces = causal.stream(tokens.T)
-    pushed, heard = [], []
+    pushed, received = [], []
     with causal.decode_stream() as stream:
         for frame in tokens.T:
             pushed.append(stream.push(frame))
-            heard.append(next(pieces))
-    for given in (pushed, heard):
+            received.append(next(pieces))
+    for given in (pushed, received):
         assert snr_db(causal.decode(tokens), np.concatenate(given)) > 120
 
 
@@ -174,14 +174,14 @@ def test_a_push_from_within_a_push_is_refused_rather_than_waited_for(
 ) -> None:
     tokens = tokens_of(causal.info, 9)
     with causal.decode_stream() as stream:
-        send = stream._live._stream_session.send
+        send = stream._live._session.send
 
         def calling_back(data: Any) -> Any:
             with pytest.raises(StreamBusyError):
                 stream.push(tokens)
             return send(data)
 
-        monkeypatch.setattr(stream._live._stream_session, "send", calling_back)
+        monkeypatch.setattr(stream._live._session, "send", calling_back)
         assert snr_db(causal.decode(tokens), stream.push(tokens)) > 120
 
 

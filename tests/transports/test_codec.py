@@ -1,4 +1,4 @@
-"""Codecs through the real server: the client gives what NeMo gives."""
+"""Whole inputs: the client gives the same results as NeMo."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_encoding_and_decoding_equal_the_reference(codec: Codec, references: dic
 
 
 def test_other_tokens_give_other_sound(codec: Codec) -> None:
-    """Guards the comparisons above against a server that ignores its input."""
+    """Makes sure that the comparisons above would notice models that ignore their input."""
     first, second = (codec.encode(speech(codec, 40, seed), codec.info.sample_rate_hz) for seed in (1, 2))
     assert snr_db(codec.decode(first), codec.decode(second)) < 20
 

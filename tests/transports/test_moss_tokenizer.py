@@ -1,4 +1,4 @@
-"""The tensors of MOSS's published ONNX files, on a live server."""
+"""The tensors of MOSS's published ONNX files."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Codecs in this process: the same sound as a server's, and what only a process can do wrong."""
+"""Codecs in this process: the same audio as on a server, and errors that only occur in this process."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def ran(program: str, *arguments: str) -> str:
 
 
 def test_neither_triton_nor_grpc_is_imported(repository: Path) -> None:
-    said = ran(
+    message = ran(
         """
         import sys
         from pathlib import Path
@@ -67,11 +67,11 @@ def test_neither_triton_nor_grpc_is_imported(repository: Path) -> None:
         """,
         str(repository),
     )
-    assert said == "[]\n"
+    assert message == "[]\n"
 
 
 def test_after_a_fork_the_child_opens_its_own(repository: Path) -> None:
-    said = ran(
+    message = ran(
         """
         import os, sys
         from pathlib import Path
@@ -99,7 +99,7 @@ def test_after_a_fork_the_child_opens_its_own(repository: Path) -> None:
         """,
         str(repository),
     )
-    closed, stream, *rest = said.splitlines()
+    closed, stream, *rest = message.splitlines()
     assert closed.startswith("Codec('small_nanocodec') was opened in another process")
     assert stream.startswith("the stream was opened in another process")
     assert rest == ["True True", "147"]
@@ -183,7 +183,7 @@ def test_two_processes_use_one_repository(repository: Path) -> None:
         assert ran(program, str(repository)) == f"{float(codec.decode(np.ones((8, 9), int)).sum())!r}\n"
 
 
-def test_a_folder_that_is_no_repository_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_repository_is_reported(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "none"):
         with pytest.raises(RepositoryError, match="'tritone-build models NAME"):
             Codec(NAME, place)
@@ -191,7 +191,7 @@ def test_a_folder_that_is_no_repository_is_told(tmp_path: Path) -> None:
             served_codecs(place)
 
 
-def test_a_codec_that_is_not_there_is_told_with_those_that_are(repository: Path) -> None:
+def test_a_codec_that_is_not_there_is_reported_with_those_that_are(repository: Path) -> None:
     with pytest.raises(UnknownCodecError, match=r"in this process does not serve codec 'nope'; .*small_lfsc"):
         Codec("nope", repository)
 

@@ -1,4 +1,4 @@
-"""Live streams when something goes wrong: typed errors, soon, and nothing left behind."""
+"""Faults of live streams: typed errors soon, and nothing is left behind."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def stream_limits(codec: Codec) -> StreamInfo:
     return codec.stream_info
 
 
-def test_what_is_wrong_with_a_piece_is_told_and_the_stream_goes_on(causal: Codec) -> None:
+def test_what_is_wrong_with_a_piece_is_reported_and_the_stream_goes_on(causal: Codec) -> None:
     tokens = tokens_of(causal.info)
     with causal.decode_stream() as stream:
         pieces = [stream.push(tokens[:, :20])]
@@ -90,7 +90,7 @@ def cancelled_task(codec: Codec) -> None:
 
 @pytest.mark.parametrize("leave", [left_in_the_middle, dropped_iterator, cancelled_task])
 def test_a_stream_that_is_left_is_ended_on_the_server(leave: Callable[[Codec], None], causal: Codec) -> None:
-    """Far more of them than the server keeps at a time."""
+    """Many more streams than may live at a time."""
     for _ in range(70):
         leave(causal)
     left_in_the_middle(causal)
@@ -118,7 +118,7 @@ def test_what_the_server_refuses_ends_the_stream_with_its_reason(
 ) -> None:
     stream = causal.decode_stream()
     stream.push(tokens_of(causal.info, 1))
-    monkeypatch.setattr(stream._live._input, "taken", lambda data: data)  # or the client would refuse it
+    monkeypatch.setattr(stream._live._input, "checked", lambda data: data)  # or the client would refuse it
     with pytest.raises(ServerRefusedError, match=r"0\.\.4031"):
         stream.push(np.full((4, 1), 4032))
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Live streams through the real server: however they are cut, they give what the whole gives."""
+"""Live streams: for chunks of any size, they give the same as the whole input."""
 
 import asyncio
 from contextlib import ExitStack
@@ -50,7 +50,7 @@ def test_encoding_however_it_is_cut_equals_the_whole(codec: Codec, chunk: int) -
 
 @pytest.mark.parametrize("model", [f"{name}_decode_stream" for name in CAUSAL] + ["small_mimi_encode_stream"])
 def test_where_the_server_keeps_streams_they_go_there(model: str, server: TritonServer) -> None:
-    """Or the comparisons above would compare the stateless model with itself."""
+    """Otherwise the comparisons above would compare the stateless model with itself."""
     before = counted(server, "stream_steps_total", model)
     with Codec(model.removesuffix("_stream").rpartition("_")[0], server.url) as codec:
         if model.endswith("_decode_stream"):
@@ -71,7 +71,7 @@ def test_audio_comes_at_once_or_as_late_as_the_codec_looks_ahead(codec: Codec) -
     assert len(rest) == late * hop
 
 
-def test_a_stream_shorter_than_the_codec_takes_is_told_at_the_end(place: Place) -> None:
+def test_a_stream_shorter_than_the_codec_takes_is_reported_at_the_end(place: Place) -> None:
     with Codec("small_lfsc", place) as codec:
         stream = codec.decode_stream()
         assert len(stream.push(tokens_of(codec.info, 3))) == 0

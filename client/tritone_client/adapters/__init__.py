@@ -1,1 +1,1 @@
-"""Drop-in replacements for other projects' decoders."""
+"""Drop-in replacements for the decoders of other projects."""

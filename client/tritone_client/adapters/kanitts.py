@@ -1,6 +1,6 @@
-"""A decoder for KaniTTS with the interface of its ONNX decoder, over a live stream.
+"""A decoder for KaniTTS with the interface of its ONNX decoder; it decodes in a live stream.
 
-Change one import, and the address of a server takes the place of the model file::
+Change one import, and give the address of a server in place of the model file::
 
     # from onnx_decoder_optimized import ONNXKaniTTSDecoderOptimized
     from tritone_client.adapters.kanitts import KaniTTSDecoder as ONNXKaniTTSDecoderOptimized
@@ -8,8 +8,9 @@ Change one import, and the address of a server takes the place of the model file
     decoder = ONNXKaniTTSDecoderOptimized("nanocodec", url="127.0.0.1:8001")
     pcm = decoder.decode_frame([100, 200, 300, 400])  # INT16 [1764]
 
-That decoder forgets everything between two frames, which makes a seam at each. This one remembers, so
-the frames of an utterance join without any; call :meth:`KaniTTSDecoder.reset` before the next one.
+KaniTTS's decoder keeps no state between frames, which makes a seam at each border. This decoder keeps the
+state, so the frames of an utterance join without seams. Call :meth:`KaniTTSDecoder.reset` before the next
+utterance.
 """
 
 from collections.abc import Sequence
@@ -33,12 +34,15 @@ _CODEBOOK_SIZE = 4032
 
 
 class KaniTTSDecoder:
-    """Decodes frame by frame; a context manager, for one utterance at a time.
+    """Decodes frame by frame, one utterance at a time; a context manager.
 
     Args:
-        codec: as the server names its NanoCodec (0.6 kbit/s, 12.5 frames per second).
-        url: host and gRPC port, or the ``Path`` of a model repository to run in this process.
-        timeout_s: longest wait for one answer.
+        codec: name of a NanoCodec with 0.6 kbit/s and 12.5 frames per second.
+        url: host and gRPC port of a server, or the ``Path`` of a model repository to run in this process.
+        timeout_s: longest wait for one answer of a server.
+
+    Raises:
+        TritoneError: as of :class:`tritone_client.Codec`.
     """
 
     def __init__(self, codec: str = "nanocodec", url: Endpoints = "127.0.0.1:8001", timeout_s: float = 120.0):
@@ -47,22 +51,25 @@ class KaniTTSDecoder:
 
     @property
     def sample_rate(self) -> int:
-        """In Hz."""
+        """Sample rate in Hz."""
         return self._codec.info.sample_rate_hz
 
     def decode_frame(self, codes: Sequence[int] | ArrayLike) -> NDArray[np.int16]:
-        """One frame, codes of codebook 0 to 3, each 0..4031, as PCM [samples per frame]."""
+        """Decode one frame, the codes of codebooks 0 to 3, each 0..4031, to PCM INT16 [samples per frame].
+
+        Errors as of :meth:`decode_frames`.
+        """
         return self.decode_frames([codes])
 
     def decode_frames(self, frames: Sequence[Sequence[int] | ArrayLike] | ArrayLike) -> NDArray[np.int16]:
-        """The next frames, [frames][codebooks], as PCM; one request for all of them.
+        """Decode the next frames [T, 4] to PCM INT16 [T * samples per frame], in one request.
 
         Raises:
-            TokensError: a wrong number of codes, or one out of range; the utterance goes on.
-            StreamBusyError: another thread decodes; the utterance goes on.
-            CodecNotOpenError: after :meth:`close`.
-            ServerFullError, StreamLostError, ServerRefusedError, ServerUnavailableError: the utterance
-                is over; :meth:`reset` and start again.
+            TokensError: the number of codes is wrong, or a code is out of range; the utterance goes on.
+            StreamBusyError: another thread is decoding; the utterance goes on.
+            CodecNotOpenError: the decoder was closed.
+            ServerFullError, StreamLostError, ServerRefusedError, ServerUnavailableError: as of
+                :meth:`tritone_client.Stream.push`. The utterance has ended; call :meth:`reset`.
         """
         codes = as_array(frames, "frames are [frames, codebooks], integers", TokensError)
         if self._stream is None:
@@ -70,7 +77,7 @@ class KaniTTSDecoder:
         return pcm_of(self._stream.push(codes.T))
 
     def reset(self) -> None:
-        """End the utterance; the next frame begins another one."""
+        """End the utterance; the next frame starts another one."""
         if self._stream is not None:
             stream, self._stream = self._stream, None
             stream.close()
@@ -90,16 +97,16 @@ class KaniTTSDecoder:
 
 
 def codes_of(token_ids: Sequence[int] | ArrayLike, drop_remainder: bool = False) -> NDArray[np.int64]:
-    """Frames [frames, 4] of audio tokens as the language model writes them, frame after frame.
+    """Frames INT64 [T, 4] of audio tokens, which the language model writes frame after frame.
 
-    Token 64410 + 4032 * codebook + code, as in kani-tts (examples/basic/audio/player.py, 5ba36d3). Tokens
-    that are no audio give codes out of range, which decoding refuses.
+    A token is 64410 + 4032 * codebook + code, as in kani-tts (examples/basic/audio/player.py, 5ba36d3). Other
+    tokens give codes out of range, which decoding refuses.
 
     Args:
         token_ids: integers of any shape, read row by row.
-        drop_remainder: leave out a last frame that is not full, as where generation was cut off.
+        drop_remainder: leave out an incomplete last frame, as when generation was cut off.
 
     Raises:
-        TokensError: the last frame is not full, unless it is left out; or the tokens are no integers.
+        TokensError: the last frame is incomplete and not left out; or the tokens are not integers.
     """
     return frames_of(token_ids, 4, drop_remainder) - _AUDIO_TOKENS_START - _CODEBOOK_SIZE * np.arange(4)

@@ -1,7 +1,7 @@
-"""MOSS Audio Tokenizer with the tensors of its published ONNX files, over a server.
+"""MOSS Audio Tokenizer with the tensors of its published ONNX files, on a server or in this process.
 
-Code written for those files keeps its arrays: codes INT32 or INT64 with the codebooks first, batches padded
-to the longest, lengths beside them::
+Code written for those files keeps its arrays: codes INT32 or INT64 with the codebook axis first, batches
+padded to the longest row, and an array of lengths::
 
     from tritone_client.adapters.moss import MossTokenizer
 
@@ -9,8 +9,8 @@ to the longest, lengths beside them::
         codes, codes_lengths = tokenizer.encode(input_values, n_quantizers=16)  # [nq, B, T], [B]
         audio, audio_lengths = tokenizer.decode(codes, codes_lengths)  # [B, 1, S], [B]
 
-Names after onnx/export_onnx.py of OpenMOSS/MOSS-Audio-Tokenizer (56df9ee). Unlike there, lengths of codes
-count a last frame that is not full: every sample is covered.
+Names are those of onnx/export_onnx.py in OpenMOSS/MOSS-Audio-Tokenizer (56df9ee). Here, the lengths of codes
+also count an incomplete last frame, so that the codes cover every sample.
 """
 
 from types import TracebackType
@@ -34,9 +34,12 @@ class MossTokenizer:
     """Encodes and decodes batches; a context manager.
 
     Args:
-        codec: as the server names it.
-        url: host and gRPC port, or the ``Path`` of a model repository to run in this process.
-        timeout_s: longest wait for one answer.
+        codec: name of the codec.
+        url: host and gRPC port of a server, or the ``Path`` of a model repository to run in this process.
+        timeout_s: longest wait for one answer of a server.
+
+    Raises:
+        TritoneError: as of :class:`tritone_client.Codec`.
     """
 
     def __init__(self, codec: str = "moss", url: Endpoints = "127.0.0.1:8001", timeout_s: float = 120.0):
@@ -48,46 +51,46 @@ class MossTokenizer:
         input_lengths: ArrayLike | None = None,
         n_quantizers: int | None = None,
     ) -> tuple[NDArray[np.int64], Lengths]:
-        """Sound to codes.
+        """Encode audio to codes.
 
         Args:
             input_values: floats [B, 1, S] or [B, S] at the codec's rate.
-            input_lengths: samples of each row; all by default.
-            n_quantizers: how many codebooks; all by default.
+            input_lengths: samples of each row [B]; by default the rows are complete.
+            n_quantizers: number of codebooks; all by default.
 
         Returns:
-            Codes [n_quantizers, B, T], 0 after a row's length, and the lengths [B].
+            Codes INT64 [n_quantizers, B, T], 0 after a row's end, and the lengths in frames, INT64 [B].
 
         Raises:
-            AudioError: of another shape, too short or not finite; nothing was sent.
-            TokensError: so many codebooks there are not; nothing was sent.
-            ServerRefusedError, ServerUnavailableError: what the server did with it.
+            AudioError: the input has another shape, is too short or not finite; nothing was sent.
+            TokensError: the codec does not have ``n_quantizers`` codebooks; nothing was sent.
+            ServerRefusedError, ServerUnavailableError: as of :meth:`tritone_client.Codec.encode`.
         """
-        sound = as_array(input_values, "input_values is [B, 1, S] or [B, S], floating point", AudioError)
-        if sound.ndim == _AXES and sound.shape[1] == 1:
-            sound = sound[:, 0]
-        if sound.ndim != _AXES - 1:
-            raise AudioError(f"input_values is [B, 1, S] or [B, S], got {list(sound.shape)}")
-        lengths = _lengths(input_lengths, len(sound), sound.shape[1], AudioError)
-        rows = [row[:length] for row, length in zip(sound, lengths, strict=True)]
+        audio = as_array(input_values, "input_values is [B, 1, S] or [B, S], floating point", AudioError)
+        if audio.ndim == _AXES and audio.shape[1] == 1:
+            audio = audio[:, 0]
+        if audio.ndim != _AXES - 1:
+            raise AudioError(f"input_values is [B, 1, S] or [B, S], got {list(audio.shape)}")
+        lengths = _lengths(input_lengths, len(audio), audio.shape[1], AudioError)
+        rows = [row[:length] for row, length in zip(audio, lengths, strict=True)]
         tokens = self._codec.encode(rows, self._codec.info.sample_rate_hz, n_quantizers)
         return _padded(tokens).transpose(1, 0, 2), _sizes(tokens)
 
     def decode(
         self, audio_codes: ArrayLike, audio_codes_lengths: ArrayLike | None = None
     ) -> tuple[NDArray[np.float32], Lengths]:
-        """Codes to sound.
+        """Decode codes to audio.
 
         Args:
-            audio_codes: integers [nq, B, T], or [nq, T] for one row; fewer codebooks than all sound coarser.
-            audio_codes_lengths: frames of each row; all by default.
+            audio_codes: integers [nq, B, T], or [nq, T] for one row; fewer codebooks give coarser audio.
+            audio_codes_lengths: frames of each row [B]; by default the rows are complete.
 
         Returns:
-            Audio [B, 1, S], silent after a row's length, and the lengths [B].
+            Audio FP32 [B, 1, S], silent after a row's end, and the lengths in samples, INT64 [B].
 
         Raises:
-            TokensError: of another shape or type, or a code out of range; nothing was sent.
-            ServerRefusedError, ServerUnavailableError: what the server did with it.
+            TokensError: the codes have another shape or type, or are out of range; nothing was sent.
+            ServerRefusedError, ServerUnavailableError: as of :meth:`tritone_client.Codec.decode`.
         """
         codes = as_array(audio_codes, "audio_codes is [nq, B, T] or [nq, T], integers", TokensError)
         if codes.ndim == _AXES - 1:
@@ -99,7 +102,7 @@ class MossTokenizer:
         return _padded(audio)[:, None], _sizes(audio)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._codec.close()
 
     def __enter__(self) -> "MossTokenizer":
@@ -128,7 +131,7 @@ def _lengths(
 
 
 def _padded(rows: list[NDArray[Any]]) -> NDArray[Any]:
-    """Rows [..., N] of different N as one array, zeros after their ends."""
+    """Rows [..., N] of different N as one array, padded with zeros."""
     longest = max(row.shape[-1] for row in rows)
     return np.stack([np.pad(row, [(0, 0)] * (row.ndim - 1) + [(0, longest - row.shape[-1])]) for row in rows])
 

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: its name may say something else."""
+"""The kind of a file, by its first bytes; its name may be wrong."""
 
 __all__ = ["AUDIO", "kind_of"]
 
@@ -22,7 +22,7 @@ _BEGINNINGS = (
 
 
 def kind_of(data: bytes) -> str | None:
-    """In words; None for text and for what is not known."""
+    """The kind of a file, in words; None for text and unknown kinds."""
     if not data:
         return "empty"
     if data[8:10] == b'{"':

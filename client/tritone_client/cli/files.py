@@ -1,4 +1,4 @@
-"""``tritone encode`` and ``tritone decode``: files to files, none of them lost."""
+"""``tritone encode`` and ``tritone decode`` convert files, and overwrite none by mistake."""
 
 import argparse
 import io
@@ -35,22 +35,24 @@ __all__ = [
 ]
 
 Plan: TypeAlias = list[tuple[Path, Path]]
-"""What is read, and what is written from it."""
+"""Pairs of a file to read and the file to write from it."""
 _PIPE = Path("-")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of both commands."""
+    """Add the arguments of both commands."""
     parser.add_argument("source", nargs="+", type=Path, help="one or more files; - for standard input")
-    parser.add_argument("target", type=Path, help="a file, a folder for several sources, or -")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument(
+        "target", type=Path, help="a file; a folder for several sources; - for standard output"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
 def planned(options: argparse.Namespace, ending: str) -> Plan:
-    """All that is to be done; refused as a whole, before anything is written, if a file would be lost.
+    """Which file becomes which. Nothing is written yet if any file would be lost.
 
     Raises:
-        TritoneError: two sources would become one file, or a target exists, or is a source.
+        TritoneError: two sources would become the same file; or a target exists, or is also a source.
     """
     sources, target = options.source, options.target
     into_folder = len(sources) > 1 or target.is_dir()
@@ -79,7 +81,7 @@ def _refuse_collisions(plan: Plan) -> None:
 
 
 def _folded(path: Path) -> str:
-    """The same for names that some file systems take for one."""
+    """A key that is equal for paths that some file systems do not distinguish."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 
@@ -91,7 +93,7 @@ def _refuse_sources(plan: Plan) -> None:
 
 
 def refuse_existing(targets: Sequence[Path]) -> None:
-    """TritoneError names a file that is there already; devices and pipes may be written to."""
+    """TritoneError if a target exists and is a regular file; devices and pipes may be written to."""
     there = [each for each in targets if each != _PIPE and each.is_file()]
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
@@ -100,19 +102,21 @@ def refuse_existing(targets: Sequence[Path]) -> None:
 
 
 def encode_files(codec: Codec, plan: Plan) -> None:
-    """Audio files to token files."""
+    """Encode audio files to token files."""
 
     def convert(source: Path, target: Path) -> None:
-        audio, rate_hz = audio_of_file(_piped(), "standard input") if source == _PIPE else read_audio(source)
+        audio, rate_hz = (
+            audio_of_file(_standard_input(), "standard input") if source == _PIPE else read_audio(source)
+        )
         made = io.BytesIO()
         np.save(made, codec.encode(audio, rate_hz))
         _write(target, made.getvalue())
 
-    _each(plan, convert)
+    _convert_all(plan, convert)
 
 
 def decode_files(codec: Codec, plan: Plan, ending: str) -> None:
-    """Token files to audio files, of the format of their ending, or ``ending`` on standard output."""
+    """Decode token files to audio files in the format of their endings; ``ending`` for standard output."""
 
     def convert(source: Path, target: Path) -> None:
         audio = codec.decode(read_tokens(source))
@@ -124,17 +128,17 @@ def decode_files(codec: Codec, plan: Plan, ending: str) -> None:
     for _, target in plan:
         if target != _PIPE:
             checked_format(target)
-    _each(plan, convert)
+    _convert_all(plan, convert)
 
 
 def read_tokens(path: Path) -> NDArray[np.generic]:
-    """Tokens of a file, or of standard input for ``-``; TokensError says what else it holds."""
+    """Tokens of a file, or of standard input for ``-``; TokensError says what the file is instead."""
     if path == _PIPE:
-        return tokens_of_file(_piped(), "standard input")
+        return tokens_of_file(_standard_input(), "standard input")
     return tokens_of_file(path.read_bytes(), str(path))
 
 
-def _piped() -> bytes:
+def _standard_input() -> bytes:
     return sys.stdin.buffer.read()
 
 
@@ -146,11 +150,11 @@ def _write(target: Path, data: bytes) -> None:
         target.write_bytes(data)
 
 
-def _each(plan: Plan, convert: Callable[[Path, Path], None]) -> None:
-    """Every file; a bad one is told, and the rest are converted.
+def _convert_all(plan: Plan, convert: Callable[[Path, Path], None]) -> None:
+    """Convert every file. If one is bad, report it and convert the others.
 
     Raises:
-        TritoneError: the server failed, or how many files were bad.
+        TritoneError: the server failed; or some files were bad, and the message says how many.
     """
     bad = 0
     for source, target in _with_progress(plan):
@@ -159,19 +163,19 @@ def _each(plan: Plan, convert: Callable[[Path, Path], None]) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
             convert(source, target)
         except (ServerUnavailableError, AccessDeniedError):
-            raise  # the next file would fare no better
+            raise  # the next file would fail as well
         except (TokensError, AudioError, ServerRefusedError, OSError) as error:
             if len(plan) == 1:
                 raise
             bad += 1
-            _tell(source, error)
+            _report(source, error)
     if bad:
         raise TritoneError(f"{bad} of {len(plan)} files could not be converted")
 
 
-def _tell(source: Path, error: Exception) -> None:
-    said = str(error)
-    print(f"tritone: {said if str(source) in said else f'{source}: {said}'}", file=sys.stderr)
+def _report(source: Path, error: Exception) -> None:
+    text = str(error)
+    print(f"tritone: {text if str(source) in text else f'{source}: {text}'}", file=sys.stderr)
 
 
 def _with_progress(plan: Plan) -> Iterable[tuple[Path, Path]]:

@@ -1,4 +1,4 @@
-"""``tritone``: encode and decode files, on a running server or in this process."""
+"""``tritone``: encode and decode files, on a server or in this process."""
 
 import argparse
 import os
@@ -18,11 +18,11 @@ __all__ = ["main"]
 
 _EXAMPLES = """\
 examples:
-  tritone codecs                                what the server serves
-  tritone encode speech.flac tokens.npy         any rate, any number of channels
+  tritone codecs                                list the codecs of the server
+  tritone encode speech.flac tokens.npy         any sample rate, any number of channels
   tritone decode tokens.npy speech.wav
   tritone encode a.wav b.wav c.wav tokens/      many files into a folder
-  tritone stream tokens.npy speech.wav          frame by frame, with the time each took
+  tritone stream tokens.npy speech.wav          frame by frame, with the time per frame
   tritone decode --local artifacts/model_repository tokens.npy speech.wav       without a server
   tritone page                                  hear the codecs in a browser
   TRITONE_API_KEY=... tritone codecs --url speech.example:443 --tls   behind a proxy that asks for a key
@@ -31,7 +31,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; 0 when all went well, 1 after an error that was told in words."""
+    """Run the command; the exit status is 0 after success, 1 after a reported error, 130 if interrupted."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -55,55 +55,65 @@ def _parser() -> argparse.ArgumentParser:
     decode = commands.add_parser("decode", help="token files (.npy, .npz, .pt, .json, text) to audio files")
     decode.set_defaults(run=_decode)
     decode.add_argument(
-        "--format", default="wav", help="of files in a folder, or of standard output (%(default)s)"
+        "--format",
+        default="wav",
+        help="audio format of files in a folder, or of standard output (%(default)s)",
     )
-    stream = commands.add_parser("stream", help="live: tokens, or sound on standard input, as it comes")
+    stream = commands.add_parser(
+        "stream", help="live streams: decode tokens, or encode and decode raw audio from standard input"
+    )
     streams.add_arguments(stream)
     stream.set_defaults(run=_stream)
-    page = commands.add_parser("page", help="a local web page to hear the codecs; needs the page extra")
+    page = commands.add_parser("page", help="a local web page that plays the codecs; needs the page extra")
     page.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    page.add_argument("--port", type=int, default=7860, help="%(default)s")
+    page.add_argument("--port", type=int, default=7860, help="port to listen on (%(default)s)")
     page.add_argument("--metrics", help="host:port of Triton's metrics (default: the server's port 8002)")
     page.set_defaults(run=_page)
     for command in (encode, decode):
         files.add_arguments(command)
     for command in (encode, decode, stream):
-        command.add_argument("--codec", help="which codec; needless where only one is served")
+        command.add_argument("--codec", help="name of the codec; may be left out if there is only one")
     for command in (listing, encode, decode, stream, page):
         command.add_argument(
             "--url",
             default=os.environ.get("TRITONE_URL", "127.0.0.1:8001"),
-            help="host:port of gRPC, or unix:/path (default: $TRITONE_URL, else 127.0.0.1:8001)",
+            help="gRPC address, host:port or unix:/path (default: $TRITONE_URL, else 127.0.0.1:8001)",
         )
     for command in (listing, encode, decode, stream, page):
         command.add_argument(
             "--local",
             type=Path,
             metavar="FOLDER",
-            help="run the models of this repository in this process, without a server",
+            help="run the models of this repository in this process, without a server (local extra)",
         )
     for command in (listing, encode, decode, stream):
-        command.add_argument("--tls", action="store_true", help="encrypt; implied by the options below")
-        command.add_argument("--tls-ca", type=Path, help="PEM of who vouches for the server")
-        command.add_argument("--tls-certificate", type=Path, help="PEM of this client, if the server asks")
-        command.add_argument("--tls-key", type=Path, help="of that certificate")
+        command.add_argument("--tls", action="store_true", help="use TLS; implied by the options below")
+        command.add_argument(
+            "--tls-ca", type=Path, help="certificates of the authorities that vouch for the server (PEM)"
+        )
+        command.add_argument(
+            "--tls-certificate",
+            type=Path,
+            help="certificate of this client, if the server requires one (PEM)",
+        )
+        command.add_argument("--tls-key", type=Path, help="private key of that certificate (PEM)")
     return parser
 
 
 def _access(options: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of :class:`Codec`; a key on the command line would be read by everybody on the machine."""
+    """TLS and API key for :class:`Codec`; other users could read a key that is a command line option."""
     pems = (options.tls_ca, options.tls_certificate, options.tls_key)
     key = None if options.local else os.environ.get("TRITONE_API_KEY")
     try:
         tls = Tls(*pems) if options.tls or any(pems) else None
-        Access(tls, key).checked([_place(options)])
+        Access(tls, key).checked([_location(options)])
     except ValueError as error:
         raise TritoneError(str(error)) from error
     return {"tls": tls, "api_key": key}
 
 
-def _place(options: argparse.Namespace) -> str | Path:
-    """Where the models run."""
+def _location(options: argparse.Namespace) -> str | Path:
+    """The folder or the address where the models run."""
     return options.local or options.url  # type: ignore[no-any-return]
 
 
@@ -111,11 +121,11 @@ def _codecs(options: argparse.Namespace) -> None:
     row = "{:<20} {:>9} {:>12} {:>10} {:>10} {:>12}".format
     print(row("codec", "rate Hz", "frames per s", "codebooks", "entries", "bits per s"))
     access = _access(options)
-    for name in served_codecs(_place(options), **access):
-        with Codec(name, _place(options), **access) as codec:
+    for name in served_codecs(_location(options), **access):
+        with Codec(name, _location(options), **access) as codec:
             info = codec.info
-        figures = (info.num_codebooks, info.codebook_size, round(info.bitrate_bps))
-        print(row(name, info.sample_rate_hz, f"{info.frame_rate_hz:.2f}", *figures))
+        columns = (info.num_codebooks, info.codebook_size, round(info.bitrate_bps))
+        print(row(name, info.sample_rate_hz, f"{info.frame_rate_hz:.2f}", *columns))
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -139,9 +149,9 @@ def _stream(options: argparse.Namespace) -> None:
         files.refuse_existing([Path(options.target)])
     with _opened(options) as codec:
         if options.source == "-":
-            streams.sound_there_and_back(codec, options)
+            streams.encode_and_decode(codec, options)
         else:
-            streams.tokens_to_sound(codec, files.read_tokens(Path(options.source)), options)
+            streams.decode(codec, files.read_tokens(Path(options.source)), options)
 
 
 def _page(options: argparse.Namespace) -> None:
@@ -156,9 +166,9 @@ def _page(options: argparse.Namespace) -> None:
 def _opened(options: argparse.Namespace) -> Iterator[Codec]:
     name, access = options.codec, _access(options)
     if name is None:
-        served = served_codecs(_place(options), **access)
-        if len(served) != 1:
-            raise TritoneError(f"there is {', '.join(served) or 'no codec'}; choose one with --codec")
-        name = served[0]
-    with Codec(name, _place(options), **access) as codec:
+        names = served_codecs(_location(options), **access)
+        if len(names) != 1:
+            raise TritoneError(f"there is {', '.join(names) or 'no codec'}; choose one with --codec")
+        name = names[0]
+    with Codec(name, _location(options), **access) as codec:
         yield codec

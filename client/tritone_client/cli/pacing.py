@@ -1,4 +1,4 @@
-"""How soon sound came, and how long each request took."""
+"""Times of a live stream: first audio, time per request, late audio."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Report:
-    """Times requests; ``period_s`` is the sound in one, which is what it may take in real time."""
+    """Times requests. ``period_s`` is the audio in one request, and the longest it may take in real time."""
 
     def __init__(self, period_s: float):
         self._period_s, self._begun = period_s, time.perf_counter()
@@ -21,15 +21,15 @@ class Report:
         self._taken_s: list[float] = []
         self._late = 0
 
-    def timed(self, ask: Callable[[], T]) -> T:
-        """The answer of ``ask``, having timed it."""
+    def timed(self, request: Callable[[], T]) -> T:
+        """Run and time a request; its answer."""
         begun = time.perf_counter()
-        answer = ask()
+        answer = request()
         self._taken_s.append(time.perf_counter() - begun)
         return answer
 
-    def heard(self, seconds: float) -> None:
-        """So much sound came out; late if a listener who keeps one request in reserve ran dry before."""
+    def received(self, seconds: float) -> None:
+        """Note that audio came out. It is late if a player with a reserve of one request ran out before."""
         now = time.perf_counter()
         if not seconds:
             return
@@ -39,7 +39,7 @@ class Report:
         self._played_until += seconds
 
     def show(self, real_time: bool) -> None:
-        """Print to standard error."""
+        """Print the times to standard error."""
         first = "none" if self._first_s is None else f"{1000 * self._first_s:.1f} ms"
         print(f"first audio    {first}", file=sys.stderr)
         if self._taken_s:
@@ -55,7 +55,7 @@ class Report:
 
 
 def paced(items: Iterable[T], period_s: float) -> Iterator[T]:
-    """The items, one each ``period_s``, as a model that generates in real time gives them."""
+    """The items, one per ``period_s``, as a model that generates in real time yields them."""
     begun = time.perf_counter()
     for index, item in enumerate(items):
         time.sleep(max(0.0, begun + index * period_s - time.perf_counter()))

@@ -1,4 +1,4 @@
-"""``tritone stream``: sound as it comes, and how soon it came."""
+"""``tritone stream``: live streams, and how long they take."""
 
 import argparse
 import os
@@ -18,22 +18,25 @@ from tritone_client.codec import Codec
 from tritone_client.errors import AudioError, TokensError, TritoneError
 from tritone_client.inputs.audio import write_audio
 
-__all__ = ["add_arguments", "sound_there_and_back", "tokens_to_sound"]
+__all__ = ["add_arguments", "decode", "encode_and_decode"]
 
 Player: TypeAlias = Callable[[NDArray[np.float32]], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of the command."""
-    parser.add_argument("source", help="tokens, or - for raw sound: mono, 16 bit, at the codec's rate")
-    parser.add_argument("target", help="an audio file, or - for raw sound")
-    parser.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "source",
+        help="a file of tokens; or - for raw audio on standard input: mono, 16 bit, at the codec's rate",
+    )
+    parser.add_argument("target", help="an audio file; or - for raw audio on standard output")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
     parser.add_argument("--frames", type=int, default=1, help="frames in one request (%(default)s)")
-    parser.add_argument("--realtime", action="store_true", help="send tokens at the pace of the sound")
+    parser.add_argument("--realtime", action="store_true", help="send tokens at the pace of the audio")
 
 
-def tokens_to_sound(codec: Codec, tokens: NDArray[Any], options: argparse.Namespace) -> None:
-    """Decode tokens [K, T], some frames at a time."""
+def decode(codec: Codec, tokens: NDArray[Any], options: argparse.Namespace) -> None:
+    """Decode tokens [K, T], ``--frames`` frames per request."""
     if tokens.ndim != 2:  # noqa: PLR2004
         raise TokensError(f"{codec.name} takes tokens [K, T], got {list(tokens.shape)}")
     period_s = _frames(options) / codec.info.frame_rate_hz
@@ -48,8 +51,8 @@ def tokens_to_sound(codec: Codec, tokens: NDArray[Any], options: argparse.Namesp
     report.show(options.realtime)
 
 
-def sound_there_and_back(codec: Codec, options: argparse.Namespace) -> None:
-    """Encode what comes on standard input, and decode it again."""
+def encode_and_decode(codec: Codec, options: argparse.Namespace) -> None:
+    """Encode raw audio from standard input, and decode the tokens at once."""
     hop, rate_hz = _frames(options) * codec.info.samples_per_frame, codec.info.sample_rate_hz
     with (
         _playing(codec, options.target) as play,
@@ -76,25 +79,25 @@ def _frames(options: argparse.Namespace) -> int:
 
 def _play(report: Report, play: Player, codec: Codec, audio: NDArray[np.float32]) -> None:
     play(audio)
-    report.heard(len(audio) / codec.info.sample_rate_hz)
+    report.received(len(audio) / codec.info.sample_rate_hz)
 
 
 def _chunks(samples: int) -> Iterator[NDArray[np.float32]]:
-    """Standard input in pieces of so many samples; an odd byte at its end is no sample.
+    """Raw audio from standard input, ``samples`` at a time; an odd byte at the end is left out.
 
     Raises:
-        AudioError: a file was piped in: its header would be heard as sound.
+        AudioError: standard input is a file with a header, which would become noise.
     """
     first = True
     while chunk := sys.stdin.buffer.read(2 * samples):
-        if first and (kind := _file(chunk)):
-            raise AudioError(f"raw sound is expected on standard input, got {kind}; name the file instead")
+        if first and (kind := _file_kind(chunk)):
+            raise AudioError(f"raw audio is expected on standard input, got {kind}; name the file instead")
         first = False
         yield audio_of(chunk[: len(chunk) // 2 * 2])
 
 
-def _file(beginning: bytes) -> str | None:
-    """What the first bytes of a file say it is; raw sound can begin with one or two bytes of chance."""
+def _file_kind(beginning: bytes) -> str | None:
+    """The kind of a file by its first bytes; kinds known by one or two bytes may be raw audio by chance."""
     kind = kind_of(beginning)
     return kind if kind is not None and kind_of(beginning[:2]) is None else None
 
@@ -102,7 +105,7 @@ def _file(beginning: bytes) -> str | None:
 @contextmanager
 def _playing(codec: Codec, target: str) -> Iterator[Player]:
     if target == "-":
-        with _quiet_when_nobody_listens():
+        with _ignore_closed_output():
             yield _to_standard_output
         return
     pieces: list[NDArray[Any]] = []
@@ -116,8 +119,8 @@ def _to_standard_output(audio: NDArray[np.float32]) -> None:
 
 
 @contextmanager
-def _quiet_when_nobody_listens() -> Iterator[None]:
-    """The player was stopped: so do we, without Python's own complaint when it ends."""
+def _ignore_closed_output() -> Iterator[None]:
+    """Stop if the program that reads standard output ended, without Python's message about it."""
     try:
         yield
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""Tokens as files keep them, of this program and of others."""
+"""Token files, written by this program or by others."""
 
 import io
 import json
@@ -25,9 +25,9 @@ def tokens_of_file(data: bytes, name: str) -> NDArray[Any]:
     """The tokens of one utterance, [K, T]; an axis for a batch of one is dropped.
 
     Raises:
-        TokensError: the file holds no tokens, or several arrays; it says what it is instead.
+        TokensError: the file holds no tokens, or several arrays; the message says what it holds.
     """
-    data = data.removeprefix(b"\xef\xbb\xbf")  # a mark of text editors
+    data = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of text editors
     tokens = as_array(_reader(data, name)(data, name), f"{name}: {_TAKEN}", TokensError)
     return tokens[0] if tokens.ndim == _BATCH_OF_ONE and len(tokens) == 1 else tokens
 
@@ -53,7 +53,7 @@ def _of_npy(data: bytes, name: str) -> Any:
 
 
 def _of_zip(data: bytes, name: str) -> Any:
-    """An archive of NumPy's, or what ``torch.save`` writes."""
+    """An ``.npz`` archive of NumPy, or a file of ``torch.save``."""
     try:
         members = zipfile.ZipFile(io.BytesIO(data)).namelist()
         if any(member.endswith("data.pkl") for member in members):
@@ -69,7 +69,7 @@ def _of_zip(data: bytes, name: str) -> Any:
 
 
 def _of_torch(data: bytes, name: str) -> Any:
-    """Tensors only: what else a pickle may hold could run code."""
+    """Load tensors only: other objects in a pickle could run code."""
     try:
         import torch
     except ImportError as error:
@@ -78,7 +78,7 @@ def _of_torch(data: bytes, name: str) -> Any:
         ) from error
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # its errors have no common class
+    except Exception as error:  # PyTorch's errors have no common class
         raise TokensError(
             f"{name} is a file of PyTorch that holds more than tensors: save the tokens alone"
         ) from error
@@ -95,7 +95,7 @@ def _of_json(data: bytes, name: str) -> Any:
 
 
 def _of_text(data: bytes, name: str) -> Any:
-    """A line for each codebook, its integers apart by spaces, tabs or commas."""
+    """One line per codebook; integers are separated by spaces, tabs or commas."""
     lines = data.decode(errors="replace").replace(",", " ").splitlines()
     rows = [line.split() for line in lines if line.strip()]
     strange = next((word for row in rows for word in row if not _INTEGER.fullmatch(word)), None)
@@ -106,7 +106,7 @@ def _of_text(data: bytes, name: str) -> Any:
 
 
 def _only(found: Any, name: str) -> Any:
-    """The one array of a file, or the one that is called ``tokens``."""
+    """The only array of a file, or the array that is named ``tokens``."""
     if not isinstance(found, Mapping):
         return found
     if "tokens" in found:

@@ -1,4 +1,4 @@
-"""What callers may pass as an array, and how one utterance is told from a list of several."""
+"""The arrays that callers may pass, and the difference between one utterance and a list of utterances."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -32,11 +32,11 @@ class ArrayLike(Protocol):
 TokensLike: TypeAlias = ArrayLike | Sequence[Sequence[int]]
 """Tokens [K, T] of one utterance: an array, or nested lists."""
 ManyTokens: TypeAlias = Sequence[ArrayLike] | Sequence[Sequence[Sequence[int]]]
-"""A list of such."""
+"""A list of utterances as tokens."""
 AudioLike: TypeAlias = ArrayLike | Sequence[float]
 """Audio [S] of one utterance: an array, or a list."""
 ManyAudio: TypeAlias = Sequence[ArrayLike] | Sequence[Sequence[float]]
-"""A list of such."""
+"""A list of utterances as audio."""
 
 _NO_ARRAYS = (str, bytes, bytearray, PathLike, Mapping, Set, Iterator, type(None))
 
@@ -45,7 +45,7 @@ def as_array(value: Any, expected: str, error: type[TritoneError]) -> NDArray[An
     """``value`` as NumPy views it; a tensor on a GPU is copied from there.
 
     Raises:
-        TritoneError: of the type ``error``, for a value that is no array; it begins with ``expected``.
+        TritoneError: the value is not an array; the error is an ``error`` and begins with ``expected``.
     """
     if isinstance(value, np.ndarray):
         return value
@@ -72,9 +72,9 @@ def _needs_a_view(value: Any) -> bool:
 
 
 def _viewed_tensor(tensor: Any) -> NDArray[Any]:
-    """Of PyTorch, on any device, with or without gradients; NumPy has no bfloat16."""
-    here = tensor.detach().cpu()
-    viewed: NDArray[Any] = np.asarray(here.float() if str(here.dtype) == "torch.bfloat16" else here)
+    """A tensor of PyTorch on any device, with or without gradients; bfloat16 as FP32, as NumPy lacks it."""
+    on_cpu = tensor.detach().cpu()
+    viewed: NDArray[Any] = np.asarray(on_cpu.float() if str(on_cpu.dtype) == "torch.bfloat16" else on_cpu)
     return viewed
 
 
@@ -94,16 +94,17 @@ def _described(value: Any) -> str:
 
 
 class Utterances(NamedTuple):
-    """One or several, and which of the two was given: results come back the same way."""
+    """Utterances; ``several`` if the caller gave a list: results have the same form."""
 
     items: list[Any]
     several: bool
 
 
 def utterances(given: Any, axes: int) -> Utterances:
-    """Whether ``given`` is one utterance of so many axes or several of them.
+    """Whether ``given`` is one utterance with ``axes`` axes, or a list of utterances.
 
-    An array is one. A list is one if its items have fewer axes than an utterance: K rows of tokens.
+    An array is one utterance. A list is one utterance if its items have fewer axes than an utterance,
+    such as the K rows of tokens [K, T].
     """
     if isinstance(given, Iterator):
         return Utterances(list(given), several=True)

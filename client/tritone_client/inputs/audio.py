@@ -1,4 +1,4 @@
-"""Audio files and sample rates; needs the ``audio`` extra."""
+"""Audio files and conversion of sample rates; both need the ``audio`` extra."""
 
 import io
 from collections.abc import Callable
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def resampled(audio: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
-    """Audio [S] at another rate, if it is another; MissingExtraError without soxr."""
+    """Audio [S] converted to the rate ``to_hz``; unchanged if the rates are equal. Needs the audio extra."""
     if from_hz == to_hz:
         return audio
     try:
@@ -35,11 +35,11 @@ def resampled(audio: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[n
 
 
 def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
-    """First to last sample [S] of any file that libsndfile reads, channels averaged, and its rate in Hz.
+    """Audio FP32 [S] of any file that libsndfile reads, with channels averaged, and its rate in Hz.
 
     Raises:
-        AudioError: missing, or not an audio file; it says what the file is instead.
-        MissingExtraError: without soundfile.
+        AudioError: the file is missing, or not an audio file; the message says what it is instead.
+        MissingExtraError: the audio extra is not installed.
     """
     if not path.is_file():
         raise AudioError(f"{path} is no file")
@@ -49,7 +49,7 @@ def read_audio(path: Path) -> tuple[NDArray[np.float32], int]:
 
 
 def audio_of_file(data: bytes, name: str) -> tuple[NDArray[np.float32], int]:
-    """As :func:`read_audio`, of a file's content."""
+    """As :func:`read_audio`, for a file's content; ``name`` stands in messages."""
     return _read(io.BytesIO(data), name, data[:64])
 
 
@@ -58,8 +58,8 @@ def _read(source: Path | BinaryIO, name: str, beginning: bytes) -> tuple[NDArray
     try:
         samples, rate_hz = soundfile.read(source, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, TypeError) as error:
-        said = _instead(beginning) or error
-        raise AudioError(f"{name} is not an audio file that can be read: {said}") from error
+        reason = _instead(beginning) or error
+        raise AudioError(f"{name} is not an audio file that can be read: {reason}") from error
     mixed: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)
     return mixed, int(rate_hz)
 
@@ -73,7 +73,7 @@ def _soundfile(need: str) -> Any:
 
 
 def _instead(beginning: bytes) -> str | None:
-    """What a file is that is no audio."""
+    """What a file is that is not an audio file; None if it is unknown."""
     kind = kind_of(beginning)
     if kind == "a NumPy array":
         return "it is a NumPy array, perhaps of tokens; 'tritone decode' makes audio of those"
@@ -81,7 +81,7 @@ def _instead(beginning: bytes) -> str | None:
 
 
 def checked_format(path: Path) -> None:
-    """AudioError unless the file's ending names a format that can be written."""
+    """AudioError unless libsndfile can write the format that the file's ending names."""
     ending = path.suffix.removeprefix(".").upper()
     known = _soundfile("writing audio files").available_formats()
     if ending not in known or ending == "RAW":
@@ -89,12 +89,12 @@ def checked_format(path: Path) -> None:
 
 
 def write_audio(path: Path, audio: NDArray[np.float32], sample_rate_hz: int) -> None:
-    """Write [S] in the format of the file's ending; AudioError names an ending that is unknown."""
+    """Write audio [S] in the format of the file's ending; AudioError for an unknown ending."""
     _write(path, audio, sample_rate_hz, None)
 
 
 def audio_file(audio: NDArray[np.float32], sample_rate_hz: int, ending: str) -> bytes:
-    """The content of an audio file."""
+    """Content of an audio file in the format that ``ending`` names."""
     file = io.BytesIO()
     _write(file, audio, sample_rate_hz, ending)
     return file.getvalue()
@@ -110,7 +110,11 @@ def _write(target: Path | BinaryIO, audio: NDArray[np.float32], rate_hz: int, en
 
 
 def resampling(from_hz: int, to_hz: int) -> Callable[[NDArray[np.float32], bool], NDArray[np.float32]]:
-    """A converter that remembers: give it chunks, the last one with True; MissingExtraError without soxr."""
+    """A rate converter for a stream: call it with each chunk, and with True for the last one.
+
+    Raises:
+        MissingExtraError: the audio extra is not installed.
+    """
     try:
         import soxr
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What a caller can get wrong, said before anything is sent."""
+"""Checks of what callers give, before anything is sent."""
 
 import operator
 from collections.abc import Callable
@@ -24,9 +24,9 @@ __all__ = [
 
 
 def checked_tokens(given: Any, info: CodecInfo, min_frames: int | None = None) -> NDArray[np.int64]:
-    """Tokens [K, T] as the server takes them; TokensError says what is wrong with them.
+    """Tokens INT64 [K, T] as the model takes them; TokensError says what is wrong.
 
-    ``min_frames`` is the codec's unless given.
+    ``min_frames`` is the fewest frames; by default the codec's.
     """
     tokens = tokens_array(given, info)
     size = info.codebook_size
@@ -48,12 +48,12 @@ def checked_tokens(given: Any, info: CodecInfo, min_frames: int | None = None) -
 
 
 def tokens_array(tokens: Any, info: CodecInfo) -> NDArray[Any]:
-    """As NumPy views them, of any shape; TokensError for a value that is no array."""
+    """Tokens as NumPy views them, in any shape; TokensError for a value that is not an array."""
     return as_array(tokens, f"{info.name} takes tokens [{_books(info)}, T], integers", TokensError)
 
 
 def _hint(tokens: NDArray[Any], info: CodecInfo) -> str:
-    """What tokens of a wrong shape probably are."""
+    """Part of an error message: what tokens of a wrong shape probably are."""
     if tokens.ndim == 3:  # noqa: PLR2004
         one = "; take tokens[0] of a batch of one" if len(tokens) == 1 else ""
         return f"{one}; pass several utterances as a list"
@@ -69,14 +69,14 @@ def _fits(books: int, info: CodecInfo) -> bool:
 
 
 def refuse_few_frames(frames: int, info: CodecInfo, least: int | None = None) -> None:
-    """TokensError where the codec needs more."""
+    """TokensError if the codec needs more frames."""
     least = info.min_frames if least is None else least
     if frames < least:
         raise TokensError(f"{info.name} needs at least {least} frame(s), got {frames}")
 
 
 def checked_codebooks(num_codebooks: int | None, info: CodecInfo) -> int:
-    """How many codebooks encoding gives; TokensError for a number that the codec does not have."""
+    """Number of codebooks that encoding gives; TokensError if the codec cannot encode into as many."""
     if num_codebooks is None:
         return info.default_codebooks
     try:
@@ -99,7 +99,7 @@ def checked_audio(
     info: CodecInfo,
     resample: Callable[[NDArray[np.float32], int, int], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """Audio [S] at the codec's rate; AudioError says what is wrong with it."""
+    """Audio FP32 [S] at the codec's rate; AudioError says what is wrong."""
     samples, rate_hz = checked_samples(audio), checked_rate(sample_rate_hz)
     if rate_hz != info.sample_rate_hz and len(samples):
         samples = resample(samples, rate_hz, info.sample_rate_hz)
@@ -108,7 +108,7 @@ def checked_audio(
 
 
 def checked_samples(given: Any) -> NDArray[np.float32]:
-    """Audio [S] of any length; AudioError says what is wrong with it."""
+    """Audio FP32 [S] of any length; AudioError says what is wrong."""
     audio = as_array(given, "audio is one channel [S], floating point within -1..1", AudioError)
     if audio.ndim != 1:
         raise AudioError(f"audio is one channel [S], got {list(audio.shape)}; {_advice(audio)}")
@@ -123,7 +123,7 @@ def checked_samples(given: Any) -> NDArray[np.float32]:
 
 
 def _advice(audio: NDArray[Any]) -> str:
-    """What to do with audio of a wrong shape."""
+    """Part of an error message: what to do with audio of a wrong shape."""
     if audio.size and audio.size == max(audio.shape, default=0):
         return "drop its axes of length 1"
     if audio.dtype.kind in "iu" and audio.dtype != np.int16:
@@ -137,7 +137,7 @@ def _scale(audio: NDArray[Any]) -> str:
 
 
 def checked_rate(sample_rate_hz: Any) -> int:
-    """AudioError unless it is a rate in whole Hz."""
+    """A sample rate in Hz; AudioError unless it is a positive integer."""
     try:
         rate_hz = int(sample_rate_hz)
         whole = rate_hz == sample_rate_hz and rate_hz > 0
@@ -149,7 +149,7 @@ def checked_rate(sample_rate_hz: Any) -> int:
 
 
 def refuse_few_samples(samples: int, info: CodecInfo) -> None:
-    """AudioError where the codec needs more."""
+    """AudioError if the codec needs more samples."""
     if samples < info.min_samples:
         shortest_ms = 1000 * info.min_samples / info.sample_rate_hz
         raise AudioError(

@@ -1,4 +1,4 @@
-"""Tokens as language models write them, one after the other, put back into frames."""
+"""Frames from the flat sequence of tokens that a language model writes."""
 
 from collections.abc import Sequence
 
@@ -14,15 +14,15 @@ __all__ = ["frames_of"]
 def frames_of(
     tokens: Sequence[int] | ArrayLike, num_codebooks: int, drop_remainder: bool = False
 ) -> NDArray[np.int64]:
-    """Frames [T, K] of tokens that come frame after frame, one of each codebook in turn.
+    """Frames INT64 [T, K] of tokens in sequence: one token per codebook, frame after frame.
 
     Args:
         tokens: integers of any shape, read row by row.
         num_codebooks: K.
-        drop_remainder: leave out a last frame that is not full, as where generation was cut off.
+        drop_remainder: leave out an incomplete last frame, as when generation was cut off.
 
     Raises:
-        TokensError: the last frame is not full, unless it is left out; or the tokens are no integers.
+        TokensError: the last frame is incomplete and not left out; or the tokens are not integers.
     """
     flat = as_array(tokens, "tokens are integers", TokensError).ravel()
     if flat.size and flat.dtype.kind not in "iu":

@@ -1,1 +1,1 @@
-"""A local web page to hear a codec: upload or record, see, play, and play live; needs the ``page`` extra."""
+"""A local web page for a codec: record audio, see it, play it, stream it; needs the ``page`` extra."""

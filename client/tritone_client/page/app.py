@@ -21,7 +21,7 @@ _LARGEST_FILE = "200mb"
 
 
 def application(url: str | Path, metrics_url: str | None) -> FastAPI:
-    """The page at ``/`` and its live player at ``/live``, for the server, or the repository, at ``url``."""
+    """The page at ``/`` and its live player at ``/live``; ``url`` is a server's address or a repository."""
     app, recordings = FastAPI(), Recordings()
     app.add_api_websocket_route("/live", LivePlayer(recordings, url, metrics_url).__call__)
     script, style = (files(__package__).joinpath(name).read_text() for name in ("page.js", "page.css"))
@@ -39,7 +39,7 @@ def application(url: str | Path, metrics_url: str | None) -> FastAPI:
 
 
 class _Server(uvicorn.Server):
-    """Says where the page is, once it is there."""
+    """Prints the page's address once the page can be opened."""
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)

@@ -1,4 +1,4 @@
-"""The page itself, made of Gradio's parts."""
+"""The page, built of Gradio's components."""
 
 import html
 import time
@@ -30,7 +30,7 @@ Speech goes to the server, becomes tokens, and comes back. Choose a codec, give 
 
 
 class Shown(NamedTuple):
-    """What the page shows of one recording: sound, picture and facts, its tokens' name, what went wrong."""
+    """What the page shows for one recording: audio, picture, facts, the name of its tokens, an error."""
 
     decoded: tuple[int, NDArray[np.int16]] | None = None
     picture: Figure | None = None
@@ -41,13 +41,13 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Page:
-    """What the parts of the page do; everything is asked of the server at ``url``."""
+    """The actions of the page; ``url`` is a server's address or the folder of a repository."""
 
     url: str | Path
     recordings: Recordings
 
     def codecs(self) -> tuple[dict[str, Any], str]:
-        """The choice of codecs, as the server has them now, and what went wrong."""
+        """The codecs that there are now, for the choice, and an error."""
         try:
             names = served_codecs(self.url)
         except Exception as error:
@@ -55,7 +55,7 @@ class Page:
         return gr.update(choices=names, value=names[0] if names else None), ""
 
     def convert(self, name: str | None, recording: str | None) -> Iterator[tuple[Any, ...]]:
-        """First an empty alert, so that the same words again are seen to be new; then what came back."""
+        """Clear the alert, so that a repeated message is seen as a new one; then show the result."""
         yield (*[gr.skip()] * (len(Shown._fields) - 1), "")
         yield self._shown(name, recording)
 
@@ -86,7 +86,7 @@ class Page:
 
 
 def _words(error: Exception) -> str:
-    """What is said of it; the terminal has more of what no one expected."""
+    """Message for an error; the terminal gets the traceback of an unexpected one."""
     if isinstance(error, TritoneError):
         return str(error)
     traceback.print_exception(error)
@@ -94,7 +94,7 @@ def _words(error: Exception) -> str:
 
 
 def _alert(words: str) -> str:
-    """Read out at once by screen readers; it stays until the next recording is sent."""
+    """An error, which screen readers read out at once; it stays until the next recording is sent."""
     return f'<p role="alert">{html.escape(words)}</p>'
 
 
@@ -109,7 +109,7 @@ def _facts(info: CodecInfo, tokens: NDArray[np.int64], encode_s: float, decode_s
 
 
 def page_of(url: str | Path, recordings: Recordings) -> gr.Blocks:
-    """The page for the server at ``url``."""
+    """The page; ``url`` is a server's address or the folder of a repository."""
     page = Page(url, recordings)
     blocks: gr.Blocks = gr.Blocks(title="Tritone", analytics_enabled=False)
     with blocks:
@@ -132,7 +132,7 @@ def page_of(url: str | Path, recordings: Recordings) -> gr.Blocks:
 
 
 def _sending() -> tuple[gr.Dropdown, gr.Audio, gr.Button, gr.HTML]:
-    """What is said is below the button: nothing that appears may move it from under a pointer."""
+    """The inputs. Messages are below the button, so that they do not move it away from the pointer."""
     codec = gr.Dropdown(label="Codec", elem_id="codec", interactive=True)
     recording = gr.Audio(
         label="Recording",
@@ -147,8 +147,8 @@ def _sending() -> tuple[gr.Dropdown, gr.Audio, gr.Button, gr.HTML]:
 
 
 def _live(codec: gr.Dropdown, name: gr.Textbox) -> None:
-    """The live player, in page.js; it plays the tokens of that name."""
-    gr.Markdown("## LiveStream\nThe same tokens, one frame at a time, as a language model would emit them.")
+    """The live player (page.js), which plays the tokens called ``name``."""
+    gr.Markdown("## Live\nThe same tokens, one frame at a time, as a language model would emit them.")
     with gr.Row():
         start = gr.Button("Play live", elem_id="start")
         stop = gr.Button("Stop", elem_id="stop")

@@ -1,4 +1,4 @@
-"""Sound in, tokens, sound out, on one time axis."""
+"""A figure of the input audio, its tokens and the decoded audio, on one time axis."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def _tokens(axes: Axes, info: CodecInfo, tokens: NDArray[np.int64]) -> None:
 
 
 def _waveform(axes: Axes, audio: NDArray[np.float32], rate_hz: int, title: str) -> None:
-    """Highest and lowest sample of every column, as players draw it."""
+    """Draw the highest and the lowest sample of each column, as audio players do."""
     width = max(1, len(audio) // _COLUMNS)
     columns = audio[: len(audio) // width * width].reshape(-1, width)
     seconds = np.arange(len(columns)) * width / rate_hz

@@ -1,7 +1,7 @@
-"""The page's live player: tokens decoded frame by frame at the pace of the sound, over a web socket.
+"""The page's live player: decodes tokens frame by frame at the pace of the audio, over a web socket.
 
-The browser sends ``{"codec", "recording"}``. It gets one object with the facts, then for every frame an
-object with its time and the samples as FP32, and at the end ``{"ended": true}`` or ``{"error": text}``.
+The browser sends ``{"codec", "recording"}``. It receives an object with the facts; then for each frame an
+object with its time, and the samples as FP32; at the end ``{"ended": true}`` or ``{"error": text}``.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _LIVE = re.compile(r"^tritone_streams_live\{.*\} (\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class LivePlayer:
-    """Plays recordings through the server at ``url``, whose Prometheus metrics are at ``metrics_url``."""
+    """Plays recordings through the models at ``url``; the server's metrics are at ``metrics_url``."""
 
     recordings: Recordings
     url: str | Path
@@ -49,11 +49,14 @@ class LivePlayer:
             await socket.send_json({"error": str(error)})
         await socket.close()
 
-    async def _play(self, socket: WebSocket, asked: dict[str, str]) -> None:
-        tokens = self.recordings.find(asked["recording"])
+    async def _play(self, socket: WebSocket, wanted: dict[str, str]) -> None:
+        tokens = self.recordings.find(wanted["recording"])
         if tokens is None:
             raise TokensError("the page no longer has this recording; send it through the codec again")
-        async with AsyncCodec(asked["codec"], self.url, _TIMEOUT_S) as codec, codec.decode_stream() as stream:
+        async with (
+            AsyncCodec(wanted["codec"], self.url, _TIMEOUT_S) as codec,
+            codec.decode_stream() as stream,
+        ):
             period_s = 1 / codec.info.frame_rate_hz
             facts = {"sample_rate_hz": codec.info.sample_rate_hz, "frame_ms": 1000 * period_s}
             await socket.send_json(facts | {"frames": tokens.shape[1]})
@@ -64,13 +67,13 @@ class LivePlayer:
                 begun = time.perf_counter()
                 audio = await stream.push(frame)
                 took_ms = 1000 * (time.perf_counter() - begun)
-                told = {"frame": number + 1, "took_ms": took_ms, "streams_live": count}
-                await _send(socket, audio, told)
+                figures = {"frame": number + 1, "took_ms": took_ms, "streams_live": count}
+                await _send(socket, audio, figures)
             await _send(socket, await stream.close(), {})
         await socket.send_json({"ended": True})
 
     async def _streams_live(self) -> int | None:
-        """Of all models of the server; None where its metrics cannot be had."""
+        """Live streams of all models on the server; None if its metrics cannot be read."""
         if self.metrics_url is None:
             return None
         try:
@@ -81,15 +84,15 @@ class LivePlayer:
         return round(sum(float(count) for count in _LIVE.findall(text)))
 
 
-async def _send(socket: WebSocket, audio: NDArray[np.float32], told: dict[str, Any]) -> None:
-    if told:
-        await socket.send_json(told)
+async def _send(socket: WebSocket, audio: NDArray[np.float32], figures: dict[str, Any]) -> None:
+    if figures:
+        await socket.send_json(figures)
     if len(audio):
         await socket.send_bytes(audio.astype("<f4").tobytes())
 
 
 async def _paced(items: Iterable[T], period_s: float) -> AsyncIterator[tuple[int, T]]:
-    """The items with their numbers, one each ``period_s``."""
+    """The items and their indices, one per ``period_s``."""
     begun = time.perf_counter()
     for number, item in enumerate(items):
         await asyncio.sleep(max(0.0, begun + number * period_s - time.perf_counter()))

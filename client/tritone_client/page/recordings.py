@@ -1,4 +1,4 @@
-"""What the page was given: sound read from a file, and tokens kept for its live player."""
+"""Recordings: audio read from a file, and tokens kept for the live player."""
 
 import secrets
 from collections import OrderedDict
@@ -17,13 +17,13 @@ _KEPT = 16
 
 
 class Recordings:
-    """Tokens [K, T] by an unguessable name; the last few are kept."""
+    """Tokens [K, T] under unguessable names; the newest few are kept."""
 
     def __init__(self) -> None:
         self._tokens: OrderedDict[str, NDArray[np.int64]] = OrderedDict()
 
     def keep(self, tokens: NDArray[np.int64]) -> str:
-        """Its name from now on."""
+        """Keep tokens; their name."""
         name = secrets.token_urlsafe(12)
         self._tokens[name] = tokens
         while len(self._tokens) > _KEPT:
@@ -31,12 +31,12 @@ class Recordings:
         return name
 
     def find(self, name: str) -> NDArray[np.int64] | None:
-        """None for one that was never kept, or is no longer."""
+        """The tokens of that name; None if they are not kept, or not any more."""
         return self._tokens.get(name)
 
 
 def read_recording(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Audio [S] and its rate in Hz; AudioError for what is no sound, or too long for a page."""
+    """Audio FP32 [S] and its rate in Hz; AudioError if the file is not audio, or too long for the page."""
     import soundfile
 
     try:

@@ -1,1 +1,1 @@
-"""LiveStream streams: what is checked, cut, sent and replayed."""
+"""Live streams: input checks, chunks and windows, sessions, failover and replay."""

@@ -1,7 +1,7 @@
-"""Cutting a stream that arrives in pieces of any size into requests.
+"""Chunks of a live stream: data that arrives in pieces of any size is cut into requests.
 
-A chunker takes what has come and gives the pieces that can be sent now, each with the frames of its
-answer that are new. It does no input and output.
+A chunker takes new data and returns the requests that can be sent now, each with the frames of its answer
+that are new. It does no input or output.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ __all__ = ["Chunker", "FrameChunker", "Piece", "WindowChunker"]
 
 @dataclass(frozen=True)
 class Piece:
-    """What to send, time last, and the frames ``start`` to ``stop`` of its answer that are kept."""
+    """Data to send (its last axis is time); frames ``start`` to ``stop`` of the answer are kept."""
 
     data: NDArray[Any]
     start: int
@@ -24,93 +24,93 @@ class Piece:
 
 
 class Chunker(Protocol):
-    """``total`` counts the time steps taken so far."""
+    """Cuts one stream; ``total`` is the number of time steps taken so far."""
 
     total: int
 
     def push(self, data: NDArray[Any]) -> list[Piece]:
-        """What can be sent once ``data`` has come."""
+        """Take ``data``; the pieces that can be sent now."""
 
     def flush(self) -> list[Piece]:
-        """What is left at the end."""
+        """The last pieces, at the end of the stream."""
 
 
 class FrameChunker:
-    """For a model that keeps its past: every full frame, once; the last one filled with zeros.
+    """For a stateful model: every complete frame is sent once, and the last one is padded with zeros.
 
     Args:
-        steps: time steps of the input in one frame.
+        hop: time steps of the input in one frame.
         longest: most frames in one piece.
     """
 
-    def __init__(self, steps: int, longest: int):
-        self._steps, self._longest = steps, longest
+    def __init__(self, hop: int, longest: int):
+        self._hop, self._longest = hop, longest
         self._rest: NDArray[Any] | None = None
         self.total = 0
 
     def push(self, data: NDArray[Any]) -> list[Piece]:
-        """All full frames."""
+        """All frames that are complete now."""
         self.total += data.shape[-1]
         joined = _joined(self._rest, data)
-        full = joined.shape[-1] // self._steps * self._steps
+        full = joined.shape[-1] // self._hop * self._hop
         self._rest = joined[..., full:]
         return list(self._pieces(joined[..., :full]))
 
     def flush(self) -> list[Piece]:
-        """The last frame, filled."""
+        """The last frame, padded."""
         rest, self._rest = self._rest, None
         if rest is None or not rest.shape[-1]:
             return []
-        missing = -rest.shape[-1] % self._steps
+        missing = -rest.shape[-1] % self._hop
         filled = np.concatenate([rest, np.zeros((*rest.shape[:-1], missing), rest.dtype)], axis=-1)
         return list(self._pieces(filled))
 
     def _pieces(self, data: NDArray[Any]) -> Iterator[Piece]:
-        size = self._longest * self._steps
+        size = self._longest * self._hop
         for start in range(0, data.shape[-1], size):
             part = data[..., start : start + size]
-            yield Piece(part, 0, part.shape[-1] // self._steps)
+            yield Piece(part, 0, part.shape[-1] // self._hop)
 
 
 class WindowChunker:
-    """For a model without memory: new frames with all the context that the model sees.
+    """For a stateless model: each window holds new frames and the context that the model sees around them.
 
     ::
 
-        come so far  |--------------------------------------------|
-        sent                |<- before ->|   kept   |<- after ->|
-        next                                        |   kept   | ...
+        received  |--------------------------------------------|
+        sent             |<- before ->|   kept   |<- after ->|
+        next                                     |   kept   | ...
 
-    Frames come out ``after`` frames late, the last ones at the end. The whole is what one request
-    with everything would give.
+    Output is ``after`` frames late; the last frames come at the end. The kept frames of all windows join to
+    the answer for the whole stream.
 
     Args:
-        steps: time steps of the input in one frame.
-        longest: most frames kept of one piece.
+        hop: time steps of the input in one frame.
+        longest: most frames kept of one window.
         before: frames of the past that the model sees.
         after: frames of the future that it sees.
         least: fewest time steps that it takes.
     """
 
-    def __init__(self, steps: int, longest: int, before: int, after: int, least: int):
-        self._steps, self._longest, self._after, self._least = steps, longest, after, least
-        self._fewest = -(-least // steps)
-        self._before = max(before, self._fewest)  # so that a short end can be sent with more past
-        self._held: NDArray[Any] | None = None
-        self._first = self._done = self.total = 0
+    def __init__(self, hop: int, longest: int, before: int, after: int, least: int):
+        self._hop, self._longest, self._after, self._least = hop, longest, after, least
+        self._fewest = -(-least // hop)
+        self._before = max(before, self._fewest)  # so that a short last window can be sent with more past
+        self._buffer: NDArray[Any] | None = None
+        self._buffer_start = self._done = self.total = 0  # in frames; total in time steps
 
     def push(self, data: NDArray[Any]) -> list[Piece]:
-        """Windows around the frames whose future has come."""
+        """Windows of the frames whose future has arrived."""
         self.total += data.shape[-1]
-        self._held = _joined(self._held, data)
-        return self._pieces(self.total // self._steps - self._after, self._least)
+        self._buffer = _joined(self._buffer, data)
+        return self._pieces(self.total // self._hop - self._after, self._least)
 
     def flush(self) -> list[Piece]:
-        """Windows around the last frames, which have no more future."""
-        return self._pieces(-(-self.total // self._steps), 0)
+        """Windows of the last frames, which have less future or none."""
+        return self._pieces(-(-self.total // self._hop), 0)
 
     def _pieces(self, ready: int, least: int) -> list[Piece]:
-        """AudioIterator that keep every frame up to ``ready``, unless one were too short to send."""
+        """Windows that keep the frames up to ``ready``; a window shorter than ``least`` steps has to wait."""
         pieces = []
         while self._done < ready:
             stop = min(ready, self._done + self._longest)
@@ -119,21 +119,23 @@ class WindowChunker:
                 break
             pieces.append(piece)
             self._done = stop
-        self._forget()
+        self._discard_old()
         return pieces
 
     def _piece(self, stop: int) -> Piece:
-        assert self._held is not None, "something has come"
+        assert self._buffer is not None, "data has arrived"
         start = max(0, self._done - self._before)
         end = max(stop + self._after, start + self._fewest)
-        sent = self._held[..., (start - self._first) * self._steps : (end - self._first) * self._steps]
+        sent = self._buffer[
+            ..., (start - self._buffer_start) * self._hop : (end - self._buffer_start) * self._hop
+        ]
         return Piece(sent, self._done - start, stop - start)
 
-    def _forget(self) -> None:
+    def _discard_old(self) -> None:
         first = max(0, self._done - self._before)
-        if self._held is not None:
-            self._held = self._held[..., (first - self._first) * self._steps :]
-        self._first = first
+        if self._buffer is not None:
+            self._buffer = self._buffer[..., (first - self._buffer_start) * self._hop :]
+        self._buffer_start = first
 
 
 def _joined(rest: NDArray[Any] | None, data: NDArray[Any]) -> NDArray[Any]:

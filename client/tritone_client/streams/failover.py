@@ -1,4 +1,4 @@
-"""Streams that outlive a server: what failed goes on at another one, without a sample lost or heard twice."""
+"""Failover: a stream whose server fails continues at another one; no sample is lost or comes twice."""
 
 import logging
 import time
@@ -17,14 +17,21 @@ from tritone_client.streams.stream_sessions import StreamSession
 __all__ = ["Endpoint", "FailoverSession", "ReplaySize", "Resume", "Resumption"]
 
 _log = logging.getLogger("tritone_client")
-_log.addHandler(logging.NullHandler())  # who wants to read it says so; else it would go to stderr
+_log.addHandler(logging.NullHandler())  # otherwise Python would print warnings to stderr
 
 
 @dataclass(frozen=True)
 class Resumption:
-    """A stream went on: from where, to where, why, how many frames were replayed, and how long it took.
+    """One failover of a stream, as ``on_resume`` and the log get it.
 
-    ``from_stream`` and ``to_stream`` are its names in the logs of the two servers.
+    Attributes:
+        from_endpoint: address of the server that failed, or the folder of a repository.
+        to_endpoint: where the stream continues.
+        reason: text of the error.
+        replayed_frames: number of frames that the client sent again.
+        seconds: time from the failure to the first answer.
+        from_stream: name of the stream in the first server's log.
+        to_stream: its name in the second server's log.
     """
 
     from_endpoint: str
@@ -38,16 +45,17 @@ class Resumption:
 
 @dataclass(frozen=True)
 class Resume:
-    """How streams go on elsewhere.
+    """Settings of failover and replay.
 
     Args:
-        deadline_s: longest time without a server, from the failure on; then NoServerLeftError.
-        answer_s: longest wait for one answer before another server is tried.
-        first_wait_s: before the servers are tried a second time; doubled each time.
-        most_wait_s: what these waits grow to.
-        most_replay_s: of sound that is computed again; None for all that matters, which is exact. Codecs
-            with attention see minutes back; less is quicker, and differs from the whole at first.
-        on_resume: called with every :class:`Resumption`.
+        deadline_s: longest time without a server, counted from the failure; then NoServerLeftError.
+        answer_s: longest wait for one answer of a stream, before the client tries another server.
+        first_wait_s: pause after all servers were tried once; it doubles each time.
+        most_wait_s: longest of these pauses.
+        most_replay_s: longest replay, in seconds of audio; None replays all frames that the model still sees,
+            which is exact. Codecs with attention see minutes of the past; a shorter replay is faster, but the
+            audio differs at first.
+        on_resume: called with a :class:`Resumption` after each failover.
     """
 
     deadline_s: float = 30.0
@@ -59,67 +67,68 @@ class Resume:
 
 
 class Endpoint(Protocol):
-    """A server: ``url``, and a wait as it suits its transport."""
+    """A place where a session can be opened: ``url`` names it."""
 
     url: str
 
     def wait(self, seconds: float) -> Any:
-        """Sleep, or an awaitable of it."""
+        """Sleep; for asyncio, an awaitable."""
 
 
 @dataclass(frozen=True)
 class ReplaySize:
-    """What a fresh stream must see again before it goes on.
+    """How much of its past a stream keeps for a replay.
 
     Args:
-        steps: time steps of the input in one frame.
-        frames: kept, the newest.
-        longest: frames in one request.
+        hop: time steps of the input in one frame.
+        frames: number of newest frames to keep.
+        longest: most frames in one request of the replay.
     """
 
-    steps: int
+    hop: int
     frames: int
     longest: int
 
 
-class _FailedAt(NamedTuple):
-    url: str
+class _Failure(NamedTuple):
+    endpoint: str
     stream: str
     reason: ServerUnavailableError | None
 
 
 class FailoverSession:
-    """A session that goes from server to server.
+    """A session that moves to another server when its server fails.
 
     Args:
-        endpoints: in the order in which they are tried.
-        opened: a fresh session at one of them; whether it goes on with what was elsewhere before.
-        past: what is kept.
+        endpoints: the servers, in the order in which they are tried.
+        open_session: opens a session at a server; the flag says that it resumes a stream of another session.
+        replay: how many frames are kept for a replay.
         resume: see :class:`Resume`.
     """
 
     def __init__(
         self,
         endpoints: Iterable[Endpoint],
-        opened: Callable[[Any, bool], StreamSession],
-        past: ReplaySize,
+        open_session: Callable[[Any, bool], StreamSession],
+        replay: ReplaySize,
         resume: Resume,
     ):
-        self._endpoints, self._opened, self._size, self._resume = deque(endpoints), opened, past, resume
+        self._endpoints, self._open_session = deque(endpoints), open_session
+        self._replay, self._resume = replay, resume
         self._past: list[NDArray[Any]] = []
-        self._stream_session: StreamSession | None = None
+        self._session: StreamSession | None = None
 
     @property
     def tag(self) -> str:
-        """Of the stream at the server where it is now."""
-        return "" if self._stream_session is None else self._stream_session.tag
+        """Name of the stream in the log of its present server."""
+        return "" if self._session is None else self._session.tag
 
     def send(self, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
-        """The answer to the next piece, from whichever server gives it.
+        """The answer to the next piece, from the present server or from another one.
 
         Raises:
-            ServerFullError: a stream that has not begun, and all servers are full.
-            NoServerLeftError: none took it on in time.
+            ServerFullError: the stream has not started, and all servers are full.
+            NoServerLeftError: no server continued the stream within the deadline.
         """
         answer = yield from self._answer(data)
         self._remember(data)
@@ -127,86 +136,95 @@ class FailoverSession:
 
     def _answer(self, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
         failure: ServerUnavailableError | None = None
-        if self._stream_session is not None:
+        if self._session is not None:
             try:
-                return (yield from self._stream_session.send(data))
+                return (yield from self._session.send(data))
             except ServerUnavailableError as error:
                 failure = error
-        return (yield from self._elsewhere(data, failure))
+        return (yield from self._answer_elsewhere(data, failure))
 
     def finish(self) -> SansIO[None]:
-        """Tell the server; one that has gone need not be told, since every answer has been heard."""
-        if self._stream_session is None:
+        """End the stream. An error of the server is ignored: the client has received all answers."""
+        if self._session is None:
             return
         try:
-            yield from self._stream_session.finish()
+            yield from self._session.finish()
         except ServerUnavailableError:
             yield from self.drop()
 
     def drop(self) -> SansIO[None]:
-        """Give back what is held."""
-        session, self._stream_session = self._stream_session, None
+        """Free what the stream holds at its server."""
+        session, self._session = self._session, None
         if session is not None:
             yield from session.drop()
 
-    def _elsewhere(self, data: NDArray[Any], failure: ServerUnavailableError | None) -> SansIO[NDArray[Any]]:
-        """Try the servers in turn, again and again, until one has answered or time is up."""
+    def _answer_elsewhere(
+        self, data: NDArray[Any], failure: ServerUnavailableError | None
+    ) -> SansIO[NDArray[Any]]:
+        """Try the servers in turn, repeatedly, until one answers or the deadline has passed."""
         begun, wait_s = time.monotonic(), self._resume.first_wait_s
-        left = _FailedAt(self._endpoints[0].url, self.tag, failure)
+        failed = _Failure(self._endpoints[0].url, self.tag, failure)
         if failure is not None:
-            yield from self._leave()
+            yield from self._next_server()
         while True:
             full = True
             for _ in range(len(self._endpoints)):
                 try:
-                    answer = yield from self._begun_at(self._endpoints[0], data)
+                    answer = yield from self._answer_at(self._endpoints[0], data)
                 except ServerUnavailableError as error:
                     failure, full = error, full and isinstance(error, ServerFullError)
-                    yield from self._leave()
+                    yield from self._next_server()
                 else:
-                    self._tell(left, time.monotonic() - begun)
+                    self._report(failed, time.monotonic() - begun)
                     return answer
             if full and not self._past:
                 assert failure is not None, "every server was full"
                 raise failure
             if time.monotonic() + wait_s > begun + self._resume.deadline_s:
-                raise self._given_up(failure) from failure
+                raise self._no_server_left(failure) from failure
             pause = wait_s
             yield lambda: self._endpoints[0].wait(pause)  # noqa: B023
             wait_s = min(2 * wait_s, self._resume.most_wait_s)
 
-    def _leave(self) -> SansIO[None]:
-        """The server that failed; another one is next."""
+    def _next_server(self) -> SansIO[None]:
+        """Leave the server that failed; another one is tried next."""
         yield from self.drop()
         self._endpoints.rotate(-1)
 
-    def _begun_at(self, endpoint: Endpoint, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
-        """A fresh stream that has seen the past, whose answers were heard before, and then the piece."""
-        self._stream_session = session = self._opened(endpoint, bool(self._past))
+    def _answer_at(self, endpoint: Endpoint, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
+        """Open a session, replay the past to it (its answers are discarded), and send the piece."""
+        self._session = session = self._open_session(endpoint, bool(self._past))
         if self._past:
-            past, longest = np.concatenate(self._past, axis=-1), self._size.longest * self._size.steps
+            past, longest = np.concatenate(self._past, axis=-1), self._replay.longest * self._replay.hop
             for start in range(0, past.shape[-1], longest):
                 yield from session.send(past[..., start : start + longest])
         return (yield from session.send(data))
 
     def _remember(self, data: NDArray[Any]) -> None:
-        """The newest frames, all of one length at most."""
+        """Keep the newest frames for a replay, rounded up to whole pieces."""
         self._past.append(data)
-        most, steps = self._size.frames * self._size.steps, sum(each.shape[-1] for each in self._past)
+        most, steps = self._replay.frames * self._replay.hop, sum(each.shape[-1] for each in self._past)
         while self._past and steps - self._past[0].shape[-1] >= most:
             steps -= self._past.pop(0).shape[-1]
 
-    def _tell(self, left: "_FailedAt", seconds: float) -> None:
+    def _report(self, failed: _Failure, seconds: float) -> None:
         if not self._past:
-            return  # the stream only begins
-        frames = sum(each.shape[-1] for each in self._past) // self._size.steps
-        taken, tag = self._endpoints[0].url, self.tag
-        happened = Resumption(left.url, taken, str(left.reason), frames, seconds, left.stream, tag)
-        _log.warning("%s", happened, extra={"resumption": vars(happened)})
+            return  # the stream has only started
+        frames = sum(each.shape[-1] for each in self._past) // self._replay.hop
+        resumption = Resumption(
+            from_endpoint=failed.endpoint,
+            to_endpoint=self._endpoints[0].url,
+            reason=str(failed.reason),
+            replayed_frames=frames,
+            seconds=seconds,
+            from_stream=failed.stream,
+            to_stream=self.tag,
+        )
+        _log.warning("%s", resumption, extra={"resumption": vars(resumption)})
         if self._resume.on_resume is not None:
-            self._resume.on_resume(happened)
+            self._resume.on_resume(resumption)
 
-    def _given_up(self, failure: ServerUnavailableError | None) -> NoServerLeftError:
+    def _no_server_left(self, failure: ServerUnavailableError | None) -> NoServerLeftError:
         tried = ", ".join(endpoint.url for endpoint in self._endpoints)
         return NoServerLeftError(
             f"none of the servers {tried} went on with the stream within {self._resume.deadline_s:g} s; "

@@ -1,4 +1,4 @@
-"""A live stream as callers hold it: opened at its first use, for one call at a time."""
+"""A live stream as its caller holds it: opened at the first use, one call at a time."""
 
 import os
 from collections.abc import Callable
@@ -17,95 +17,95 @@ T = TypeVar("T")
 
 
 class OneAtATime:
-    """Refuses a call at once while another is under way, in whichever thread or task.
+    """Refuses a call at once while another call is under way, in any thread or task.
 
-    Waiting in line instead would give each caller audio without saying whose turn came first.
+    If calls waited for each other instead, no caller could know in which order their audio belongs.
     """
 
     def __init__(self) -> None:
-        self._turn, self._doing = Lock(), ""
+        self._lock, self._current = Lock(), ""
 
-    def enter(self, doing: str) -> None:
-        """Begin a call; StreamBusyError names the one that is under way."""
-        if not self._turn.acquire(blocking=False):
+    def enter(self, call: str) -> None:
+        """Begin a call; StreamBusyError names the call that is under way."""
+        if not self._lock.acquire(blocking=False):
             raise StreamBusyError(
-                f"{self._doing} is under way on this stream, which takes one call at a time: "
-                "wait for that one, or open a stream for each utterance"
+                f"{self._current} is under way on this stream, which takes one call at a time: "
+                "wait for that call, or open a stream for each utterance"
             )
-        self._doing = doing
+        self._current = call
 
     def leave(self) -> None:
-        """The call has ended."""
-        self._turn.release()
+        """End the call."""
+        self._lock.release()
 
 
 class StreamHandle:
-    """A stream that ``opening`` opens, again if it failed."""
+    """A stream that ``open_stream`` opens at the first use; if opening fails, the next use tries again."""
 
-    def __init__(self, opening: Callable[[], SansIO[LiveStream]]):
-        self._opening, self._turns = opening, OneAtATime()
+    def __init__(self, open_stream: Callable[[], SansIO[LiveStream]]):
+        self._open_stream, self._one_at_a_time = open_stream, OneAtATime()
         self._process = os.getpid()
         self._live: LiveStream | None = None
-        self._left = False
+        self._abandoned = False
 
     def open(self) -> SansIO[LiveStream]:
-        """The stream itself."""
-        return (yield from self._alone("the opening", _itself))
+        """Open the stream, unless it is open already."""
+        return (yield from self._exclusively("the opening", _unchanged))
 
     def push(self, data: Any) -> SansIO[NDArray[Any]]:
-        """What comes out for ``data``; may be empty."""
-        return (yield from self._alone("a push", lambda live: live.push(data)))
+        """The output that is ready after ``data``; may be empty."""
+        return (yield from self._exclusively("a push", lambda live: live.push(data)))
 
     def close(self) -> SansIO[NDArray[Any]]:
-        """What is left."""
-        return (yield from self._alone("a close", lambda live: live.close()))
+        """End the stream; the rest of its output."""
+        return (yield from self._exclusively("a close", lambda live: live.close()))
 
     def leave(self, failed: bool) -> SansIO[None]:
-        """End of the block that holds the stream.
+        """End the stream, because the caller leaves its ``with`` block.
 
         Raises:
-            StreamBusyError: a call is under way; the stream ends with that call, and what is left is lost.
+            StreamBusyError: a call is under way; the stream ends after it, and its last output is lost.
         """
         if not failed:
             try:
                 yield from self.close()
             except StreamBusyError:
-                yield from self._abandoned()
+                yield from self._abandon()
                 raise
-        yield from self._abandoned()
+        yield from self._abandon()
 
-    def _alone(self, doing: str, call: Callable[[LiveStream], SansIO[T]]) -> SansIO[T]:
+    def _exclusively(self, name: str, call: Callable[[LiveStream], SansIO[T]]) -> SansIO[T]:
         if os.getpid() != self._process:
             raise CodecNotOpenError("the stream was opened in another process; open a codec here")
-        self._turns.enter(doing)
+        self._one_at_a_time.enter(name)
         try:
             return (yield from call((yield from self._opened())))
         finally:
-            self._turns.leave()
-            if self._left:
-                yield from self._abandoned()
+            self._one_at_a_time.leave()
+            if self._abandoned:
+                yield from self._abandon()
 
     def _opened(self) -> SansIO[LiveStream]:
-        if self._left and self._live is None:
+        if self._abandoned and self._live is None:
             raise StreamClosedError("the stream is closed; open another one")
         if self._live is None:
-            self._live = yield from self._opening()
+            self._live = yield from self._open_stream()
         return self._live
 
-    def _abandoned(self) -> SansIO[None]:
-        """End the stream without asking for what is left; at once, or after the call that is under way."""
-        self._left = True
+    def _abandon(self) -> SansIO[None]:
+        """End the stream and discard the rest of its output, now or after the call that is under way."""
+        self._abandoned = True
         try:
-            self._turns.enter("its end")
+            self._one_at_a_time.enter("its end")
         except StreamBusyError:
             return
         try:
             if self._live is not None:
                 yield from self._live.drop()
         finally:
-            self._turns.leave()
+            self._one_at_a_time.leave()
 
 
-def _itself(live: LiveStream) -> SansIO[LiveStream]:
+def _unchanged(live: LiveStream) -> SansIO[LiveStream]:
     yield from ()
     return live

@@ -1,4 +1,4 @@
-"""A live stream as steps: what is checked, sent and kept, whoever waits for the answers."""
+"""A live stream: input is checked, cut into chunks and sent; new frames of the answers are returned."""
 
 from typing import Any, Protocol
 
@@ -17,26 +17,26 @@ __all__ = ["AudioInput", "LiveStream", "StreamInput", "TokenInput"]
 
 
 class StreamInput(Protocol):
-    """What is taken, checked before anything is sent."""
+    """Checks and converts the data of one stream before anything is sent."""
 
-    def taken(self, data: Any) -> NDArray[Any]:
-        """As the codec takes it; raises what is wrong, and the stream stays as it was."""
+    def checked(self, data: Any) -> NDArray[Any]:
+        """The data as the codec takes it; an error leaves the stream as it was."""
 
-    def rest(self) -> NDArray[Any] | None:
-        """What the stream_input itself still holds at the end."""
+    def flush(self) -> NDArray[Any] | None:
+        """The last data, at the end of the stream, if the conversion has held some back."""
 
     def refuse_few(self, total: int) -> None:
-        """Raise where a stream of so many time steps is too short for the codec."""
+        """Raise if a stream of ``total`` time steps is too short for the codec."""
 
 
 class TokenInput:
-    """Tokens [K, T], or [K] for one frame, with the same K throughout."""
+    """Tokens [K, T], or [K] for one frame; K stays the same within a stream."""
 
     def __init__(self, info: CodecInfo):
         self._info = info
         self._books: int | None = None
 
-    def taken(self, data: Any) -> NDArray[Any]:
+    def checked(self, data: Any) -> NDArray[Any]:
         """INT64 [K, T]."""
         tokens = checks.tokens_array(data, self._info)
         tokens = checks.checked_tokens(tokens[:, None] if tokens.ndim == 1 else tokens, self._info, 1)
@@ -46,17 +46,17 @@ class TokenInput:
         self._books = books
         return tokens
 
-    def rest(self) -> None:
-        """Nothing is held."""
+    def flush(self) -> None:
+        """Nothing is held back."""
         return
 
     def refuse_few(self, total: int) -> None:
-        """TokensError below the codec's fewest frames."""
+        """TokensError if the codec needs more frames."""
         checks.refuse_few_frames(total, self._info)
 
 
 class AudioInput:
-    """Audio [S] of any length at ``sample_rate_hz``, converted to the codec's where that differs."""
+    """Audio [S] of any length at ``sample_rate_hz``, which is converted to the codec's rate."""
 
     def __init__(self, info: CodecInfo, sample_rate_hz: int):
         self._info = info
@@ -64,22 +64,22 @@ class AudioInput:
         same = rate_hz == info.sample_rate_hz
         self._resample = None if same else resampling(rate_hz, info.sample_rate_hz)
 
-    def taken(self, data: Any) -> NDArray[Any]:
+    def checked(self, data: Any) -> NDArray[Any]:
         """FP32 [S] at the codec's rate."""
         samples = checks.checked_samples(data)
         return samples if self._resample is None else self._resample(samples, False)
 
-    def rest(self) -> NDArray[Any] | None:
-        """What the conversion of the rate still holds."""
+    def flush(self) -> NDArray[Any] | None:
+        """The last samples of the rate conversion."""
         return None if self._resample is None else self._resample(np.zeros(0, np.float32), True)
 
     def refuse_few(self, total: int) -> None:
-        """AudioError below the codec's fewest samples."""
+        """AudioError if the codec needs more samples."""
         checks.refuse_few_samples(total, self._info)
 
 
 def _first_rows(answer: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
-    """Of tokens [K, T] as many codebooks as ``like`` has; audio as it is."""
+    """The first codebooks of tokens [K, T], as many as ``like`` has; audio stays as it is."""
     return answer[: len(like)] if like.ndim > 1 else answer
 
 
@@ -87,11 +87,11 @@ class LiveStream:
     """One stream.
 
     Args:
-        stream_input: checks what comes.
-        chunker: decides what can be sent.
-        session: takes it to the server.
-        steps: time steps of the output in one frame.
-        nothing: an output of no frames.
+        stream_input: checks the data.
+        chunker: cuts it into requests.
+        session: sends them to the model.
+        output_hop: time steps of the output in one frame.
+        empty: an output without frames.
     """
 
     def __init__(
@@ -99,54 +99,54 @@ class LiveStream:
         stream_input: StreamInput,
         chunker: Chunker,
         session: StreamSession,
-        steps: int,
-        nothing: NDArray[Any],
+        output_hop: int,
+        empty: NDArray[Any],
     ):
-        self._input, self._chunker, self._stream_session = stream_input, chunker, session
-        self._steps, self._nothing = steps, nothing
-        self._over: TritoneError | None = None
+        self._input, self._chunker, self._session = stream_input, chunker, session
+        self._output_hop, self._empty = output_hop, empty
+        self._end: TritoneError | None = None
 
     def push(self, data: Any) -> SansIO[NDArray[Any]]:
-        """What comes out for ``data``; may be empty."""
-        if self._over is not None:
-            raise self._over.with_traceback(None)
-        return (yield from self._answers(self._chunker.push(self._input.taken(data))))
+        """The output that is ready after ``data``; may be empty."""
+        if self._end is not None:
+            raise self._end.with_traceback(None)
+        return (yield from self._answers(self._chunker.push(self._input.checked(data))))
 
     def close(self) -> SansIO[NDArray[Any]]:
-        """What is left; afterwards, or after an error, nothing."""
-        if self._over is not None:
-            yield from self._stream_session.drop()
-            return self._nothing.copy()
+        """End the stream; the rest of its output. Empty if the stream has ended already, or failed."""
+        if self._end is not None:
+            yield from self._session.drop()
+            return self._empty.copy()
         try:
             return (yield from self._last())
         finally:
             yield from self.drop()
 
     def drop(self) -> SansIO[None]:
-        """End without asking for what is left; never raises."""
-        self._over = self._over or StreamClosedError("the stream is closed; open another one")
-        yield from self._stream_session.drop()
+        """End the stream and discard the rest of its output; never raises."""
+        self._end = self._end or StreamClosedError("the stream is closed; open another one")
+        yield from self._session.drop()
 
     def _last(self) -> SansIO[NDArray[Any]]:
-        rest = self._input.rest()
+        rest = self._input.flush()
         pieces = [] if rest is None else self._chunker.push(rest)
         if self._chunker.total:
             self._input.refuse_few(self._chunker.total)
             pieces += self._chunker.flush()
         answers = yield from self._answers(pieces)
-        yield from self._stream_session.finish()
+        yield from self._session.finish()
         return answers
 
     def _answers(self, pieces: list[Piece]) -> SansIO[NDArray[Any]]:
-        kept = [self._nothing]
+        kept = [self._empty]
         try:
             for piece in pieces:
-                answer = _first_rows((yield from self._stream_session.send(piece.data)), self._nothing)
-                kept.append(answer[..., piece.start * self._steps : piece.stop * self._steps])
+                answer = _first_rows((yield from self._session.send(piece.data)), self._empty)
+                kept.append(answer[..., piece.start * self._output_hop : piece.stop * self._output_hop])
         except BaseException as error:
             interrupted = StreamClosedError(
                 "the stream was left in the middle of a request; open another one"
             )
-            self._over = error if isinstance(error, TritoneError) else interrupted
+            self._end = error if isinstance(error, TritoneError) else interrupted
             raise
         return np.concatenate(kept, axis=-1)

@@ -1,4 +1,4 @@
-"""A live stream, for a thread."""
+"""Live streams and iterators of audio for threads."""
 
 from collections.abc import Generator
 from types import TracebackType
@@ -17,62 +17,74 @@ T = TypeVar("T", np.float32, np.int64)
 
 
 class Stream(Generic[T]):
-    """One utterance as it happens; a context manager, for one call at a time.
+    """One live utterance, on a server or in this process; a context manager. It takes one call at a time.
 
-    Leaving the block by an exception ends the stream on the server without asking for what is left.
-    After an error of the server the stream is over, and every later push raises the same.
+    If an exception leaves the ``with`` block, the stream ends and the rest of its output is discarded. If the
+    model or the server fails, the stream has ended, and every later push raises the same error.
     """
 
-    def __init__(self, session: StreamHandle):
-        self._session = session
-        self._live = run(session.open())
+    def __init__(self, handle: StreamHandle):
+        self._handle = handle
+        self._live = run(handle.open())
 
     def push(self, data: "ArrayLike | list[Any]") -> NDArray[T]:
-        """Give the next piece, of any length, and get what is ready, which may be empty.
+        """Send the next piece, of any length, and get the output that is ready; it may be empty.
+
+        Args:
+            data: tokens [K, T] or one frame [K], to decode; floats [S] within -1..1, to encode.
+
+        Returns:
+            Audio FP32 [S], or tokens INT64 [K, T].
 
         Raises:
-            TokensError, AudioError: what is wrong with the piece; nothing was sent, and the stream goes on.
-            StreamBusyError: another thread's call is under way; nothing was sent, and the stream goes on.
-            ServerFullError: at the first piece; the server takes no more streams now.
-            StreamLostError: the server ended the stream, which was idle for too long.
-            ServerRefusedError, ServerUnavailableError: what else happened.
-            StreamClosedError: after closing.
+            TokensError, AudioError: the piece is wrong; nothing was sent, and the stream goes on.
+            StreamBusyError: another call is under way; nothing was sent, and the stream goes on.
+            StreamClosedError: the stream was closed, or an earlier request was interrupted.
+            CodecNotOpenError: the stream was opened in another process.
+            RepositoryError: at the first piece, in this process: a file of the model is missing or damaged.
+            ServerFullError: at the first piece: the maximum number of streams is live.
+            StreamLostError: the stream was ended because it was idle for too long.
+            ServerRefusedError: the server, or the model in this process, failed on the request.
+            NoServerLeftError: with failover: no server continued the stream within the deadline.
+            ServerUnavailableError: the server does not answer, or the connection broke.
         """
-        return run(self._session.push(data))
+        return run(self._handle.push(data))
 
     def close(self) -> NDArray[T]:
-        """End the stream and get what is left; a second time, nothing.
+        """End the stream and get the rest of its output; empty if the stream has ended already.
 
         Raises:
-            StreamBusyError: another thread's call is under way; the stream goes on.
+            TokensError, AudioError: the whole stream was too short for the codec.
+            StreamBusyError: another call is under way; the stream goes on.
+            ServerRefusedError, ServerUnavailableError: as of :meth:`push`.
         """
-        return run(self._session.close())
+        return run(self._handle.close())
 
     def __enter__(self) -> "Stream[T]":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
-        run(self._session.leave(failed=kind is not None))
+        run(self._handle.leave(failed=kind is not None))
 
 
 class AudioIterator(Generator[NDArray[np.float32], None, None]):
-    """An iterator over pieces of audio; StreamBusyError where two threads ask it at once."""
+    """An iterator over pieces of audio; StreamBusyError if two threads ask it at once."""
 
     def __init__(self, pieces: Generator[NDArray[np.float32], None, None]):
-        self._pieces, self._turns = pieces, OneAtATime()
+        self._pieces, self._one_at_a_time = pieces, OneAtATime()
 
     def send(self, value: None) -> NDArray[np.float32]:
         """The next piece."""
-        self._turns.enter("the next piece")
+        self._one_at_a_time.enter("the next piece")
         try:
             return self._pieces.send(value)
         finally:
-            self._turns.leave()
+            self._one_at_a_time.leave()
 
     def throw(self, *error: Any) -> NDArray[np.float32]:
-        """Raise where the iterator stands, which ends it."""
-        self._turns.enter("the end")
+        """Raise at the point where the iterator waits, which ends it."""
+        self._one_at_a_time.enter("the end")
         try:
             return self._pieces.throw(*error)
         finally:
-            self._turns.leave()
+            self._one_at_a_time.leave()

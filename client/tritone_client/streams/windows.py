@@ -1,13 +1,13 @@
-"""Cutting long inputs into requests whose answers join to exactly the whole.
+"""Windows of a long input: requests whose answers join to the answer for the whole input.
 
-A model that looks ``lookaround`` frames to either side gives, for the middle of a longer piece,
-what it gives for that middle of the whole::
+The model looks ``lookaround`` frames to either side of a frame. If that many frames surround the kept frames
+of a window, the model gives the same output for them as in the whole input::
 
     whole      |---------------------------------------------|
     sent                |<- around ->|  kept  |<- around ->|
     next                                      |  kept  | ...
 
-A causal model needs the part before only.
+A causal model needs only the frames before.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ __all__ = ["Window", "windows"]
 
 @dataclass(frozen=True)
 class Window:
-    """Frames to send, and the frames of them whose output is kept; all counted from the start."""
+    """The frames to send, and those whose output is kept; both counted from the start of the input."""
 
     send_start: int
     send_stop: int
@@ -27,12 +27,12 @@ class Window:
 
     @property
     def kept(self) -> tuple[int, int]:
-        """The kept frames, counted from the first one sent."""
+        """The kept frames (start, stop), counted from the first frame of the window."""
         return self.keep_start - self.send_start, self.keep_stop - self.send_start
 
 
 def windows(frames: int, longest: int, lookaround: int, causal: bool) -> list[Window]:
-    """Cover ``frames`` by the fewest windows of equal share that keep at most ``longest`` each."""
+    """The fewest windows that cover ``frames``; each keeps an equal share of at most ``longest`` frames."""
     count = -(-frames // longest)
     edges = [frames * index // count for index in range(count + 1)]
     after = 0 if causal else lookaround

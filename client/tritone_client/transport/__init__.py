@@ -1,1 +1,1 @@
-"""Requests to a server, by gRPC."""
+"""Requests to models: on a server by gRPC, for threads and for asyncio, or in this process."""

@@ -1,4 +1,4 @@
-"""Addresses of servers: their forms, which of them are on this machine, and the proxy before the others."""
+"""Addresses of servers: how they are written, whether they are on this machine, and proxies on the way."""
 
 import os
 import re
@@ -24,12 +24,12 @@ _FORMS = "an address is host:port, [IPv6]:port, dns:///host:port or unix:/path"
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server's gRPC listens.
+    """Address of a server's gRPC port.
 
     Args:
-        url: as it was given, and as gRPC takes it.
-        host: name or IP address without brackets; None for a socket in the file system.
-        port: of the host.
+        url: the address as it was given, which gRPC takes.
+        host: name or IP address without brackets; None for a Unix socket.
+        port: port of the host; None for a Unix socket.
     """
 
     url: str
@@ -38,10 +38,10 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> "Address":
-        """The parts of an address.
+        """Parse an address.
 
         Raises:
-            AddressError: gRPC would not understand it, or understand something else.
+            AddressError: gRPC would not understand the address, or take it for another one.
         """
         if url.startswith(_SOCKETS) and not url.endswith(":"):
             return cls(url)
@@ -53,12 +53,12 @@ class Address:
 
     @property
     def on_this_machine(self) -> bool:
-        """Whether it can only be reached from here, or is one of this machine's own IP addresses."""
-        return self.loopback or _is_ours(self.host or "")
+        """Whether the address is a loopback address or one of this machine's own IP addresses."""
+        return self.loopback or _is_bindable(self.host or "")
 
     @property
     def loopback(self) -> bool:
-        """Whether what is sent there stays on this machine."""
+        """Whether data sent to the address never leaves this machine."""
         if self.host is None or self.host.lower() == "localhost":
             return True
         try:
@@ -67,27 +67,27 @@ class Address:
             return False
 
     def with_port(self, port: int) -> str:
-        """Another port of the same host, as host:port."""
+        """``host:port`` of another port on the same host."""
         return _joined(self.host or "localhost", port)
 
     def proxy(self) -> tuple[str, str] | None:
-        """The variable by which gRPC finds a proxy for this server, and that proxy without its password."""
+        """The variable that names gRPC's proxy for this server, and the proxy without its password."""
         if self.host is None or self.on_this_machine:
             return None
-        spared = next(filter(None, map(os.environ.get, _WITHOUT_PROXY)), "")
-        if proxy_bypass_environment(self.host, {"no": spared}):
+        excepted = next(filter(None, map(os.environ.get, _WITHOUT_PROXY)), "")
+        if proxy_bypass_environment(self.host, {"no": excepted}):
             return None
-        named = next((name for name in _PROXY_VARIABLES if os.environ.get(name)), None)
-        return None if named is None else (named, _without_password(os.environ[named]))
+        variable = next((name for name in _PROXY_VARIABLES if os.environ.get(name)), None)
+        return None if variable is None else (variable, _without_password(os.environ[variable]))
 
 
 def server_at(url: str) -> str:
-    """A server in messages, with the proxy through which it is asked."""
+    """How messages name a server; they add the proxy that gRPC uses for it."""
     return f"the server at {url}{through_proxy(url)}"
 
 
 def through_proxy(url: str) -> str:
-    """Words for an error: through which proxy a server was asked; nothing where there is none."""
+    """Part of an error message: the proxy through which gRPC reaches a server; empty without a proxy."""
     proxy = Address.of(url).proxy()
     if proxy is None:
         return ""
@@ -95,7 +95,7 @@ def through_proxy(url: str) -> str:
 
 
 def _mistake(rest: str) -> str:
-    """What is wrong with an address, and how to write it."""
+    """Part of an error message: what is wrong with an address, and how to write it."""
     scheme = _SCHEME.match(rest)
     if scheme is not None:
         host = urlsplit(rest).hostname or "host"
@@ -120,8 +120,8 @@ def _is_ipv6(text: str) -> bool:
         return False
 
 
-def _is_ours(host: str) -> bool:
-    """Whether an IP address is this machine's: only such can be listened on."""
+def _is_bindable(host: str) -> bool:
+    """Whether an IP address belongs to this machine: only then can a socket be bound to it."""
     try:
         family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET  # noqa: PLR2004
         with socket.socket(family) as probe:
@@ -132,5 +132,5 @@ def _is_ours(host: str) -> bool:
 
 
 def _without_password(proxy: str) -> str:
-    """As it may be shown."""
+    """A proxy's address without user and password."""
     return re.sub(r"//[^/@]*@", "//", proxy)

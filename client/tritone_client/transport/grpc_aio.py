@@ -1,4 +1,4 @@
-"""Requests to Triton over gRPC for asyncio."""
+"""Requests to Triton over gRPC, for asyncio."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,12 +7,12 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2
 
 from tritone_client.errors import ServerUnavailableError
 from tritone_client.transport.access import PLAIN, Access
-from tritone_client.transport.addresses import server_at
-from tritone_client.transport.grpc_transport import IN_FLIGHT, Telling
+from tritone_client.transport.grpc_connection import GrpcEndpoint
+from tritone_client.transport.grpc_transport import IN_FLIGHT, ErrorFromStatus
 from tritone_client.transport.interface import Call, Request, StatusError
 from tritone_client.transport.protocols import explained
 from tritone_client.transport.statuses import typed, typed_of_known
@@ -20,32 +20,29 @@ from tritone_client.transport.wire import message_of, status_of, tensor_of
 
 __all__ = ["AsyncConnection", "AsyncTransport"]
 
-_PARTING_S = 1.0
+_END_S = 1.0
 
 
-class AsyncTransport:
-    """The same for asyncio, in the event loop that runs when it is made."""
+class AsyncTransport(GrpcEndpoint):
+    """:class:`tritone_client.transport.grpc_transport.Transport` for the running event loop."""
 
     def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
-        self.url, self.timeout_s, self._access = url, timeout_s, access
-        self.name = server_at(url)
-        self._channel = access.channel(grpc.aio, url)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        super().__init__(grpc.aio, url, timeout_s, access)
 
     async def close(self) -> None:
         """Close the connection."""
         await self._channel.close()
 
     async def wait(self, seconds: float) -> None:
-        """Let others run."""
+        """Sleep; other tasks run meanwhile."""
         await asyncio.sleep(seconds)
 
     async def explained(self, error: ServerUnavailableError) -> ServerUnavailableError:
-        """That error, or a more telling one after a look at what listens there."""
+        """The same error, or a more precise one, after a look at what listens on the port."""
         return await asyncio.to_thread(explained, error, self.url, self._access.tls is not None)
 
     def connection(self, timeout_s: float | None = None) -> "AsyncConnection":
-        """Another connection to the same server, for a stream."""
+        """A new connection to the same server, for a stream."""
         return AsyncConnection(self.url, timeout_s or self.timeout_s, self._access)
 
     async def ready(self, model: str) -> bool:
@@ -64,12 +61,12 @@ class AsyncTransport:
 
     async def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> list[NDArray[Any]]:
         """As :meth:`tritone_client.transport.grpc_transport.Transport.results`."""
-        places = asyncio.Semaphore(IN_FLIGHT)
+        in_flight = asyncio.Semaphore(IN_FLIGHT)
 
         async def result(call: Call) -> NDArray[Any]:
             model, arrays = call
             request = message_of(Request(model, arrays, output, echoes=echoes))
-            async with places:
+            async with in_flight:
                 return tensor_of(await self._ask(self._stub.ModelInfer, request, typed_of_known), request)
 
         failures: Sequence[Exception] = ()
@@ -78,30 +75,29 @@ class AsyncTransport:
                 tasks = [group.create_task(result(call)) for call in calls]
         except ExceptionGroup as failed:
             failures = failed.exceptions
-        if failures:  # the first, as one thread meets it: callers expect no groups
+        if failures:  # raise the first one: callers expect no exception groups
             raise failures[0]
         return [task.result() for task in tasks]
 
-    async def _ask(self, method: Callable[..., Any], request: Any, telling: Telling = typed) -> Any:
+    async def _ask(
+        self, method: Callable[..., Any], request: Any, error_from: ErrorFromStatus = typed
+    ) -> Any:
         try:
-            return await method(request, timeout=self.timeout_s, metadata=self._access.metadata())
+            return await method(request, **self._options())
         except grpc.RpcError as error:
-            raise telling(status_of(error), self.name, self.timeout_s) from error
+            raise error_from(status_of(error), self.name, self.timeout_s) from error
 
 
-class AsyncConnection:
+class AsyncConnection(GrpcEndpoint):
     """:class:`tritone_client.transport.grpc_connection.Connection` for asyncio."""
 
     def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
-        self.url, self.timeout_s, self._access = url, timeout_s, access
-        self.name = server_at(url)
-        self._channel = access.channel(grpc.aio, url)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        super().__init__(grpc.aio, url, timeout_s, access)
         self._call: Any = None
         self._waiting = False
 
     async def exchange(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
-        """Send on the gRPC stream, and wait for the answer there."""
+        """Send a request on the gRPC stream, and wait for its answer."""
         message = message_of(request)
         return tensor_of(await self._response(message, timeout_s or self.timeout_s), message)
 
@@ -111,7 +107,7 @@ class AsyncConnection:
         self._waiting = True
         try:
             async with asyncio.timeout(timeout_s):
-                message = await self._written_and_read(request)
+                message = await self._write_and_read(request)
         except TimeoutError:
             raise StatusError("DEADLINE_EXCEEDED", "no answer") from None
         except grpc.RpcError as error:
@@ -123,19 +119,18 @@ class AsyncConnection:
             raise StatusError(None, message.error_message)
         return message.infer_response
 
-    async def _written_and_read(self, request: Any) -> Any:
+    async def _write_and_read(self, request: Any) -> Any:
         try:
             await self._call.write(request)
-        except asyncio.InvalidStateError:  # the call has ended; reading says how
+        except asyncio.InvalidStateError:  # the call has ended; reading raises its error
             return await self._call.read()
         return await self._call.read()
 
     async def ask(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
-        """Send beside the gRPC stream."""
-        message, within_s = message_of(request), timeout_s or self.timeout_s
+        """Send a request outside the gRPC stream, and wait for its answer."""
+        message = message_of(request)
         try:
-            call = self._stub.ModelInfer(message, timeout=within_s, metadata=self._access.metadata())
-            response = await call
+            response = await self._stub.ModelInfer(message, **self._options(timeout_s))
         except grpc.RpcError as error:
             raise status_of(error) from error
         return tensor_of(response, message)
@@ -144,16 +139,15 @@ class AsyncConnection:
         """Whether the server has the model and takes requests for it."""
         try:
             request = service_pb2.ModelReadyRequest(name=model)
-            answer = self._stub.ModelReady(request, timeout=self.timeout_s, metadata=self._access.metadata())
-            return bool((await answer).ready)
+            return bool((await self._stub.ModelReady(request, **self._options())).ready)
         except grpc.RpcError as error:
             raise status_of(error) from error
 
     async def close(self) -> None:
-        """Hang up; where nothing is under way, by ending the gRPC stream rather than breaking it."""
+        """Close the connection. Unless a request is under way, end the gRPC stream in order first."""
         if self._call is not None and not self._waiting:
             with suppress(TimeoutError, grpc.RpcError, asyncio.InvalidStateError):
-                async with asyncio.timeout(_PARTING_S):
+                async with asyncio.timeout(_END_S):
                     await self._call.done_writing()
                     await self._call.read()
         await self._channel.close()

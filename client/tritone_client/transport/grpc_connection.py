@@ -1,4 +1,4 @@
-"""The connection of one codec stream: a gRPC stream of its own, so that its requests stay together."""
+"""The connection of one codec stream: a gRPC stream of its own, which keeps its requests in order."""
 
 import threading
 import weakref
@@ -14,28 +14,45 @@ from tritone_client.transport.addresses import server_at
 from tritone_client.transport.interface import Request, StatusError
 from tritone_client.transport.wire import message_of, status_of, tensor_of
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "GrpcEndpoint"]
 
-_PARTING_S = 1.0
+_END_S = 1.0
 
 
-class Connection:
-    """For one thread at a time. Every method raises :class:`StatusError`, and waits ``timeout_s`` at most."""
+class GrpcEndpoint:
+    """A channel to a server.
+
+    Args:
+        module: ``grpc`` or ``grpc.aio``.
+        url: address of the server.
+        timeout_s: longest wait for an answer.
+        access: encryption and API key.
+    """
+
+    def __init__(self, module: Any, url: str, timeout_s: float, access: Access):
+        self.url, self.timeout_s, self._access = url, timeout_s, access
+        self.name = server_at(url)
+        self._channel = access.channel(module, url)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def _options(self, timeout_s: float | None = None) -> dict[str, Any]:
+        return {"timeout": timeout_s or self.timeout_s, "metadata": self._access.metadata()}
+
+
+class Connection(GrpcEndpoint):
+    """For one thread at a time. Methods raise :class:`StatusError`, and wait at most ``timeout_s``."""
 
     def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
-        self.timeout_s, self._access = timeout_s, access
-        self.name = server_at(url)
-        self._channel = access.channel(grpc, url)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        super().__init__(grpc, url, timeout_s, access)
         self._requests: SimpleQueue[Any] = SimpleQueue()
         self._answers: SimpleQueue[Any] = SimpleQueue()
         self._reader: threading.Thread | None = None
         self._waiting = False
-        # Not __del__: at the end of a program gRPC's threads are gone by then, and closing waits for them.
-        self._leaving = weakref.finalize(self, _hang_up, self._requests, self._channel)
+        # Not __del__: when a program ends, gRPC's threads end first, and closing would wait for them.
+        self._finalizer = weakref.finalize(self, _close_channel, self._requests, self._channel)
 
     def exchange(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
-        """Send on the gRPC stream, and wait for the answer there."""
+        """Send a request on the gRPC stream, and wait for its answer."""
         message = message_of(request)
         return tensor_of(self._response(message, timeout_s or self.timeout_s), message)
 
@@ -58,10 +75,10 @@ class Connection:
         return answer
 
     def ask(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
-        """Send beside the gRPC stream."""
-        message, within_s = message_of(request), timeout_s or self.timeout_s
+        """Send a request outside the gRPC stream, and wait for its answer."""
+        message = message_of(request)
         try:
-            response = self._stub.ModelInfer(message, timeout=within_s, metadata=self._access.metadata())
+            response = self._stub.ModelInfer(message, **self._options(timeout_s))
         except grpc.RpcError as error:
             raise status_of(error) from error
         return tensor_of(response, message)
@@ -70,30 +87,29 @@ class Connection:
         """Whether the server has the model and takes requests for it."""
         try:
             request = service_pb2.ModelReadyRequest(name=model)
-            answer = self._stub.ModelReady(request, timeout=self.timeout_s, metadata=self._access.metadata())
-            return bool(answer.ready)
+            return bool(self._stub.ModelReady(request, **self._options()).ready)
         except grpc.RpcError as error:
             raise status_of(error) from error
 
     def close(self) -> None:
-        """Hang up; where nothing is under way, by ending the gRPC stream rather than breaking it."""
+        """Close the connection. Unless a request is under way, end the gRPC stream in order first."""
         self._requests.put(None)
         if self._reader is not None and not self._waiting:
-            self._reader.join(_PARTING_S)
-        self._leaving()
+            self._reader.join(_END_S)
+        self._finalizer()
 
 
-def _hang_up(requests: "SimpleQueue[Any]", channel: grpc.Channel) -> None:
+def _close_channel(requests: "SimpleQueue[Any]", channel: grpc.Channel) -> None:
     requests.put(None)
     channel.close()
 
 
 def _read(call: Any, answers: "SimpleQueue[Any]") -> None:
-    """Hand over what comes; a function, so that the thread does not keep its connection alive."""
+    """Queue the answers of a call. Not a method: the thread would keep the connection alive."""
     try:
         for message in call:
-            failed = message.error_message
-            answers.put(StatusError(None, failed) if failed else message.infer_response)
+            text = message.error_message
+            answers.put(StatusError(None, text) if text else message.infer_response)
         answers.put(StatusError("UNAVAILABLE", "the server ended the stream"))
     except grpc.RpcError as error:
         answers.put(status_of(error))

@@ -1,4 +1,4 @@
-"""Requests to Triton over gRPC, with errors told apart by kind."""
+"""Requests to Triton over gRPC, for threads; each kind of failure raises its own error."""
 
 import time
 from collections import deque
@@ -7,34 +7,30 @@ from typing import Any, TypeAlias
 
 import grpc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2
 
 from tritone_client.errors import ServerUnavailableError, TritoneError
 from tritone_client.transport.access import PLAIN, Access
-from tritone_client.transport.addresses import server_at
-from tritone_client.transport.grpc_connection import Connection
+from tritone_client.transport.grpc_connection import Connection, GrpcEndpoint
 from tritone_client.transport.interface import Call, Request, StatusError
 from tritone_client.transport.protocols import explained
 from tritone_client.transport.statuses import typed, typed_of_known
 from tritone_client.transport.wire import message_of, status_of, tensor_of
 
-__all__ = ["IN_FLIGHT", "Telling", "Transport"]
+__all__ = ["IN_FLIGHT", "ErrorFromStatus", "Transport"]
 
-Telling: TypeAlias = Callable[[StatusError, str, float], TritoneError]
-"""From a refusal, the address and the longest wait to the error for callers."""
+ErrorFromStatus: TypeAlias = Callable[[StatusError, str, float], TritoneError]
+"""Makes the error for callers from a status, the server's name and the timeout in seconds."""
 
 IN_FLIGHT = 4
-"""Requests of one call that wait for their answers at the same time."""
+"""Most requests of one call to ``results`` that wait for their answers at the same time."""
 
 
-class Transport:
-    """One connection; calls may come from several threads."""
+class Transport(GrpcEndpoint):
+    """One connection to a server; several threads may use it."""
 
     def __init__(self, url: str, timeout_s: float, access: Access = PLAIN):
-        self.url, self.timeout_s, self._access = url, timeout_s, access
-        self.name = server_at(url)
-        self._channel = access.channel(grpc, url)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        super().__init__(grpc, url, timeout_s, access)
 
     def close(self) -> None:
         """Close the connection."""
@@ -50,11 +46,11 @@ class Transport:
         time.sleep(seconds)
 
     def explained(self, error: ServerUnavailableError) -> ServerUnavailableError:
-        """That error, or a more telling one after a look at what listens there."""
+        """The same error, or a more precise one, after a look at what listens on the port."""
         return explained(error, self.url, self._access.tls is not None)
 
     def connection(self, timeout_s: float | None = None) -> Connection:
-        """Another connection to the same server, for a stream."""
+        """A new connection to the same server, for a stream."""
         return Connection(self.url, timeout_s or self.timeout_s, self._access)
 
     def ready(self, model: str) -> bool:
@@ -67,22 +63,23 @@ class Transport:
         return {key: value.string_value for key, value in answer.config.parameters.items()}
 
     def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> list[NDArray[Any]]:
-        """Send the calls, a few at a time; one output of each in order, with its batch axis.
+        """Send the calls, a few at a time; one output of each call, in order, with its batch axis.
 
         Args:
             calls: models and their inputs.
-            output: name of the output that is wanted.
-            echoes: the models return each request's nonce, by which its answer is known.
+            output: name of the output to return.
+            echoes: whether the models return each request's nonce, by which its answer is recognized.
 
         Raises:
-            ServerLostError: an answer was not to its request; nothing of it was used.
-            ServerRefusedError, ServerUnavailableError: what else the server did with it.
+            ServerLostError: an answer did not belong to its request; nothing of it was used.
+            ServerRefusedError: the server answered with an error.
+            ServerUnavailableError: the server does not answer, or the connection broke.
         """
         return list(self._results(calls, output, echoes))
 
     def _results(self, calls: Sequence[Call], output: str, echoes: bool) -> Iterator[NDArray[Any]]:
         requests = [message_of(Request(model, arrays, output, echoes=echoes)) for model, arrays in calls]
-        if len(requests) == 1:  # waiting in this thread saves handing the answer over from another
+        if len(requests) == 1:  # faster than a future, whose answer comes from another thread
             yield tensor_of(self._ask(self._stub.ModelInfer, requests[0], typed_of_known), requests[0])
             return
         pending: deque[tuple[Any, Any]] = deque()
@@ -94,16 +91,13 @@ class Transport:
             yield self._received(*pending.popleft())
 
     def _received(self, request: Any, future: Any) -> NDArray[Any]:
-        return tensor_of(self._told(future.result, typed_of_known), request)
+        return tensor_of(self._result_of(future.result, typed_of_known), request)
 
-    def _options(self) -> dict[str, Any]:
-        return {"timeout": self.timeout_s, "metadata": self._access.metadata()}
+    def _ask(self, method: Callable[..., Any], request: Any, error_from: ErrorFromStatus = typed) -> Any:
+        return self._result_of(lambda: method(request, **self._options()), error_from)
 
-    def _ask(self, method: Callable[..., Any], request: Any, telling: Telling = typed) -> Any:
-        return self._told(lambda: method(request, **self._options()), telling)
-
-    def _told(self, question: Callable[[], Any], telling: Telling) -> Any:
+    def _result_of(self, call: Callable[[], Any], error_from: ErrorFromStatus) -> Any:
         try:
-            return question()
+            return call()
         except grpc.RpcError as error:
-            raise telling(status_of(error), self.name, self.timeout_s) from error
+            raise error_from(status_of(error), self.name, self.timeout_s) from error

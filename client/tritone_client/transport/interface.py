@@ -1,6 +1,6 @@
-"""Between a codec and what runs its models: requests, and the two protocols that every transport has.
+"""The interface between a codec and the place where its models run: requests, connections and transports.
 
-Answers, or awaitables of them: :mod:`tritone_client.sansio` says how one codec serves threads and asyncio.
+Methods return answers, or awaitables of answers in asyncio: :mod:`tritone_client.sansio` runs both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ __all__ = ["Arrays", "Call", "Connection", "Place", "Request", "StatusError", "T
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 """Tensors by name, batch axis first."""
 Call: TypeAlias = tuple[str, Arrays]
-"""A model and its inputs."""
+"""A model's name and its inputs."""
 
 
 class StatusError(Exception):
-    """An error as it came: the name of its gRPC status, if it had one, and its text.
+    """An error answer: the name of its gRPC status, if it has one, and its text.
 
-    Errors of models come over a stream without a status. The header ``triton_grpc_error`` would add it,
-    but each such error risks a crash of the whole server (Triton 24.10, signal 11 within a few dozen).
+    On a gRPC stream, Triton reports a model's error without a status. The header ``triton_grpc_error`` would
+    add it, but then each error may crash the whole server (Triton 24.10: signal 11 within a few dozen).
     """
 
     def __init__(self, status: str | None, message: str):
@@ -33,10 +33,15 @@ class StatusError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a sequence a request belongs.
+    """Place of a request in a sequence.
 
-    ``timeout_us`` bounds its wait for a free slot; ``resumed``: the stream began at another server, or
-    earlier at this one, which servers count.
+    Args:
+        sequence_id: of the sequence.
+        start: whether this request starts it.
+        end: whether this request ends it.
+        timeout_us: longest wait of the request for a free slot.
+        resumed: whether the sequence resumes a stream that began at another server, or earlier at this one;
+            servers count such streams.
     """
 
     sequence_id: int
@@ -51,11 +56,11 @@ class Request:
     """One request to a model.
 
     Args:
-        model: its name.
+        model: name of the model.
         arrays: its inputs.
-        output: name of the output that is wanted.
-        place: in a sequence; None for a model without memory.
-        echoes: the model returns the request's nonce, by which the transport knows its answer.
+        output: name of the output to return.
+        place: place in a sequence; None for a stateless model.
+        echoes: whether the model returns the request's nonce, by which the transport recognizes its answer.
     """
 
     model: str
@@ -66,49 +71,52 @@ class Request:
 
 
 class Connection(Protocol):
-    """Of one stream. Its methods raise :class:`StatusError`, and ServerLostError for a wrong answer."""
+    """Connection of one stream.
+
+    Its methods raise :class:`StatusError`, and ServerLostError if an answer belongs to another request.
+    """
 
     name: str
-    """In messages: ``the server at host:port``."""
+    """The name in messages: ``the server at host:port``."""
     timeout_s: float
 
     def exchange(self, request: Request, timeout_s: float | None = None) -> Any:
-        """The output [1, ...], asked for in order with the stream's other requests."""
+        """Send a request in order with the stream's other requests; the output [1, ...]."""
 
     def ask(self, request: Request, timeout_s: float | None = None) -> Any:
-        """The output [1, ...], asked for beside them."""
+        """Send a request outside that order; the output [1, ...]."""
 
     def ready(self, model: str) -> Any:
-        """Whether requests for the model are taken."""
+        """Whether the model takes requests."""
 
     def close(self) -> Any:
-        """Hang up."""
+        """Close the connection."""
 
 
 class Transport(Protocol):
-    """Of a codec. Its methods raise the errors that callers get."""
+    """A codec's way to its models. Its methods raise the errors that callers get."""
 
     url: str
     name: str
     timeout_s: float
 
     def parameters(self, model: str) -> Any:
-        """Of a loaded model's configuration."""
+        """The ``parameters`` of a loaded model's configuration."""
 
     def ready(self, model: str) -> Any:
         """Whether the model is loaded."""
 
     def ready_models(self) -> Any:
-        """Names of those that are."""
+        """Names of the loaded models."""
 
     def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> Any:
-        """One output of each call, in order; models that ``echoes`` return the request's nonce."""
+        """One output of each call, in order. With ``echoes``, the models return the requests' nonces."""
 
     def connection(self, timeout_s: float | None = None) -> Connection:
-        """Another connection to the same server, for a stream, with a longest wait of its own."""
+        """A new connection for a stream, to the same place; ``timeout_s`` is its longest wait."""
 
     def explained(self, error: ServerUnavailableError) -> Any:
-        """That error, or a more telling one after a look at what listens there."""
+        """The same error, or a more precise one, after a look at what listens on the port."""
 
     def wait(self, seconds: float) -> Any:
         """Sleep."""

@@ -1,6 +1,6 @@
-"""Requests to models in this process: no server, no gRPC, no protocol buffers.
+"""Requests to models in this process, without a server, gRPC or protocol buffers.
 
-``tritone_runtime`` loads and runs the models; live streams meet in the scheduler that a server has, too.
+``tritone_runtime`` loads and runs the models; live streams share batches in the scheduler that servers use.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ __all__ = ["AsyncLocalTransport", "LocalTransport"]
 
 
 class _Local:
-    """What both transports know without waiting.
+    """What the transports for threads and for asyncio share.
 
     Args:
-        repository: folder of built models.
+        repository: folder of a model repository.
     """
 
     def __init__(self, repository: Path):
@@ -59,13 +59,13 @@ class _Local:
 
 
 class LocalTransport(_Local):
-    """For threads. There is nothing to close: the models are freed with the last codec that uses them."""
+    """For threads. It holds no connection: the models are freed with the last codec that uses them."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def parameters(self, model: str) -> dict[str, str]:
-        """Of a built model."""
+        """The ``parameters`` of a built model."""
         return self._parameters(model)
 
     def ready(self, model: str) -> bool:
@@ -73,19 +73,19 @@ class LocalTransport(_Local):
         return self._ready(model)
 
     def ready_models(self) -> list[str]:
-        """A decoder for each codec."""
+        """The decoder of each codec."""
         return self._ready_models()
 
     def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> list[NDArray[Any]]:
-        """One output of each call; ``echoes`` says nothing here: no answer can be taken for another."""
+        """One output of each call, in order; ``echoes`` has no effect: here no answer can be mistaken."""
         return [self._result(call, output) for call in calls]
 
     def connection(self, timeout_s: float | None = None) -> "LocalConnection":
-        """For a stream."""
+        """A connection for a stream."""
         return LocalConnection(self._models, self.name)
 
     def explained(self, error: ServerUnavailableError) -> ServerUnavailableError:
-        """That error."""
+        """The same error."""
         return error
 
     def wait(self, seconds: float) -> None:
@@ -97,10 +97,10 @@ class AsyncLocalTransport(_Local):
     """For asyncio: models are loaded and run in threads."""
 
     async def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def parameters(self, model: str) -> dict[str, str]:
-        """Of a built model."""
+        """The ``parameters`` of a built model."""
         return self._parameters(model)
 
     async def ready(self, model: str) -> bool:
@@ -108,31 +108,31 @@ class AsyncLocalTransport(_Local):
         return self._ready(model)
 
     async def ready_models(self) -> list[str]:
-        """A decoder for each codec."""
+        """The decoder of each codec."""
         return self._ready_models()
 
     async def results(self, calls: Sequence[Call], output: str, echoes: bool = False) -> list[NDArray[Any]]:
-        """As of :class:`LocalTransport`."""
+        """As :meth:`LocalTransport.results`; each call runs in a thread."""
         return [await asyncio.to_thread(self._result, call, output) for call in calls]
 
     def connection(self, timeout_s: float | None = None) -> "AsyncLocalConnection":
-        """For a stream."""
+        """A connection for a stream."""
         return AsyncLocalConnection(self._models, self.name)
 
     async def explained(self, error: ServerUnavailableError) -> ServerUnavailableError:
-        """That error."""
+        """The same error."""
         return error
 
     async def wait(self, seconds: float) -> None:
-        """Let others run."""
+        """Sleep; other tasks run meanwhile."""
         await asyncio.sleep(seconds)
 
 
 class _LocalConnection:
-    """One stream's way to its model.
+    """The connection of one stream to its model.
 
-    Errors of :meth:`exchange` have no status, as over Triton's gRPC streams: asked again beside the stream,
-    the same request has one.
+    As on Triton's gRPC streams, errors of :meth:`exchange` have no status; if the request is repeated by
+    :meth:`ask`, its error has one.
     """
 
     timeout_s = float("inf")
@@ -152,12 +152,12 @@ class LocalConnection(_LocalConnection):
     """For one thread at a time."""
 
     def exchange(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
-        """The step's output; a refusal has no status."""
+        """The output of a step; an error has no status."""
         with _without_status():
             return self.ask(request)
 
     def ask(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
-        """The output of a step, or of a whole input; a refusal has a status."""
+        """The output of a step or of a whole input; an error has a status."""
         with _statuses():
             if request.place is None:
                 return self._models.stateless(request.model).run(request.arrays, request.output)
@@ -165,23 +165,23 @@ class LocalConnection(_LocalConnection):
             return stream.batcher.run(_step_of(request, stream))
 
     def ready(self, model: str) -> bool:
-        """It is."""
+        """True: a model in this process always takes requests."""
         return True
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class AsyncLocalConnection(_LocalConnection):
     """For one task at a time."""
 
     async def exchange(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
-        """The step's output; a refusal has no status."""
+        """The output of a step; an error has no status."""
         with _without_status():
             return await self.ask(request)
 
     async def ask(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
-        """The output of a step, or of a whole input; a refusal has a status."""
+        """The output of a step or of a whole input; an error has a status."""
         with _statuses():
             if request.place is None:
                 model = await asyncio.to_thread(self._models.stateless, request.model)
@@ -192,11 +192,11 @@ class AsyncLocalConnection(_LocalConnection):
             return await stream.batcher.run_async(_step_of(request, stream))
 
     async def ready(self, model: str) -> bool:
-        """It is."""
+        """True: a model in this process always takes requests."""
         return True
 
     async def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def _step_of(request: Request, stream: StreamModel) -> Step:
@@ -212,7 +212,7 @@ def _step_of(request: Request, stream: StreamModel) -> Step:
 
 @contextmanager
 def _repository_errors() -> Iterator[None]:
-    """Errors of the built files, as this package's own."""
+    """Raise errors of the built files as errors of this package."""
     try:
         yield
     except BuiltRepositoryError as error:
@@ -221,7 +221,7 @@ def _repository_errors() -> Iterator[None]:
 
 @contextmanager
 def _statuses() -> Iterator[None]:
-    """Errors of models with the status that a server gives them."""
+    """Raise errors of models with the status that a server gives them."""
     try:
         with _repository_errors():
             yield

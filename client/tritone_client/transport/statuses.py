@@ -1,4 +1,4 @@
-"""The errors that callers get, by the status of the answer."""
+"""The errors that callers get, chosen by the gRPC status of the answer."""
 
 from typing import Any
 
@@ -25,9 +25,9 @@ def typed(refusal: StatusError, name: str, timeout_s: float) -> TritoneError:
     """The error for callers.
 
     Args:
-        refusal: with its status.
-        name: of the server, in words.
-        timeout_s: longest wait.
+        refusal: the answer's status and text.
+        name: how messages name the server.
+        timeout_s: longest wait for an answer.
     """
     if refusal.status == "DEADLINE_EXCEEDED":
         return ServerSilentError(f"no answer from {name} within {timeout_s:g} s")
@@ -48,19 +48,19 @@ def typed(refusal: StatusError, name: str, timeout_s: float) -> TritoneError:
 
 
 def typed_of_known(refusal: StatusError, name: str, timeout_s: float) -> TritoneError:
-    """The same, of a model that was there when its codec was opened: a server without it is about to stop."""
+    """As :func:`typed`, for a model that the server had before: a server without it is about to stop."""
     if refusal.status == "NOT_FOUND":
         return ServerUnavailableError(f"{name} no longer has the model ({refusal.message})")
     return typed(refusal, name, timeout_s)
 
 
 def refuse_marked(answer: NDArray[Any], model: str) -> NDArray[Any]:
-    """The answer, unless it is a mark: engines cannot fail, so they answer NaN or -1 to what they refuse.
+    """The answer, unless it marks a refused request: an engine cannot fail, so it answers with NaN or -1.
 
     Raises:
-        ServerRefusedError: it is.
+        ServerRefusedError: the answer is such a mark.
     """
-    first = answer[..., :1]  # a refused answer is marked throughout
+    first = answer[..., :1]  # a mark fills the whole answer
     if first.size and bool(np.isnan(first).any() if first.dtype.kind == "f" else (first < 0).any()):
         raise ServerRefusedError(
             f"model {model} refused the request: its tokens are out of range or its audio is not finite"

@@ -1,4 +1,4 @@
-"""Certificates of an encrypted connection."""
+"""Certificates for encrypted connections."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +9,15 @@ __all__ = ["Tls"]
 
 @dataclass(frozen=True)
 class Tls:
-    """Files in PEM.
+    """Encrypted connections to servers; all files are in PEM format.
 
     Args:
-        ca: certificates of who may vouch for the server; the machine's own list if None.
-        certificate: of this client, where the server asks for one.
-        key: of that certificate.
+        ca: certificates of authorities that may vouch for the server; the machine's own list if None.
+        certificate: this client's certificate, for servers that require one.
+        key: private key of ``certificate``.
 
     Raises:
-        ValueError: a certificate without its key, or the other way round.
+        ValueError: only one of ``certificate`` and ``key`` was given.
         OSError: a file cannot be read.
     """
 
@@ -31,8 +31,8 @@ class Tls:
         self.credentials()
 
     def credentials(self) -> Any:
-        """As gRPC takes them."""
-        import grpc  # type: ignore[import-untyped]  # which a codec in process does without
+        """The certificates in the form that gRPC takes."""
+        import grpc  # type: ignore[import-untyped]  # a codec in process does not need it
 
         contents = [
             None if each is None else each.read_bytes() for each in (self.ca, self.key, self.certificate)

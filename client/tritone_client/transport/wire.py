@@ -23,15 +23,15 @@ CHANNEL_OPTIONS = [
     ("grpc.http2.max_pings_without_data", 2),
 ]
 NONCE, NONCE_PARAMETER = "nonce", "tritone_nonce"
-"""The output with which a model returns the request's parameter, and that parameter. Triton's Python backend
-may take the late answer of a process that it gave up for the answer to the next request."""
+"""The parameter that carries a request's nonce, and the output in which the model returns it. Triton's Python
+backend can take the late answer of a process that it gave up for the answer to the next request."""
 _NONCES = 2**63 - 1
 _BROKEN = ("INTERNAL", "Internal error from Core")
-"""What gRPC's asyncio says of a call whose connection was reset under it."""
+"""What gRPC for asyncio reports if the connection was reset during a call."""
 
 
 def message_of(request: Request) -> Any:
-    """A request as Triton takes it; with a fresh nonce, where the model returns it."""
+    """A request as a protobuf message; with a fresh nonce if the model returns it."""
     message = service_pb2.ModelInferRequest(model_name=request.model)
     for name, array in request.arrays.items():
         message.inputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
@@ -56,10 +56,10 @@ def _add_place(message: Any, place: Place) -> None:
 
 
 def tensor_of(response: Any, message: Any) -> NDArray[Any]:
-    """The output that a request's message asked for first, read only, with its batch axis.
+    """The first output that the request named, read only, with its batch axis.
 
     Raises:
-        ServerLostError: the response is malformed, or answers another request.
+        ServerLostError: the response is malformed, or belongs to another request.
     """
     try:
         tensors = {
@@ -69,7 +69,7 @@ def tensor_of(response: Any, message: Any) -> NDArray[Any]:
         wanted: NDArray[Any] = tensors[message.outputs[0].name]
         if len(wanted) != message.inputs[0].shape[0]:
             raise ValueError(f"{len(wanted)} rows for {message.inputs[0].shape[0]}")
-        right = NONCE_PARAMETER not in message.parameters or set(tensors[NONCE].flat) == {
+        matches = NONCE_PARAMETER not in message.parameters or set(tensors[NONCE].flat) == {
             message.parameters[NONCE_PARAMETER].int64_param
         }
     except (KeyError, TypeError, ValueError) as error:
@@ -77,7 +77,7 @@ def tensor_of(response: Any, message: Any) -> NDArray[Any]:
             f"model {message.model_name} gave a malformed answer ({error!r}); its server is at fault: "
             "ask again, or another server"
         ) from error
-    if not right:
+    if not matches:
         raise ServerLostError(
             f"model {message.model_name} gave the answer to another request, which was dropped; its server "
             "had given up a process that was silent for too long: ask again, or another server"
@@ -86,7 +86,7 @@ def tensor_of(response: Any, message: Any) -> NDArray[Any]:
 
 
 def status_of(error: grpc.RpcError) -> StatusError:
-    """What gRPC raised."""
+    """Status and text of an error that gRPC raised."""
     status, message = error.code().name, error.details() or ""
     if (status, message) == _BROKEN:
         return StatusError("UNAVAILABLE", "the connection broke")

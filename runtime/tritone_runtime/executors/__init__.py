@@ -1,1 +1,1 @@
-"""What runs a graph, and on which device."""
+"""Executors, which run a graph, and the devices they run on."""

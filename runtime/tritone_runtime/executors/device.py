@@ -1,4 +1,4 @@
-"""Where models run: on a GPU that ONNX Runtime has a provider for, or on the CPU."""
+"""The device that runs models: a GPU, if ONNX Runtime has a provider for it, or the CPU."""
 
 import os
 from collections.abc import Callable
@@ -17,18 +17,18 @@ _RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
 
 @dataclass(frozen=True)
 class Device:
-    """``memory`` is what ONNX Runtime calls the place of its tensors."""
+    """A device; ``memory`` is ONNX Runtime's name for its memory."""
 
     name: str
     memory: str
 
     @property
     def is_cpu(self) -> bool:
-        """Whether tensors lie in the memory of the machine."""
+        """Whether tensors lie in main memory."""
         return self.memory == "cpu"
 
     def session(self, model: Any, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        """Of a file or of bytes; operators that the GPU lacks run on the CPU."""
+        """A session for a model file or its bytes; operators that the GPU lacks run on the CPU."""
         if self.name == "rtx":
             name = import_module(_RTX_PLUGIN).get_ep_name()
             devices = [each for each in onnxruntime.get_ep_devices() if each.ep_name == name]
@@ -42,12 +42,12 @@ CPU = Device("cpu", "cpu")
 
 
 def chosen_device(wanted: str | None = None, log: Callable[[str], None] = lambda _: None) -> Device:
-    """The device that is asked for, else the CPU.
+    """The wanted device; if it is missing, the CPU.
 
     Args:
-        wanted: ``cpu``, ``cuda``, ``rtx`` or ``auto``, the first GPU provider that works; by default what
-            the environment's ``TRITONE_DEVICE`` says, else ``cpu``.
-        log: told in one line which it is and, where it is not what was asked for, why.
+        wanted: ``cpu``, ``cuda``, ``rtx`` or ``auto`` (the first GPU provider that works); by
+            default the environment variable ``TRITONE_DEVICE``, else ``cpu``.
+        log: called with one line that names the device, and says why it is not the wanted one.
     """
     wanted = wanted or os.environ.get(VARIABLE) or "cpu"
     if wanted == "cpu":

@@ -1,4 +1,4 @@
-"""One ONNX model on ONNX Runtime: named arrays in, named arrays out. No server package is imported."""
+"""One ONNX model on ONNX Runtime: named arrays in, named arrays out."""
 
 import ctypes
 import re
@@ -19,17 +19,17 @@ __all__ = ["OnnxExecutor"]
 
 _RULE = re.compile(r"Name:'(?P<rule>[^']* must [^']*)'")
 _LONG_RUN_S, _MANY_RUNS = 1.0, 64
-"""After such a run, or so many, returning memory takes no time that anybody notices."""
+"""After a run this long, or this many runs, the time to return memory does not matter."""
 
 
 class OnnxExecutor:
-    """A loaded model. ``outputs`` are its output names in order, ``metadata`` what its builder wrote.
+    """A loaded model. ``outputs`` are its output names in order; ``metadata`` is what the builder wrote.
 
     Args:
-        path: of the ONNX file.
-        intra_op_threads: 0 for one per core.
-        device: where it runs.
-        profile: prefix of a file for the time of each operator, written by :meth:`profiled`.
+        path: the ONNX file.
+        intra_op_threads: number of threads; 0 for one per core.
+        device: the device that runs it.
+        profile: prefix of the file with the time of each operator, which :meth:`profiled` writes.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class OnnxExecutor:
             raise FileNotFoundError(f"{path} is missing; build it with 'tritone-build models'")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = intra_op_threads
-        options.log_severity_level = 4  # a refused request is reported to its sender, not logged as a fault
+        options.log_severity_level = 4  # the sender of a bad request gets the error; it is no fault to log
         # Threads spin between the operators of a run, not after it: idle they would take the cores
         # from the server that feeds them.
         options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -64,11 +64,11 @@ class OnnxExecutor:
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def profiled(self) -> Path:
-        """The file with the time of each operator so far; profiling is over."""
+        """End profiling; the file with the time of each operator."""
         return Path(self._session.end_profiling())
 
     def empty(self, output: str) -> NDArray[np.generic]:
-        """One row of an output without steps: axes that vary have length 0."""
+        """One row of an output without frames: axes of variable length have length 0."""
         shape = [size if isinstance(size, int) else 0 for size in self._shapes[output][1:]]
         return np.zeros((1, *shape), np.int64 if output == "tokens" else np.float32)
 
@@ -78,19 +78,19 @@ class OnnxExecutor:
         outputs: Sequence[str] = (),
         keep_memory: bool = False,
     ) -> list[NDArray[np.generic]]:
-        """Run once and return the outputs of these names, or all in the model's order.
+        """Run the model; the named outputs, or all outputs in the model's order.
 
         Args:
-            inputs: by name, the model's defaults for those left out.
-            outputs: wanted.
-            keep_memory: hold on to working memory, for short runs that follow each other.
+            inputs: arrays by name; inputs left out have the model's defaults.
+            outputs: names of outputs.
+            keep_memory: keep the working memory for the next run; for short runs in quick succession.
 
         Raises:
-            BadInputError: with the rule that the input breaks.
+            BadInputError: the input breaks a rule of the model; the message is the rule.
         """
         began_s = time.monotonic()
         options = self._keeping if keep_memory else self._returning
-        with _rules_told():
+        with _reports_rules():
             results: list[NDArray[np.generic]] = self._session.run(
                 outputs or self.outputs, dict(inputs), options
             )
@@ -103,12 +103,12 @@ class OnnxExecutor:
     def run_on_device(
         self, inputs: Mapping[str, NDArray[np.generic]], kept: Mapping[str, Any], keeps: Container[str]
     ) -> dict[str, Any]:
-        """Run once with tensors that stay where they are.
+        """Run the model with state tensors that stay on the device.
 
         Args:
-            inputs: from the CPU.
-            kept: inputs that lie on the device, as OrtValues.
-            keeps: names of outputs that are to stay there; the others come back as arrays.
+            inputs: arrays in main memory.
+            kept: inputs on the device, as OrtValues.
+            keeps: names of outputs that stay on the device; the other outputs are returned as arrays.
         """
         binding = self._session.io_binding()
         for name, array in inputs.items():
@@ -117,15 +117,15 @@ class OnnxExecutor:
             binding.bind_ortvalue_input(name, value)
         for name in self.outputs:
             binding.bind_output(name, self.device.memory if name in keeps else "cpu")
-        with _rules_told():
+        with _reports_rules():
             self._session.run_with_iobinding(binding, self._keeping)
         values = dict(zip(self.outputs, binding.get_outputs(), strict=True))
         return {name: value if name in keeps else value.numpy() for name, value in values.items()}
 
 
 @contextmanager
-def _rules_told() -> Iterator[None]:
-    """A rule of the model that the input broke, as a BadInputError."""
+def _reports_rules() -> Iterator[None]:
+    """Raise BadInputError with the rule that the input breaks."""
     try:
         yield
     except Exception as error:
@@ -136,7 +136,7 @@ def _rules_told() -> Iterator[None]:
 
 
 def _give_back_memory() -> None:
-    """Return to the system what was freed: glibc keeps it, 116 MB after lfsc's vocoder was loaded."""
+    """Return freed memory to the system: glibc keeps it (116 MB after lfsc's vocoder was loaded)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def spoken(name: str, seconds: float = 0.2) -> str:
+def recorded(name: str, seconds: float = 0.2) -> str:
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(name, 0.3 * np.random.default_rng(0).standard_normal(int(seconds * 22050)), 22050)
     return name
@@ -72,13 +72,13 @@ def test_files_that_would_become_one_are_refused(sources: tuple[str, ...], made:
 def test_nothing_is_written_where_files_would_be_lost(
     command: str, url: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sources = [spoken("a/x.wav"), spoken("b/x.wav")] if command == "encode" else ["a/x.npy", "b/x.npy"]
+    sources = [recorded("a/x.wav"), recorded("b/x.wav")] if command == "encode" else ["a/x.npy", "b/x.npy"]
     assert main([command, *sources, "both", "--codec", NAME]) == 1
     assert "give them different names" in capsys.readouterr().err
     assert not Path("both").exists()
 
 
-def test_a_file_that_exists_stays_unless_told(
+def test_a_file_that_exists_stays_without_overwrite(
     url: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save("x.npy", TOKENS)
@@ -117,9 +117,9 @@ def test_a_source_is_never_overwritten(folder: Path) -> None:
 def test_tokens_are_not_written_under_the_name_of_audio(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Who forgot the target would have lost the second recording."""
-    before = Path(spoken("b.wav")).read_bytes()
-    assert main(["encode", spoken("a.wav"), "b.wav", "--overwrite"]) == 1
+    """Without this check, a forgotten target would overwrite the second recording."""
+    before = Path(recorded("b.wav")).read_bytes()
+    assert main(["encode", recorded("a.wav"), "b.wav", "--overwrite"]) == 1
     assert "tokens are written as .npy, got the target b.wav" in capsys.readouterr().err
     assert Path("b.wav").read_bytes() == before
 
@@ -133,25 +133,31 @@ def test_several_files_need_a_folder(folder: Path) -> None:
         planned(asked("-", "y.wav", target="out"), "npy")
 
 
-def test_a_bad_file_is_told_and_the_rest_are_converted(
+def test_a_bad_file_is_reported_and_the_rest_are_converted(
     url: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("text.wav").write_text("no audio")
-    sources = [spoken("one.wav"), "text.wav", spoken("click.wav", 0.0001), "none.wav", spoken("two.wav")]
+    sources = [
+        recorded("one.wav"),
+        "text.wav",
+        recorded("click.wav", 0.0001),
+        "none.wav",
+        recorded("two.wav"),
+    ]
     assert main(["encode", *sources, "out", "--codec", NAME]) == 1
     assert sorted(path.name for path in Path("out").iterdir()) == ["one.npy", "two.npy"]
-    told = capsys.readouterr().err.splitlines()
-    assert [line.split(" ")[1].rstrip(":") for line in told[:3]] == ["text.wav", "click.wav", "none.wav"]
-    assert told[3] == "tritone: 3 of 5 files could not be converted"
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" ")[1].rstrip(":") for line in lines[:3]] == ["text.wav", "click.wav", "none.wav"]
+    assert lines[3] == "tritone: 3 of 5 files could not be converted"
 
     np.save("out/floats.npy", np.zeros((4, 3)))
     np.save("out/high.npy", np.full((4, 3), 4032))
     assert main(["decode", *map(str, sorted(Path("out").iterdir())), "back", "--codec", NAME]) == 1
     assert sorted(path.name for path in Path("back").iterdir()) == ["one.wav", "two.wav"]
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("tritone: out/floats.npy: tokens are integers")
-    assert told[1].startswith("tritone: out/high.npy: tokens of small_nanocodec are 0..4031")
-    assert told[2] == "tritone: 2 of 4 files could not be converted"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("tritone: out/floats.npy: tokens are integers")
+    assert lines[1].startswith("tritone: out/high.npy: tokens of small_nanocodec are 0..4031")
+    assert lines[2] == "tritone: 2 of 4 files could not be converted"
 
 
 def test_files_are_not_tried_one_after_the_other_on_a_server_that_is_gone(
@@ -161,7 +167,7 @@ def test_files_are_not_tried_one_after_the_other_on_a_server_that_is_gone(
         raise ServerUnavailableError("no Triton server answers")
 
     monkeypatch.setattr(Codec, "encode", gone)
-    assert main(["encode", spoken("one.wav"), spoken("two.wav"), "out", "--codec", NAME]) == 1
+    assert main(["encode", recorded("one.wav"), recorded("two.wav"), "out", "--codec", NAME]) == 1
     assert capsys.readouterr().err == "tritone: no Triton server answers\n"
 
 
@@ -180,13 +186,13 @@ def test_tokens_that_other_tools_saved_are_decoded(command: str, name: str, url:
     assert soundfile.info("out.wav").frames == 9 * 49
 
 
-def test_audio_given_as_tokens_and_tokens_given_as_audio_are_told(
+def test_audio_given_as_tokens_and_tokens_given_as_audio_are_reported(
     url: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save("t.npy", TOKENS)
-    for arguments, said in (
+    for arguments, message in (
         (
-            ["decode", spoken("a.wav"), "out.wav"],
+            ["decode", recorded("a.wav"), "out.wav"],
             "a.wav is an audio file, not tokens; 'tritone encode' makes",
         ),
         (["stream", "a.wav", "out.wav"], "a.wav is an audio file, not tokens"),
@@ -195,39 +201,39 @@ def test_audio_given_as_tokens_and_tokens_given_as_audio_are_told(
         (["decode", "t.npy", "t.npy", "out", "--format", "raw"], "would both become out/t.raw"),
     ):
         assert main([*arguments, "--codec", NAME]) == 1
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert not list(folder.glob("out*"))
 
 
 def test_files_go_through_pipes(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recording = Path(spoken("a.wav")).read_bytes()
+    recording = Path(recorded("a.wav")).read_bytes()
     assert main(["encode", "a.wav", "a.npy", "--codec", NAME]) == 0
     tokens = piped(monkeypatch, recording)
     assert main(["encode", "-", "-", "--codec", NAME]) == 0
     assert tokens.getvalue() == Path("a.npy").read_bytes()
-    heard = piped(monkeypatch, tokens.getvalue())
+    received = piped(monkeypatch, tokens.getvalue())
     assert main(["decode", "-", "-", "--format", ".flac", "--codec", NAME]) == 0
-    assert soundfile.info(io.BytesIO(heard.getvalue())).format == "FLAC"
+    assert soundfile.info(io.BytesIO(received.getvalue())).format == "FLAC"
     piped(monkeypatch, tokens.getvalue())
     assert main(["decode", "-", "b.wav", "--codec", NAME]) == 0
-    assert soundfile.info("b.wav").frames == soundfile.info(io.BytesIO(heard.getvalue())).frames
+    assert soundfile.info("b.wav").frames == soundfile.info(io.BytesIO(received.getvalue())).frames
 
 
 @pytest.mark.parametrize("command", ["encode", "decode", "stream"])
-def test_what_is_wrong_with_standard_input_is_told(
+def test_what_is_wrong_with_standard_input_is_reported(
     command: str, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save("t.npy", TOKENS)
-    tokens, recording = Path("t.npy").read_bytes(), Path(spoken("a.wav")).read_bytes()
-    told = {
+    tokens, recording = Path("t.npy").read_bytes(), Path(recorded("a.wav")).read_bytes()
+    mistakes = {
         "encode": {tokens: "standard input is not an audio file", b"": "it is empty"},
         "decode": {recording: "standard input is an audio file, not tokens", b"": "standard input is empty"},
         "stream": {
-            recording: "raw sound is expected on standard input, got an audio file",
+            recording: "raw audio is expected on standard input, got an audio file",
             tokens: "got a NumPy array; name the file instead",
         },
     }
-    for given, said in told[command].items():
+    for given, message in mistakes[command].items():
         piped(monkeypatch, given)
         assert main([command, "-", "-", "--codec", NAME]) == 1
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err

@@ -33,7 +33,7 @@ def tokens() -> NDArray[np.int64]:
 
 
 def piped(monkeypatch: pytest.MonkeyPatch, given: bytes = b"") -> io.BytesIO:
-    """Standard input with some bytes, and standard output as bytes."""
+    """Replace standard input by some bytes, and return what is written to standard output."""
     out = io.BytesIO()
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(given)))
     monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=out))
@@ -49,10 +49,10 @@ def test_tokens_are_decoded_as_they_come(
     assert main(["stream", str(tmp_path / "tokens.npy"), str(wav), "--codec", NAME, *more]) == 0
     audio, rate_hz = soundfile.read(wav)
     assert (len(audio), rate_hz) == (50 * 49, 22050)
-    told = capsys.readouterr().err
-    assert re.search(r"^first audio +[\d.]+ ms$", told, re.M)
-    assert re.search(r"median [\d.]+ ms, p95 [\d.]+ ms, max [\d.]+ ms, (50|8) of ", told)
-    assert bool(re.search(r"^late +\d+ of 50$", told, re.M)) == (more == ["--realtime"])
+    report = capsys.readouterr().err
+    assert re.search(r"^first audio +[\d.]+ ms$", report, re.M)
+    assert re.search(r"median [\d.]+ ms, p95 [\d.]+ ms, max [\d.]+ ms, (50|8) of ", report)
+    assert bool(re.search(r"^late +\d+ of 50$", report, re.M)) == (more == ["--realtime"])
 
 
 def test_tokens_become_raw_sound(
@@ -78,7 +78,7 @@ def test_raw_sound_goes_there_and_back(url: str, name: str, monkeypatch: pytest.
     assert np.abs(np.frombuffer(out.getvalue(), "<i2").astype(int) - expected).max() <= 1
 
 
-def test_what_is_wrong_is_said(
+def test_a_mistake_is_reported(
     url: str, tmp_path: Path, tokens: NDArray[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save(tmp_path / "flat.npy", tokens[0])

@@ -1,4 +1,4 @@
-"""Tokens in files of this and of other programs, known by what they hold and not by their names."""
+"""Token files of this and other programs, recognized by their content and not by their names."""
 
 import io
 import json
@@ -55,7 +55,7 @@ def test_tokens_are_read_from_what_other_tools_save(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "t is empty"),
         (b" \n", "it is blank"),
@@ -81,13 +81,13 @@ def test_tokens_are_read_from_what_other_tools_save(data: bytes) -> None:
         (torch_saved({"a": torch.zeros(1), "b": torch.zeros(1)}), "holds a, b; it must hold one array"),
     ],
 )
-def test_a_file_of_something_else_is_told_what_it_is(data: bytes, said: str) -> None:
-    with pytest.raises(TokensError, match=said) as caught:
+def test_a_file_of_something_else_is_named_in_the_error(data: bytes, message: str) -> None:
+    with pytest.raises(TokensError, match=message) as caught:
         tokens_of_file(data, "t")
     assert len(str(caught.value)) < 400
 
 
-def test_a_zip_of_something_else_is_told() -> None:
+def test_a_zip_of_something_else_is_reported() -> None:
     import zipfile
 
     file = io.BytesIO()
@@ -97,7 +97,7 @@ def test_a_zip_of_something_else_is_told() -> None:
         tokens_of_file(file.getvalue(), "t")
 
 
-def test_a_file_of_pytorch_without_pytorch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_pytorch_without_pytorch_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     data = torch_saved(torch.tensor(TOKENS))
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(TokensError, match=r"PyTorch, which is not installed here; save it with numpy\.save"):

@@ -1,4 +1,4 @@
-"""The command ``tritone`` on a live server: files of any kind in, files out."""
+"""The command ``tritone`` on a live server: it reads and writes files of many kinds."""
 
 from pathlib import Path
 
@@ -47,14 +47,12 @@ def test_codecs_are_listed_with_their_figures(url: str, capsys: pytest.CaptureFi
     assert line.split()[1:5] == ["22050", "450.00", "4", "4032"]
 
 
-def test_what_is_wrong_is_said_in_one_line(
-    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_is_one_line(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.wav").write_text("no audio")
     np.save(tmp_path / "floats.npy", np.zeros((4, 3)))
     (tmp_path / "text.npy").write_text("no tokens")
     target, tokens = str(tmp_path / "out.wav"), str(tmp_path / "out.npy")
-    for arguments, said in (
+    for arguments, message in (
         (["encode", str(tmp_path / "text.wav"), tokens, "--codec", NAME], "not an audio file"),
         (["encode", str(tmp_path / "none.wav"), tokens, "--codec", NAME], "is no file"),
         (["decode", str(tmp_path / "floats.npy"), target, "--codec", NAME], "integers, got float64"),
@@ -68,7 +66,7 @@ def test_what_is_wrong_is_said_in_one_line(
     ):
         assert main(arguments) == 1
         error = capsys.readouterr().err
-        assert said in error
+        assert message in error
         assert error.startswith("tritone: ")
         assert len(error.splitlines()) == 1
 

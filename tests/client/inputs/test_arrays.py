@@ -1,4 +1,4 @@
-"""Whatever NumPy can view is an array; what it cannot is told in words, as a typed error."""
+"""Everything that NumPy can view is an array; anything else is a typed error that says what it is."""
 
 from array import array
 from collections.abc import Callable
@@ -19,7 +19,7 @@ TOKENS = np.arange(12).reshape(4, 3)
 
 
 class Viewed:
-    """An array of a library that nobody has heard of."""
+    """An array of an unknown library."""
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return TOKENS
@@ -52,7 +52,7 @@ class Viewed:
 )
 def test_tokens_come_as_anything_that_numpy_can_view(given: Any) -> None:
     assert checked_tokens(given, INFO).tolist() == TOKENS.tolist()
-    assert TokenInput(INFO).taken(given).tolist() == TOKENS.tolist()
+    assert TokenInput(INFO).checked(given).tolist() == TOKENS.tolist()
     (one,), several = utterances(given, axes=2)
     assert not several
     assert checked_tokens(one, INFO).tolist() == TOKENS.tolist()
@@ -75,7 +75,7 @@ def test_tokens_come_as_anything_that_numpy_can_view(given: Any) -> None:
 )
 def test_audio_comes_as_anything_that_numpy_can_view(given: Any) -> None:
     assert checked_samples(given).tolist() == [0.5] * 2000
-    assert len(AudioInput(INFO, 22050).taken(given)) == 2000
+    assert len(AudioInput(INFO, 22050).checked(given)) == 2000
     (one,), several = utterances(given, axes=1)
     assert not several
     assert len(checked_samples(one)) == 2000
@@ -95,7 +95,7 @@ def test_a_generator_gives_utterances_one_after_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (None, "got NoneType"),
         ("tokens.npy", "got the str 'tokens.npy'; if that is a file, read it first"),
@@ -113,21 +113,21 @@ def test_a_generator_gives_utterances_one_after_the_other() -> None:
     ("check", "error"),
     [
         (lambda given: checked_tokens(given, INFO), TokensError),
-        (TokenInput(INFO).taken, TokensError),
+        (TokenInput(INFO).checked, TokensError),
         (checked_samples, AudioError),
-        (AudioInput(INFO, 22050).taken, AudioError),
+        (AudioInput(INFO, 22050).checked, AudioError),
     ],
     ids=["tokens", "stream of tokens", "audio", "stream of audio"],
 )
-def test_what_is_no_array_is_told(
-    given: Any, said: str, check: Callable[[Any], Any], error: type[Exception]
+def test_what_is_no_array_is_reported(
+    given: Any, message: str, check: Callable[[Any], Any], error: type[Exception]
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         check(given)
 
 
 @pytest.mark.parametrize(
-    ("check", "given", "said"),
+    ("check", "given", "message"),
     [
         (checked_tokens, np.zeros(2000, np.float32), "if that is audio, encode it"),
         (checked_tokens, TOKENS.T, r"got \[3, 4\]; if they are \[T, K\], pass their transpose"),
@@ -141,8 +141,8 @@ def test_what_is_no_array_is_told(
         (checked_samples, np.full(2000, 1e300), "must be finite, got 2000"),
     ],
 )
-def test_what_was_probably_meant_is_told(check: Callable[..., Any], given: Any, said: str) -> None:
-    with pytest.raises((TokensError, AudioError), match=said):
+def test_what_was_probably_meant_is_reported(check: Callable[..., Any], given: Any, message: str) -> None:
+    with pytest.raises((TokensError, AudioError), match=message):
         check(given, *([INFO] if check is checked_tokens else []))
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with an input is said before anything is sent."""
+"""Bad input is refused before anything is sent."""
 
 import sys
 from dataclasses import asdict, replace
@@ -38,15 +38,15 @@ INFO = CodecInfo(
 CHOICE = replace(INFO, num_codebooks=32, min_codebooks=1, default_codebooks=8)
 
 
-def test_what_a_server_says_is_read() -> None:
-    said = {name: str(value).lower() for name, value in asdict(INFO).items()}
-    said["sample_rate"] = said.pop("sample_rate_hz")
-    assert CodecInfo.from_parameters("toy", "toy_decode", said) == INFO
+def test_the_parameters_of_a_server_are_read() -> None:
+    message = {name: str(value).lower() for name, value in asdict(INFO).items()}
+    message["sample_rate"] = message.pop("sample_rate_hz")
+    assert CodecInfo.from_parameters("toy", "toy_decode", message) == INFO
     limits = {"max_streams": "64", "state_bytes": "10880", "idle_limit_ms": "5000"}
     assert StreamInfo.from_parameters("toy_decode_stream", limits) == StreamInfo(64, 10880, 5000)
     assert StreamInfo.from_parameters("toy", limits | {"replay_frames": "28"}).replay_frames == 28
     with pytest.raises(ServerRefusedError, match="toy_decode_stream has no parameter 'max_streams'"):
-        StreamInfo.from_parameters("toy_decode_stream", said)
+        StreamInfo.from_parameters("toy_decode_stream", message)
 
 
 def test_some_codecs_leave_a_choice_of_codebooks() -> None:
@@ -63,7 +63,7 @@ def test_derived_facts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "said"),
+    ("tokens", "message"),
     [
         (np.zeros(4, int), r"takes tokens \[4, T\], got \[4\]"),
         (np.zeros((5, 3), int), r"got \[5, 3\]"),
@@ -75,8 +75,8 @@ def test_derived_facts() -> None:
         (np.array([[0, 0], [0, 0], [0, 2**40], [0, 0]]), "codebook 2, frame 1"),
     ],
 )
-def test_bad_tokens(tokens: NDArray[Any], said: str) -> None:
-    with pytest.raises(TokensError, match=said):
+def test_bad_tokens(tokens: NDArray[Any], message: str) -> None:
+    with pytest.raises(TokensError, match=message):
         checked_tokens(tokens, INFO)
 
 
@@ -88,7 +88,7 @@ def test_tokens_of_any_integer_type_are_taken(dtype: type[np.integer[Any]]) -> N
 
 
 @pytest.mark.parametrize(
-    ("audio", "said"),
+    ("audio", "message"),
     [
         (np.zeros((2, 5000)), "mix channels down"),
         (np.zeros(5000, np.int16), "divide int16 by 32768"),
@@ -97,8 +97,8 @@ def test_tokens_of_any_integer_type_are_taken(dtype: type[np.integer[Any]]) -> N
         (np.array([0.0, np.nan, np.inf] * 2000), "4000 NaN or infinite"),
     ],
 )
-def test_bad_audio(audio: NDArray[Any], said: str) -> None:
-    with pytest.raises(AudioError, match=said):
+def test_bad_audio(audio: NDArray[Any], message: str) -> None:
+    with pytest.raises(AudioError, match=message):
         checked_audio(audio, 22050, INFO, resampled)
 
 

@@ -1,4 +1,4 @@
-"""Tokens that a language model wrote one after the other, put back into frames."""
+"""Frames from the flat sequence of tokens that a language model writes."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_codes_of_kanitts_tokens() -> None:
     assert codes_of([]).shape == (0, 4)
 
 
-def test_generation_that_ends_in_the_middle_of_a_frame_is_told() -> None:
+def test_generation_that_ends_in_the_middle_of_a_frame_is_reported() -> None:
     with pytest.raises(TokensError, match=r"38 tokens are 9 frames of 4 and 2 more; .*drop_remainder=True"):
         codes_of(IDS[:38])
     with pytest.raises(TokensError, match=r"3 tokens are 0 frames of 8 and 3 more"):
@@ -32,6 +32,6 @@ def test_a_last_frame_that_is_not_full_can_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("wrong", [[1.5, 2.5], "audio", None, [[1, 2], [3]]])
-def test_what_are_no_tokens_is_told(wrong: object) -> None:
+def test_what_are_no_tokens_is_reported(wrong: object) -> None:
     with pytest.raises(TokensError, match="tokens are integers"):
         frames_of(wrong, 2)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a refusal means for a stream, told apart by status."""
+"""The meaning of an error for a stream, by its status."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tritone_client.transport.interface import StatusError
 
 
 class Refusing:
-    """A connection to a server that refuses everything."""
+    """A connection to a server that refuses every request."""
 
     name, timeout_s = "the server at here:1", 1.0
 

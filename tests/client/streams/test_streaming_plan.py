@@ -1,4 +1,4 @@
-"""Cutting streams: whatever the pieces they come in, the answers join to what one request would give."""
+"""Chunks of streams: for pieces of any size, the answers join to the answer to one request."""
 
 from dataclasses import replace
 
@@ -19,14 +19,14 @@ Samples = NDArray[np.float64]
 
 
 def frames_of(samples: Samples) -> NDArray[np.float64]:
-    """One number per frame, the last one filled with zeros: what a toy encoder sees."""
+    """A toy encoder: one number per frame; the last frame is padded with zeros."""
     filled = np.concatenate([samples, np.zeros(-len(samples) % HOP)])
     weighted: NDArray[np.float64] = filled.reshape(-1, HOP) @ np.array([1.0, 100.0, 10000.0])
     return weighted
 
 
 def network(values: NDArray[np.float64], before: int, after: int) -> NDArray[np.float64]:
-    """Every frame with all that it sees on both sides; a missing neighbour differs from a zero."""
+    """A toy network: every frame with its context on both sides; a missing neighbour differs from a zero."""
     padded = np.concatenate([np.full(before, -1.0), values, np.full(after, -2.0)])
     kernel = np.arange(1.0, before + after + 2)
     return np.convolve(padded, kernel[::-1], "valid") if len(values) else values
@@ -103,26 +103,26 @@ def test_nothing_came_and_nothing_is_sent() -> None:
 
 
 def test_what_is_pushed_may_change_afterwards() -> None:
-    """Recorders fill the same buffer again and again."""
+    """Recorders reuse one buffer for all chunks."""
     buffer, stream_input, chunker = np.full(1000, 0.25), AudioInput(INFO, 22050), FrameChunker(1764, 4)
-    assert chunker.push(stream_input.taken(buffer)) == []
+    assert chunker.push(stream_input.checked(buffer)) == []
     buffer[:] = 0.5
-    (piece,) = chunker.push(stream_input.taken(buffer))
+    (piece,) = chunker.push(stream_input.checked(buffer))
     assert piece.data[:1000].tolist() == [0.25] * 1000
 
 
 def test_a_frame_may_come_without_its_axis_and_k_stays() -> None:
     stream_input = TokenInput(INFO)
-    assert stream_input.taken([1, 2, 3, 4]).tolist() == [[1], [2], [3], [4]]
+    assert stream_input.checked([1, 2, 3, 4]).tolist() == [[1], [2], [3], [4]]
     with pytest.raises(TokensError, match=r"takes tokens \[4, T\], got \[5, 1\]"):
-        stream_input.taken([1, 2, 3, 4, 5])
+        stream_input.checked([1, 2, 3, 4, 5])
     with pytest.raises(TokensError, match=r"at least 1 frame"):
-        stream_input.taken(np.zeros((4, 0), int))
+        stream_input.checked(np.zeros((4, 0), int))
 
 
 def test_the_number_of_codebooks_stays_within_a_stream() -> None:
     stream_input = TokenInput(CHOICE)
-    assert stream_input.taken(np.zeros((8, 2), int)).shape == (8, 2)
+    assert stream_input.checked(np.zeros((8, 2), int)).shape == (8, 2)
     with pytest.raises(TokensError, match="began with 8 codebooks, got 9"):
-        stream_input.taken(np.zeros((9, 2), int))
-    assert stream_input.taken(np.zeros((8, 1), int)).shape == (8, 1)
+        stream_input.checked(np.zeros((9, 2), int))
+    assert stream_input.checked(np.zeros((8, 1), int)).shape == (8, 1)

@@ -1,4 +1,4 @@
-"""Cutting long inputs: every frame is kept once, with all the context its model needs."""
+"""Windows of long inputs: every frame is kept once, with all the context that the model needs."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Who asks, and within which trace, goes with every call, and no key goes where others could read it."""
+"""API key and trace accompany every call; a key is never sent where others could read it."""
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider

@@ -1,5 +1,5 @@
-"""Addresses of servers: every form that gRPC takes works, every other is refused in words, and no proxy is
-asked for a server of this machine."""
+"""Addresses: every form that gRPC takes works, others are refused with a reason, and servers on this machine
+are reached without a proxy."""
 
 import socket
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_every_form_of_an_address_is_understood(url: str, host: str | None, port
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         (
             "http://speech.example:8000",
@@ -67,10 +67,10 @@ def test_every_form_of_an_address_is_understood(url: str, host: str | None, port
         ("", "an address is host:port"),
     ],
 )
-def test_every_other_is_refused_with_how_to_write_it(url: str, said: str) -> None:
-    with pytest.raises(AddressError, match=f"is no server's address: .*{said}"):
+def test_every_other_is_refused_with_how_to_write_it(url: str, message: str) -> None:
+    with pytest.raises(AddressError, match=f"is no server's address: .*{message}"):
         Codec("mimi", ["127.0.0.1:8001", url])
-    with pytest.raises(AddressError, match=said):
+    with pytest.raises(AddressError, match=message):
         served_codecs(url)
 
 
@@ -106,8 +106,8 @@ def test_a_failure_behind_a_proxy_names_it_without_its_password(
     status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", PROXY)
-    told = str(typed(StatusError(status, "refused"), server_at("192.0.2.1:8001"), 1))
-    assert "192.0.2.1:8001 through the proxy http://proxy.invalid:3128 ($https_proxy; hosts in " in told
+    message = str(typed(StatusError(status, "refused"), server_at("192.0.2.1:8001"), 1))
+    assert "192.0.2.1:8001 through the proxy http://proxy.invalid:3128 ($https_proxy; hosts in " in message
     assert "proxy" not in str(typed(StatusError(status, "refused"), server_at("127.0.0.1:8001"), 1))
 
 

@@ -1,4 +1,4 @@
-"""An answer to another request never reaches a caller, who asks another server or gets an error."""
+"""An answer to another request never reaches a caller: the client asks another server, or raises an error."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ SOUND = np.repeat(TOKENS[0], HOP).astype(np.float32)
 
 
 def foreign(request: Any) -> Any:
-    """What another caller asked for, of the right length."""
+    """The answer to another caller's request, of the right length."""
     answer = right(request)
     nonce = np.frombuffer(answer.raw_output_contents[1], np.int64) + 1
     audio = np.frombuffer(answer.raw_output_contents[0], np.float32)[None]
@@ -70,7 +70,7 @@ def given_up(request: Any) -> Any:
 
 
 def in_turn(*answers: Answer) -> Answer:
-    """Each once, and the right one from then on."""
+    """Answers with each function once, then correctly."""
     left = list(answers)
 
     def answer(request: Any) -> Any:
@@ -114,21 +114,21 @@ def whole_in_asyncio(urls: list[str], lie: Callable[[], None]) -> np.ndarray[Any
 
 def streamed(urls: list[str], lie: Callable[[], None]) -> np.ndarray[Any, Any]:
     with Codec(CODEC, urls) as codec, codec.decode_stream() as stream:
-        heard = [stream.push(TOKENS[:, :3])]
+        received = [stream.push(TOKENS[:, :3])]
         lie()
-        heard += [stream.push(frame) for frame in TOKENS.T[3:]]
-        return np.concatenate(heard)
+        received += [stream.push(frame) for frame in TOKENS.T[3:]]
+        return np.concatenate(received)
 
 
 def streamed_in_asyncio(urls: list[str], lie: Callable[[], None]) -> np.ndarray[Any, Any]:
-    async def spoken() -> np.ndarray[Any, Any]:
+    async def streamed_audio() -> np.ndarray[Any, Any]:
         async with AsyncCodec(CODEC, urls) as codec, codec.decode_stream() as stream:
-            heard = [await stream.push(TOKENS[:, :3])]
+            received = [await stream.push(TOKENS[:, :3])]
             lie()
-            heard += [await stream.push(frame) for frame in TOKENS.T[3:]]
-            return np.concatenate(heard)
+            received += [await stream.push(frame) for frame in TOKENS.T[3:]]
+            return np.concatenate(received)
 
-    return asyncio.run(spoken())
+    return asyncio.run(streamed_audio())
 
 
 WAYS = [whole, whole_in_asyncio, streamed, streamed_in_asyncio]
@@ -162,15 +162,15 @@ def test_a_first_answer_is_checked_as_every_other(liar: LyingServer) -> None:
 
 
 def test_replays_are_checked_too(honest: LyingServer) -> None:
-    told: list[Resumption] = []
-    with Codec(CODEC, [honest.url, honest.url], resume=Resume(on_resume=told.append)) as codec:
+    resumptions: list[Resumption] = []
+    with Codec(CODEC, [honest.url, honest.url], resume=Resume(on_resume=resumptions.append)) as codec:
         stream = codec.decode_stream()
-        heard = [stream.push(TOKENS[:, :3])]
+        received = [stream.push(TOKENS[:, :3])]
         honest.answer = in_turn(given_up, given_up, foreign)  # asked, asked again for a status, replayed
-        heard.append(stream.push(TOKENS[:, 3:]))
+        received.append(stream.push(TOKENS[:, 3:]))
         stream.close()
-    assert np.array_equal(np.concatenate(heard), SOUND)
-    assert len(told) == 1
+    assert np.array_equal(np.concatenate(received), SOUND)
+    assert len(resumptions) == 1
 
 
 def test_what_the_model_refuses_is_still_the_callers(liar: LyingServer) -> None:

@@ -26,7 +26,7 @@ from tritone_client import (
     WrongProtocolError,
     served_codecs,
 )
-from tritone_client.transport.protocols import Protocol, explained, spoken_at
+from tritone_client.transport.protocols import Protocol, explained, protocol_at
 from tritone_server.direct import environment_without_proxies, proxies_named
 from tritone_server.launcher import Ports, ServerError, ServerTls, Traces, TritonServer
 from tritone_server.settings.listen_address import ListenAddress
@@ -243,14 +243,14 @@ def test_a_server_that_refuses_a_client_without_certificate_says_nothing_of_prot
 
 def test_the_usual_port_of_grpc_is_named_beside_the_usual_ports_of_http() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tritone_client.transport.protocols.spoken_at", lambda *_: Protocol.HTTP)
+        patch.setattr("tritone_client.transport.protocols.protocol_at", lambda *_: Protocol.HTTP)
         for port in (8000, 8002):
             told = str(explained(ServerUnavailableError("broken"), f"[::1]:{port}", encrypted=False))
             assert told.endswith("give its gRPC port, which is 8001 unless chosen otherwise ([::1]:8001)")
 
 
 @pytest.mark.parametrize(
-    ("answers", "spoken"),
+    ("answers", "protocol"),
     [
         ([b"HTTP/1.1 403 Forbidden\r\n\r\n"] * 2, Protocol.HTTP),
         ([b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"] * 2, Protocol.GRPC),
@@ -260,8 +260,8 @@ def test_the_usual_port_of_grpc_is_named_beside_the_usual_ports_of_http() -> Non
     ],
     ids=["http", "grpc", "tls", "ssh", "closed"],
 )
-def test_what_a_port_speaks_is_told_by_its_first_answer(
-    answers: list[bytes], spoken: Protocol | None
+def test_the_first_answer_of_a_port_tells_its_protocol(
+    answers: list[bytes], protocol: Protocol | None
 ) -> None:
     def answer(listener: socket.socket) -> None:
         for text in answers:
@@ -273,7 +273,7 @@ def test_what_a_port_speaks_is_told_by_its_first_answer(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=answer, args=(listener,))
         thread.start()
-        assert spoken_at("127.0.0.1", listener.getsockname()[1]) is spoken
+        assert protocol_at("127.0.0.1", listener.getsockname()[1]) is protocol
         thread.join()
 
 
@@ -293,4 +293,4 @@ def test_a_server_that_stays_silent_is_not_asked_again_what_it_speaks() -> None:
 def test_nothing_is_spoken_where_nobody_listens() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        assert spoken_at("127.0.0.1", closed.getsockname()[1]) is None
+        assert protocol_at("127.0.0.1", closed.getsockname()[1]) is None
