@@ -192,7 +192,7 @@ def local_models(repository: Path, device: str | None = None) -> LocalModels:
 
 
 def _forget_the_parents_models() -> None:
-    """They are never freed, not even at the child's end: that would wait for threads that it does not have."""
+    """Keep them for ever: freeing them would wait for threads that the child does not have."""
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.Lock()
     for models in _shared.values():
