@@ -227,10 +227,10 @@ class CodecModels:
 
     def _replay_frames(self, info: CodecInfo, stream: StreamInfo) -> int:
         """Frames that make a fresh stream continue exactly as the old one; fewer if ``resume`` says so."""
-        field = info.lookaround_frames if stream.replay_frames is None else stream.replay_frames
+        enough = info.lookaround_frames if stream.replay_frames is None else stream.replay_frames
         if self._resume is None or self._resume.most_replay_s is None:
-            return field
-        return min(field, _frames_in(self._resume.most_replay_s, info))
+            return enough
+        return min(enough, _frames_in(self._resume.most_replay_s, info))
 
 
 def inputs_of(role: Role, data: NDArray[Any], options: Arrays) -> Arrays:

@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "tritone", description=__doc__, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    listing = commands.add_parser("codecs", help="list the codecs that the server serves")
+    listing = commands.add_parser("codecs", help="list the codecs of the server or the repository")
     listing.set_defaults(run=_codecs)
     encode = commands.add_parser("encode", help="audio files to token files (.npy, INT64 [K, T])")
     encode.set_defaults(run=_encode)
@@ -74,30 +74,37 @@ def _parser() -> argparse.ArgumentParser:
     for command in (encode, decode, stream):
         command.add_argument("--codec", help="name of the codec; may be left out if there is only one")
     for command in (listing, encode, decode, stream, page):
-        command.add_argument(
-            "--url",
-            default=os.environ.get("TRITONE_URL", "127.0.0.1:8001"),
-            help="gRPC address, host:port or unix:/path (default: $TRITONE_URL, else 127.0.0.1:8001)",
-        )
-    for command in (listing, encode, decode, stream, page):
-        command.add_argument(
-            "--local",
-            type=Path,
-            metavar="FOLDER",
-            help="run the models of this repository in this process, without a server (local extra)",
-        )
+        _add_location(command)
     for command in (listing, encode, decode, stream):
-        command.add_argument("--tls", action="store_true", help="use TLS; implied by the options below")
-        command.add_argument(
-            "--tls-ca", type=Path, help="certificates of the authorities that vouch for the server (PEM)"
-        )
-        command.add_argument(
-            "--tls-certificate",
-            type=Path,
-            help="certificate of this client, if the server requires one (PEM)",
-        )
-        command.add_argument("--tls-key", type=Path, help="private key of that certificate (PEM)")
+        _add_tls(command)
     return parser
+
+
+def _add_location(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--url",
+        default=os.environ.get("TRITONE_URL", "127.0.0.1:8001"),
+        help="gRPC address, host:port or unix:/path (default: $TRITONE_URL, else 127.0.0.1:8001)",
+    )
+    command.add_argument(
+        "--local",
+        type=Path,
+        metavar="FOLDER",
+        help="run the models of this repository in this process, without a server (local extra)",
+    )
+
+
+def _add_tls(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--tls", action="store_true", help="use TLS; implied by the options below")
+    command.add_argument(
+        "--tls-ca", type=Path, help="certificates of the authorities that vouch for the server (PEM)"
+    )
+    command.add_argument(
+        "--tls-certificate",
+        type=Path,
+        help="certificate of this client, if the server requires one (PEM)",
+    )
+    command.add_argument("--tls-key", type=Path, help="private key of that certificate (PEM)")
 
 
 def _access(options: argparse.Namespace) -> dict[str, Any]:

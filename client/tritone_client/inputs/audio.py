@@ -85,7 +85,9 @@ def checked_format(path: Path) -> None:
     ending = path.suffix.removeprefix(".").upper()
     known = _soundfile("writing audio files").available_formats()
     if ending not in known or ending == "RAW":
-        raise AudioError(f"{path} cannot be written: the ending of audio files is such as .wav or .flac")
+        raise AudioError(
+            f"{path} cannot be written: the ending of audio files is, for example, .wav or .flac"
+        )
 
 
 def write_audio(path: Path, audio: NDArray[np.float32], sample_rate_hz: int) -> None:
