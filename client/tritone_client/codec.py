@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.codec_base import CodecBase, local_module
-from tritone_client.codec_models import DECODE, Endpoints, codecs_of, endpoints
+from tritone_client.codec_models import DECODE, codecs_of, endpoints
 from tritone_client.errors import ServerUnavailableError
 from tritone_client.info import StreamInfo
 from tritone_client.inputs.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
 from tritone_client.sansio import run
-from tritone_client.streams.failover import Resume
 from tritone_client.streams.stream import AudioIterator, Stream
 from tritone_client.transport.access import Access
 from tritone_client.transport.tls import Tls
@@ -56,16 +55,7 @@ class Codec(CodecBase):
         MissingExtraError: a folder was given, and the ``local`` extra is not installed.
     """
 
-    def __init__(
-        self,
-        name: str,
-        url: Endpoints = "127.0.0.1:8001",
-        timeout_s: float = 120.0,
-        resume: Resume | None = None,
-        tls: Tls | None = None,
-        api_key: str | None = None,
-    ):
-        super().__init__(name, url, timeout_s, resume, tls, api_key)
+    def _initialized(self) -> None:
         try:
             run(self._open())
         except BaseException:

@@ -53,6 +53,10 @@ class CodecBase:
         self._models: CodecModels | None = None
         self._info: CodecInfo | None = None
         self._owner: tuple[Any, ...] = ()
+        self._initialized()
+
+    def _initialized(self) -> None:
+        """Open the codec, where that needs no event loop."""
 
     @property
     def info(self) -> CodecInfo:

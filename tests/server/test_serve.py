@@ -36,7 +36,8 @@ def command(repository: Path, *options: str) -> list[str]:
     ports = [f"--{name}-port={port}" for name, port in vars(Ports.free()).items()]
     return [
         sys.executable,
-        "server/tritone_server/cli.py",
+        "-m",
+        "tritone_server.cli",
         NAME,
         "--repository",
         str(repository),
@@ -132,7 +133,8 @@ def test_a_dry_run_only_shows_the_command(own_repository: Path) -> None:
 def test_engines_are_refused_where_no_tensorrt_is() -> None:
     named = [
         sys.executable,
-        "server/tritone_server/cli.py",
+        "-m",
+        "tritone_server.cli",
         "nanocodec_mini",
         "--repository",
         "model_repository",

@@ -1,6 +1,6 @@
 """The interface of a codec family, and the three stateless models that are built from a codec."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ __all__ = [
     "Vocoder",
     "finished_codec",
     "first_codebooks",
+    "matching_variant",
 ]
 
 
@@ -149,6 +150,13 @@ class Codec:
     encoder: nn.Module
     checkpoint_sha256: str
     dtype: torch.dtype = torch.float32
+
+
+def matching_variant(
+    config: object, variants: Sequence[Variant], parse: Callable[[Mapping[str, Any]], object]
+) -> str | None:
+    """Name of the variant whose parsed configuration equals ``config``, or None."""
+    return next((each.name for each in variants if parse(each.config) == config), None)
 
 
 def finished_codec(

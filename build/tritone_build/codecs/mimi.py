@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs import mimi_names
-from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec
+from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
 from tritone_build.codecs.mimi_config import PUBLISHED, MimiConfig, describes, parse
 from tritone_build.codecs.strict import check_strictly
 from tritone_build.errors import UnsupportedNetworkError
@@ -141,8 +141,7 @@ def _config_of(checkpoint: Checkpoint) -> MimiConfig:
 
 def variant_of(checkpoint: Checkpoint) -> str | None:
     """Name of the published variant whose network the checkpoint holds, or None."""
-    config = _config_of(checkpoint)
-    return next((v.name for v in VARIANTS if parse(v.config) == config), None)
+    return matching_variant(_config_of(checkpoint), VARIANTS, parse)
 
 
 def load(name: str, checkpoint: Checkpoint) -> Codec:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
-from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec
+from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
 from tritone_build.codecs.moss_config import (
     PUBLISHED,
     SHALLOW,
@@ -206,8 +206,7 @@ def _config_of(checkpoint: Checkpoint) -> MossConfig:
 
 def variant_of(checkpoint: Checkpoint) -> str | None:
     """Name of the published variant whose network the checkpoint holds, or None."""
-    config = _config_of(checkpoint)
-    return next((v.name for v in VARIANTS if parse(v.config) == config), None)
+    return matching_variant(_config_of(checkpoint), VARIANTS, parse)
 
 
 def load(name: str, checkpoint: Checkpoint) -> Codec:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
-from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec
+from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
 from tritone_build.codecs.nemo_config import NemoConfig, parse, published
 from tritone_build.codecs.strict import assign_strictly
 from tritone_build.errors import UnsupportedNetworkError
@@ -162,8 +162,7 @@ def _inference_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 def variant_of(checkpoint: Checkpoint) -> str | None:
     """Name of the published variant whose network this is."""
-    config = _config_of(checkpoint)
-    return next((v.name for v in VARIANTS if parse(v.config) == config), None)
+    return matching_variant(_config_of(checkpoint), VARIANTS, parse)
 
 
 def load(name: str, checkpoint: Checkpoint) -> Codec:

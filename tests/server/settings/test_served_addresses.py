@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.paths import ROOT
+from helpers.servers.processes import dry_run
 
 from scripts.common import stream_metrics
 from scripts.common.certificates import write_certificates
@@ -181,15 +182,7 @@ def test_a_socket_in_the_file_system_serves_like_a_port(server: TritonServer, tm
 def test_the_launcher_takes_every_address_of_this_machine(
     host: str, status: int, said: str, repository: Path
 ) -> None:
-    command = [
-        sys.executable,
-        "server/tritone_server/cli.py",
-        NAME,
-        "--dry-run",
-        "--repository",
-        str(repository),
-    ]
-    done = subprocess.run([*command, "--host", host], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = dry_run(NAME, repository, "--host", host)
     assert done.returncode == status
     assert said in done.stdout + done.stderr
 

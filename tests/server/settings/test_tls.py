@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.paths import ROOT
+from helpers.servers.processes import dry_run
 from helpers.servers.raw import HANGS_S
 
 from scripts.common.certificates import write_certificates
@@ -114,16 +114,7 @@ def test_the_command_line_takes_certificates(mutual: TritonServer, folder: Path)
 def test_others_are_not_served_in_the_clear_unless_told(
     options: list[str], said: str, repository: Path
 ) -> None:
-    command = [
-        sys.executable,
-        "server/tritone_server/cli.py",
-        NAME,
-        "--dry-run",
-        "--repository",
-        str(repository),
-    ]
-    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = dry_run(NAME, repository, *options)
     assert done.returncode == 1
     assert said in done.stderr
-    told = [*command, "--host", "0.0.0.0", "--insecure"]
-    assert subprocess.run(told, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert dry_run(NAME, repository, "--host", "0.0.0.0", "--insecure").returncode == 0
