@@ -159,7 +159,7 @@ def test_an_unknown_codec_is_reported_with_those_there_are(server: TritonServer)
 
 
 def test_no_server_is_reported_with_how_to_start_one() -> None:
-    with pytest.raises(ServerUnavailableError, match="make serve"):
+    with pytest.raises(ServerUnavailableError, match="tritone-serve"):
         Codec(NAME, f"127.0.0.1:{Ports.free().grpc}", timeout_s=HANGS_S)
 
 
