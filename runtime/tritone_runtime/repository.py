@@ -40,13 +40,13 @@ def models_of(repository: Path, codec: str) -> list[str]:
     streams = [role for role in _STREAMS if (repository / f"{codec}_{role}").exists()]
     names = [f"{codec}_{role}" for role in (*_WHOLE, *streams)]
     engines = engines_among(repository, names)
-    for name in (*pipeline_of(codec), *names):
-        folder = repository / name
+    folders = [repository / name for name in (*pipeline_of(codec), *names)]
+    for folder in folders:
         needed = [folder / _CONFIG]
-        needed += [] if name == f"{codec}_decode" or engines else [folder / "1" / ONNX_FILE]
+        needed += [] if folder.name == f"{codec}_decode" or engines else [folder / "1" / ONNX_FILE]
         _refuse_missing(needed, codec)
-        if not engines:
-            _refuse_other_format(folder, codec)
+    for folder in [] if engines else folders:
+        _refuse_other_format(folder, codec)
     return names
 
 
