@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.errors import (
+    RepositoryError,
     ServerFullError,
     ServerLostError,
     ServerRefusedError,
@@ -117,8 +118,8 @@ class StatefulSession:
         request = self._request(data, self._start() if first else Place(self._id))
         try:
             answer = yield from self._exchanged(request)
-        except ServerLostError:
-            self._held = False  # its process is replaced: nothing is to be given back
+        except (ServerLostError, RepositoryError):
+            self._held = False  # its process is replaced, or it has none: nothing is to be given back
             raise
         except StatusError as refusal:
             if refusal.status is not None:
@@ -182,7 +183,7 @@ class StatefulSession:
             return typed_of_known(refusal, self._connection.name, self._connection.timeout_s)
         self._held = False
         return ServerFullError(
-            f"{self._connection.name} takes no more streams now; wait for one to end, or use another server"
+            f"{self._connection.name} takes no more streams now; wait for one to end, or begin it elsewhere"
         )
 
     def _why_not_continued(self, request: Request) -> SansIO[TritoneError]:
@@ -200,7 +201,7 @@ class StatefulSession:
             return ServerRefusedError(f"{name} refused: {refusal.message}")
         return StreamLostError(
             f"{name} no longer knows the stream ({refusal.message}); it was idle for too "
-            "long or the server was restarted: open another one"
+            "long, or what ran it was restarted: open another one"
         )
 
     def _lost(self, refusal: StatusError) -> TritoneError:
