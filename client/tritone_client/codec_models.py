@@ -6,7 +6,7 @@ The client knows only the codec's name; it reads everything else from the models
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.errors import ServerRefusedError, ServerUnavailableError, UnknownCodecError
+from tritone_client.errors import (
+    AddressError,
+    ServerRefusedError,
+    ServerUnavailableError,
+    UnknownCodecError,
+)
 from tritone_client.info import CodecInfo, StreamInfo
 from tritone_client.inputs.checks import checked_codebooks
 from tritone_client.sansio import SansIO
@@ -260,9 +265,15 @@ def endpoints(url: Endpoints) -> list[str | Path]:
     """
     if isinstance(url, Path):
         return [url]
-    urls = [url] if isinstance(url, str) else list(url)
+    urls = [url] if isinstance(url, str | bytes) or not isinstance(url, Iterable) else list(url)
     if not urls:
         raise ValueError("no server: give host and gRPC port of one at least")
+    for each in urls:
+        if not isinstance(each, str):
+            raise AddressError(
+                f"{each!r} is no server's address: give host:port as text, several of them as a list, or one "
+                "Path, the folder of a model repository, alone"
+            )
     return [Address.of(each).url for each in urls]
 
 

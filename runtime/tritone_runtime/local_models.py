@@ -7,19 +7,20 @@ import weakref
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tritone_runtime.batcher import StepBatcher
-from tritone_runtime.errors import EngineMisfitError
+from tritone_runtime.errors import EngineMisfitError, RepositoryError
 from tritone_runtime.events import EventLog
 from tritone_runtime.executors.device import Device, chosen_device
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.exits import runs
 from tritone_runtime.fit import check_whole, engines_among
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
-from tritone_runtime.manifests import ONNX_FILE, ModelDescription, read_manifest
+from tritone_runtime.manifests import MANIFEST, ONNX_FILE, ModelDescription, read_manifest
 from tritone_runtime.repository import ROLES, codecs_in, models_of
 from tritone_runtime.scheduler import Limits, StreamScheduler
 
@@ -73,7 +74,7 @@ class StreamModel:
         parameters = description.parameters
         assert description.idle_limit_s is not None, "a model for streams"
         configured = int(parameters["max_streams"])
-        streams = min(configured, int(os.environ.get(MOST_STREAMS) or configured))
+        streams = min(configured, _most_streams() or configured)
         frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
         limits = Limits(streams, description.idle_limit_s, frame_s)
         self.scheduler = StreamScheduler(
@@ -81,6 +82,19 @@ class StreamModel:
         )
         self.batcher = StepBatcher(self.scheduler, description.most_rows)
         self.limits = RequestLimits(parameters, LONGEST_STEP_S)
+
+
+def _most_streams() -> int:
+    """What the environment says; 0 if that is nothing."""
+    said = os.environ.get(MOST_STREAMS)
+    if not said:
+        return 0
+    if not said.isdecimal() or int(said) == 0:
+        raise RepositoryError(
+            f"the environment variable {MOST_STREAMS} is a number of live streams, 1 or more, got {said!r}; "
+            "correct it or unset it"
+        )
+    return int(said)
 
 
 class LocalModels:
@@ -97,6 +111,7 @@ class LocalModels:
     def __init__(self, repository: Path, device: Device):
         self.repository, self._device = repository, device
         codecs_in(repository)
+        self._built = _built(repository)
         self._lock = threading.RLock()
         self._executors: dict[str, OnnxExecutor] = {}
         self._stateless: dict[str, StatelessModel] = {}
@@ -118,18 +133,27 @@ class LocalModels:
         """
         return [model for codec in self._codecs for model in models_of(self.repository, codec)]
 
+    def has(self, model: str) -> bool:
+        """Whether the model was built when the repository was opened."""
+        return model in self._built
+
     def description(self, model: str) -> ModelDescription:
         """Inputs, outputs and parameters of a model.
 
         Raises:
             KeyError: there is no such model.
-            RepositoryError: files of its codec are missing or of another version.
+            RepositoryError: files of its codec are missing, of another version, or were built again meanwhile.
             EngineMisfitError: the model is a TensorRT engine, which this process cannot run.
         """
         roles = {f"{codec}_{role}": codec for codec in self._codecs for role in ROLES}
         codec = roles.get(model)
-        if codec is None or not (self.repository / model).is_dir():
+        if codec is None or not self.has(model):
             raise KeyError(model)
+        if _built(self.repository).get(model) != self._built[model]:
+            raise RepositoryError(
+                f"{self.repository / model} was replaced or removed after it was opened here; close the "
+                "codecs and streams of this repository and open them again"
+            )
         models_of(self.repository, codec)
         engines = engines_among(self.repository, [model])
         manifest = read_manifest(self.repository / model / "1")
@@ -168,12 +192,26 @@ class LocalModels:
         return self._executors[model]
 
 
+def _built(repository: Path) -> dict[str, tuple[int, int]]:
+    """By model, what changes when it is built again."""
+    found = {}
+    for folder in repository.iterdir() if repository.is_dir() else ():
+        manifest = folder / "1" / MANIFEST
+        if folder.is_dir():
+            status = manifest.stat() if manifest.exists() else folder.stat()
+            found[folder.name] = status.st_ino, status.st_mtime_ns
+    return found
+
+
+_Key: TypeAlias = tuple[Path, str, frozenset[tuple[str, tuple[int, int]]]]
 _lock = threading.Lock()
-_shared: "weakref.WeakValueDictionary[tuple[Path, str], LocalModels]" = weakref.WeakValueDictionary()
+_shared: "weakref.WeakValueDictionary[_Key, LocalModels]" = weakref.WeakValueDictionary()
 
 
 def local_models(repository: Path, device: str | None = None) -> LocalModels:
     """The models of a repository. All callers in this process share them, as long as one of them holds them.
+
+    A repository that was built again meanwhile is another one.
 
     Args:
         repository: folder that ``tritone-build models`` wrote.
@@ -183,11 +221,12 @@ def local_models(repository: Path, device: str | None = None) -> LocalModels:
         RepositoryError: the folder is missing or holds no models.
     """
     chosen = chosen_device(device)
-    key = (repository.resolve(), chosen.name)
+    folder = repository.resolve()  # the working directory may change before a model is loaded
+    key = (folder, chosen.name, frozenset(_built(folder).items()))
     with _lock:
         models = _shared.get(key)
         if models is None:
-            _shared[key] = models = LocalModels(repository, chosen)
+            _shared[key] = models = LocalModels(folder, chosen)
         return models
 
 

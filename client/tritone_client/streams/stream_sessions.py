@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.errors import (
+    RepositoryError,
     ServerFullError,
     ServerLostError,
     ServerRefusedError,
@@ -146,8 +147,8 @@ class StatefulSession(_Session):
         request = self._request(data, self._start() if first else Place(self._id))
         try:
             answer = yield from self._exchange(request)
-        except ServerLostError:
-            self._live = False  # its process is replaced, and the state is gone
+        except (ServerLostError, RepositoryError):
+            self._live = False  # its process is replaced, or there is none: no state is left to free
             raise
         except StatusError as status:
             if status.status is not None:
@@ -208,7 +209,7 @@ class StatefulSession(_Session):
             return self._error_of(status)
         self._live = False
         return ServerFullError(
-            f"{self._connection.name} takes no more streams now; wait for one to end, or use another server"
+            f"{self._connection.name} takes no more streams now; wait for one to end, or begin it elsewhere"
         )
 
     def _step_error(self, request: Request) -> SansIO[TritoneError]:
@@ -226,7 +227,7 @@ class StatefulSession(_Session):
             return ServerRefusedError(f"{name} refused: {status.message}")
         return StreamLostError(
             f"{name} no longer knows the stream ({status.message}); it was idle for too "
-            "long or the server was restarted: open another one"
+            "long, or what ran it was restarted: open another one"
         )
 
     def _lost(self, status: StatusError) -> TritoneError:

@@ -5,6 +5,7 @@ import re
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
@@ -105,8 +106,14 @@ def _mistake(rest: str) -> str:
         if _is_ipv6(text):
             return f"an IPv6 address stands in brackets, as in {_joined(text, number)}"
     if re.fullmatch(r"\[[^\[\]]+\]|[^\[\]:/\s]+", rest):
-        return f"the port is missing; gRPC of Triton listens on {rest}:8001 unless told otherwise"
-    return _FORMS
+        missing = f"the port is missing; gRPC of Triton listens on {rest}:8001 unless told otherwise"
+        return f"{missing}; {_folder(rest)}" if Path(rest).is_dir() else missing
+    return _FORMS if ":" in rest else f"{_FORMS}; {_folder(rest)}"
+
+
+def _folder(path: str) -> str:
+    """How to write it if a repository is meant."""
+    return f"the folder of a model repository is given as Path({path!r}), with 'from pathlib import Path'"
 
 
 def _joined(host: str, port: int | str) -> str:

@@ -44,7 +44,7 @@ class _Local:
             raise ServerRefusedError(f"{self.name} has no model {model}") from error
 
     def _ready(self, model: str) -> bool:
-        return (self._models.repository / model).is_dir()
+        return self._models.has(model)
 
     def _ready_models(self) -> list[str]:
         return [f"{codec}_decode" for codec in self._models.codecs()]
