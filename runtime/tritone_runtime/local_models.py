@@ -142,7 +142,7 @@ class LocalModels:
 
         Raises:
             KeyError: there is no such model.
-            RepositoryError: files of its codec are missing, of another version, or were built again meanwhile.
+            RepositoryError: files of its codec are missing, of another version, or were rebuilt meanwhile.
             EngineMisfitError: the model is a TensorRT engine, which this process cannot run.
         """
         roles = {f"{codec}_{role}": codec for codec in self._codecs for role in ROLES}
