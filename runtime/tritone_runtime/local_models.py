@@ -12,9 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_runtime.batcher import StepBatcher
 from tritone_runtime.errors import EngineMisfitError, RepositoryError
-from tritone_runtime.events import EventLog
 from tritone_runtime.executors.device import Device, chosen_device
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.exits import runs
@@ -22,7 +20,9 @@ from tritone_runtime.fit import check_whole, engines_among
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
 from tritone_runtime.manifests import MANIFEST, ONNX_FILE, ModelDescription, read_manifest
 from tritone_runtime.repository import ROLES, codecs_in, models_of
-from tritone_runtime.scheduler import Limits, StreamScheduler
+from tritone_runtime.streams.batcher import StepBatcher
+from tritone_runtime.streams.events import EventLog
+from tritone_runtime.streams.scheduler import Limits, StreamScheduler
 
 __all__ = ["MOST_STREAMS", "LocalModels", "StatelessModel", "StreamModel", "local_models"]
 

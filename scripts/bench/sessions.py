@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2 as pb
 
 from scripts.common.prepare import REPOSITORY
-from tritone_runtime.events import EventLog
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.scheduler import Limits, Step, StreamScheduler
+from tritone_runtime.streams.events import EventLog
+from tritone_runtime.streams.scheduler import Limits, Step, StreamScheduler
 
 __all__ = ["NEAR_COPIES", "OfflineSession", "StreamSession", "has_streams", "weight_bytes"]
 

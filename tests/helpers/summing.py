@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.scheduler import Step
+from tritone_runtime.streams.scheduler import Step
 
 
 def summing(tmp_path: Path) -> OnnxExecutor:

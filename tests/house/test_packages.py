@@ -25,7 +25,7 @@ _NOT_IMPORTED = {
     "build": {"tensorrt-rtx": "engines.compiler imports the compiler that it finds, by a computed name"},
 }
 """Dependencies that are used without an import of a fixed name, and how."""
-_PARTIAL = ("tritone_client.page", "tritone_client.transport.local", "tritone_runtime.device_slots")
+_PARTIAL = ("tritone_client.page", "tritone_client.transport.local", "tritone_runtime.streams.device_slots")
 """Modules that need an extra."""
 _IMPORT_ALL = """
 import importlib, json, pkgutil, sys

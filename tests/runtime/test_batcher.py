@@ -13,10 +13,10 @@ import pytest
 from helpers.servers.raw import comes_true
 from helpers.summing import step, summing
 
-from tritone_runtime.batcher import StepBatcher
 from tritone_runtime.errors import BadInputError, StepError
-from tritone_runtime.events import EventLog
-from tritone_runtime.scheduler import Limits, StreamScheduler
+from tritone_runtime.streams.batcher import StepBatcher
+from tritone_runtime.streams.events import EventLog
+from tritone_runtime.streams.scheduler import Limits, StreamScheduler
 
 MOST = 3
 LIMIT_S = 60.0

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import BadInputError
-from tritone_runtime.events import EventLog
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.fidelity import snr_db
-from tritone_runtime.scheduler import Limits, Step, StreamScheduler
+from tritone_runtime.streams.events import EventLog
+from tritone_runtime.streams.scheduler import Limits, Step, StreamScheduler
 
 MODELS = ["small_nanocodec_decode_stream", "small_mimi_decode_stream"]
 FRAMES, BOOKS = 12, 4

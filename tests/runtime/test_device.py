@@ -9,13 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tritone_runtime.device_slots import DeviceSlots
 from tritone_runtime.errors import BadInputError
-from tritone_runtime.events import EventLog
 from tritone_runtime.executors.device import CPU, VARIABLE, Device, chosen_device
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.scheduler import Limits, Step, StreamScheduler
-from tritone_runtime.slots import Slots
+from tritone_runtime.streams.device_slots import DeviceSlots
+from tritone_runtime.streams.events import EventLog
+from tritone_runtime.streams.scheduler import Limits, Step, StreamScheduler
+from tritone_runtime.streams.slots import Slots
 
 ELSEWHERE = replace(CPU, name="elsewhere")
 KINDS = ["small_nanocodec_decode_stream", "small_mimi_decode_stream", "small_mimi_encode_stream"]

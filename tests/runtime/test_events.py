@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from helpers.summing import Clock, step, summing
 
-from tritone_runtime.events import EventLog, tag_of
-from tritone_runtime.scheduler import Limits, Step, StreamScheduler
+from tritone_runtime.streams.events import EventLog, tag_of
+from tritone_runtime.streams.scheduler import Limits, Step, StreamScheduler
 
 
 @pytest.fixture

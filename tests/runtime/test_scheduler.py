@@ -9,10 +9,10 @@ from helpers.summing import Clock, step, summing
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import BadInputError, FullError
-from tritone_runtime.events import EventLog
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.scheduler import Limits, Step, StreamScheduler
-from tritone_runtime.slots import Slots, StateTensor
+from tritone_runtime.streams.events import EventLog
+from tritone_runtime.streams.scheduler import Limits, Step, StreamScheduler
+from tritone_runtime.streams.slots import Slots, StateTensor
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_ring_keeps_the_last_steps_at_their_places() -> None:
 def test_cleared_rows_are_zero_and_their_neighbours_stay(
     returns_memory: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tritone_runtime.slots._RETURNS_MEMORY", returns_memory)
+    monkeypatch.setattr("tritone_runtime.streams.slots._RETURNS_MEMORY", returns_memory)
     slots = Slots([StateTensor("tails", (3000,), np.dtype(np.float32))], 3)
     rows = slots.pasts["past_tails"]
     rows[:] = 1

@@ -18,7 +18,7 @@ from tritone_client.transport.statuses import typed_of_known
 from tritone_runtime.errors import BadInputError, FullError
 from tritone_runtime.errors import RepositoryError as BuiltRepositoryError
 from tritone_runtime.local_models import LocalModels, StreamModel, local_models
-from tritone_runtime.scheduler import Step
+from tritone_runtime.streams.scheduler import Step
 
 __all__ = ["AsyncLocalTransport", "LocalTransport"]
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from tritone_runtime.scheduler import StreamScheduler
+from tritone_runtime.streams.scheduler import StreamScheduler
 
 __all__ = ["MetricsExporter"]
 

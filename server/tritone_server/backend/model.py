@@ -15,12 +15,12 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from tritone_runtime.errors import BadInputError, FullError
-from tritone_runtime.events import EventLog
 from tritone_runtime.executors.device import chosen_device
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.huge_pages import keep_page_sizes
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
-from tritone_runtime.scheduler import Limits, Step, StreamScheduler
+from tritone_runtime.streams.events import EventLog
+from tritone_runtime.streams.scheduler import Limits, Step, StreamScheduler
 from tritone_server.backend.metrics import MetricsExporter
 from tritone_server.backend.process_guard import ProcessGuard, TritonQueue
 from tritone_server.backend.shapes import survive_impossible_shapes

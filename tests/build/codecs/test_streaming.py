@@ -20,8 +20,8 @@ from tritone_build.graphs.steps import DecodeStep, packing_of
 from tritone_build.layers.conv import Causal, Conv1d, UpsampleConv1d
 from tritone_build.state import TURN, State, whole
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.scheduler import state_of
-from tritone_runtime.slots import Slots
+from tritone_runtime.streams.scheduler import state_of
+from tritone_runtime.streams.slots import Slots
 from tritone_server.stream_check import compared
 
 

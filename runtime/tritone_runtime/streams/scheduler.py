@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import BadInputError, FullError, StepError
-from tritone_runtime.events import Counters, EventLog
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.slots import Slots, StateTensor
+from tritone_runtime.streams.events import Counters, EventLog
+from tritone_runtime.streams.slots import Slots, StateTensor
 
 __all__ = ["Limits", "Step", "StreamScheduler", "state_of"]
 
@@ -266,7 +266,7 @@ def _slots(executor: OnnxExecutor, count: int) -> Slots:
     tensors = state_of(executor)
     if executor.device.is_cpu:
         return Slots(tensors, count)
-    from tritone_runtime.device_slots import DeviceSlots  # imports onnx, which the CPU does not need
+    from tritone_runtime.streams.device_slots import DeviceSlots  # imports onnx, which the CPU does not need
 
     return DeviceSlots(tensors, count, executor.device)
 

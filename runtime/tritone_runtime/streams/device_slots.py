@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from tritone_runtime.executors.device import Device
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.slots import Slots, StateTensor
+from tritone_runtime.streams.slots import Slots, StateTensor
 
 __all__ = ["DeviceSlots"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tritone_runtime.errors import StepError
 from tritone_runtime.exits import runs
-from tritone_runtime.scheduler import Step, StreamScheduler
+from tritone_runtime.streams.scheduler import Step, StreamScheduler
 
 __all__ = ["StepBatcher"]
 
