@@ -37,6 +37,9 @@ async def run_async(operation: SansIO[T]) -> T:
         while True:
             try:
                 answer = await call()
+            except GeneratorExit:  # its loop was closed: the task can await nothing more
+                _close(operation)
+                raise
             except BaseException as error:  # cancellation too
                 call = operation.throw(error)
             else:
@@ -44,3 +47,13 @@ async def run_async(operation: SansIO[T]) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def _close(operation: SansIO[Any]) -> None:
+    """End an operation without any of the calls that it still wants."""
+    while True:
+        try:
+            operation.close()
+        except RuntimeError:  # it yielded another call
+            continue
+        return
