@@ -181,6 +181,10 @@ class LocalModels:
                 self._streams[model] = StreamModel(self._executor(model), self.description(model), model)
             return self._streams[model]
 
+    def loaded_streams(self, model: str) -> StreamModel | None:
+        """:meth:`streams`, if they are loaded; never waits."""
+        return self._streams.get(model)
+
     def _executor(self, model: str) -> OnnxExecutor:
         if model not in self._executors:
             check_whole(self.repository, [model])
