@@ -16,8 +16,8 @@ from tritone_runtime.batcher import StepBatcher
 from tritone_runtime.errors import EngineMisfitError, RepositoryError
 from tritone_runtime.events import EventLog
 from tritone_runtime.executors.device import Device, chosen_device
+from tritone_runtime.executors.exits import runs
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.exits import runs
 from tritone_runtime.fit import check_whole, engines_among
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
 from tritone_runtime.manifests import MANIFEST, ONNX_FILE, ModelDescription, read_manifest
