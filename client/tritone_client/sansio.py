@@ -38,10 +38,23 @@ async def run_async(operation: SansIO[T]) -> T:
         while True:
             try:
                 answer = await call()
-            except BaseException as error:  # also a cancellation
+            except GeneratorExit:  # its loop was closed: the task can await nothing more
+                _close(operation)
+                raise
+            except BaseException as error:  # cancellation too
                 call = operation.throw(error)
             else:
                 call = operation.send(answer)
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def _close(operation: SansIO[Any]) -> None:
+    """End an operation without any of the calls that it still wants."""
+    while True:
+        try:
+            operation.close()
+        except RuntimeError:  # it yielded another call
+            continue
+        return

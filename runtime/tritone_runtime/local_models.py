@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from tritone_runtime.errors import EngineMisfitError, RepositoryError
 from tritone_runtime.executors.device import Device, chosen_device
+from tritone_runtime.executors.exits import runs
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.exits import runs
 from tritone_runtime.fit import check_whole, engines_among
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
 from tritone_runtime.manifests import MANIFEST, ONNX_FILE, ModelDescription, read_manifest
@@ -180,6 +180,10 @@ class LocalModels:
             if model not in self._streams:
                 self._streams[model] = StreamModel(self._executor(model), self.description(model), model)
             return self._streams[model]
+
+    def loaded_streams(self, model: str) -> StreamModel | None:
+        """:meth:`streams`, if they are loaded; never waits."""
+        return self._streams.get(model)
 
     def _executor(self, model: str) -> OnnxExecutor:
         if model not in self._executors:

@@ -1,5 +1,6 @@
 """Find the Triton server: the one of NVIDIA's container, or else the one in a wheel on PyPI."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -78,7 +79,7 @@ def _from_pypi() -> tuple[Path, Path, dict[str, str]]:
     if LIBRARY in _missing_libraries(stub, environment):
         environment["LD_LIBRARY_PATH"] += f":{_shared_python()}"
     _refuse_missing_libraries(stub, environment)
-    backends = CACHE / "backends"
+    backends = CACHE / "backends" / _version_of(stub)
     _copy([*(root / "backends" / "python").iterdir(), stub], backends / "python")
     _copy_our_backend(backends)
     return root / "bin" / "tritonserver", shell_path(backends), environment
@@ -146,13 +147,27 @@ def _refuse_missing_libraries(executable: Path, environment: dict[str, str]) -> 
 def _copy_our_backend(backends: Path) -> None:
     """Copy the backend ``tritone`` and the packages it imports, so that Triton needs none installed."""
     folder = backends / _OURS
-    for source in (Path(tritone_runtime.__file__).parent, Path(__file__).parent):
-        for path in source.rglob("*.py"):
-            within = path.relative_to(source)
-            if source != _ENTRY.parents[1] or within.parts[0] in ("__init__.py", "backend"):
-                _copy([path], folder / source.name / within.parent)
+    for within, path in _our_sources():
+        _copy([path], folder / within.parent)
     _copy([_ENTRY], folder)
     (folder / _ENTRY.name).rename(folder / "model.py")
+
+
+def _our_sources() -> Iterator[tuple[Path, Path]]:
+    """Files of the backend: where each belongs in its folder, and where it is now."""
+    for package in (Path(tritone_runtime.__file__).parent, _ENTRY.parents[1]):
+        for path in sorted(package.rglob("*.py")):
+            within = path.relative_to(package)
+            if package != _ENTRY.parents[1] or within.parts[0] in ("__init__.py", "backend"):
+                yield Path(package.name, within), path
+
+
+def _version_of(stub: Path) -> str:
+    """A name for these sources and this Python: a server that runs keeps its files when they change."""
+    digest = hashlib.sha256(str(stub).encode())
+    for within, path in _our_sources():
+        digest.update(f"{within}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _copy(files: Iterator[Path] | Sequence[Path], folder: Path) -> None:

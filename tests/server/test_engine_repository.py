@@ -62,7 +62,7 @@ def stand_in(patch: pytest.MonkeyPatch, folder: Path) -> None:
     executable, backends, environment = find_server()
     backends = shutil.copytree(backends, folder / "backends")
     for native in ("onnxruntime", "tensorrt"):
-        shutil.copytree(ROOT / "backends" / "tritone", backends / native)
+        shutil.copytree(backends / "tritone", backends / native)
     shutil.copy(ROOT / "tests/helpers/servers/tensorrt_stand_in.py", backends / "tensorrt" / "model.py")
     patch.setattr(tritonserver, "find_server", lambda: (executable, backends, environment))
     patch.setattr(tritonserver, "check_fit", lambda *_: None)

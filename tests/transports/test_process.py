@@ -1,9 +1,12 @@
 """Codecs in this process: the same audio as on a server, and errors that only occur in this process."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from helpers.signals import sound, tokens_of
 from helpers.small_codecs import CAUSAL, SMALL
 
 from tritone_client import (
+    AsyncCodec,
     Codec,
     CodecNotOpenError,
     RepositoryError,
@@ -169,6 +173,26 @@ def test_the_interpreter_ends_while_daemon_threads_decode(repository: Path) -> N
         str(repository),
     )
     assert "the interpreter is about to end: no model runs any more" in said
+
+
+def test_a_stream_of_a_task_begins_while_all_threads_of_the_loop_are_taken(repository: Path) -> None:
+    async def begun() -> int:
+        async with AsyncCodec(NAME, repository) as codec:
+            tokens, free = tokens_of(codec.info, 9), threading.Event()
+            async with codec.decode_stream() as first:
+                await first.push(tokens)
+            with ThreadPoolExecutor(1) as pool:
+                asyncio.get_running_loop().set_default_executor(pool)
+                taken = asyncio.create_task(asyncio.to_thread(free.wait))
+                await asyncio.sleep(0)
+                try:
+                    async with asyncio.timeout(60), codec.decode_stream() as second:
+                        return len(await second.push(tokens))
+                finally:
+                    free.set()
+                    await taken
+
+    assert asyncio.run(begun()) == 441
 
 
 def test_two_processes_use_one_repository(repository: Path) -> None:

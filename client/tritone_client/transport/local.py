@@ -186,8 +186,8 @@ class AsyncLocalConnection(_LocalConnection):
             if request.place is None:
                 model = await asyncio.to_thread(self._models.stateless, request.model)
                 return await asyncio.to_thread(model.run, request.arrays, request.output)
-            stream = self._stream
-            if stream is None:
+            stream = self._models.loaded_streams(request.model)
+            if stream is None:  # else no thread is needed, all of which may wait for whole inputs
                 stream = await asyncio.to_thread(self._loaded, request.model)
             return await stream.batcher.run_async(_step_of(request, stream))
 

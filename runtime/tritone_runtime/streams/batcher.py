@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import StepError
-from tritone_runtime.exits import runs
+from tritone_runtime.executors.exits import runs
 from tritone_runtime.streams.scheduler import Step, StreamScheduler
 
 __all__ = ["StepBatcher"]
