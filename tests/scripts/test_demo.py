@@ -62,7 +62,7 @@ def test_where_no_server_runs_the_demo_says_so_and_goes_on_in_process(
     done = run(TRITONE_CACHE=str(tmp_path), PIP_NO_INDEX="1")
     agrees_with_nemo(done, "nanocodec_mini", 271 * 1024)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("2/4")]
-    assert "no server (pip could not fetch nvidia-pytriton" in line
+    assert "no server (pip could not download nvidia-pytriton" in line
     assert line.endswith(": the codec runs in this process")
 
 
