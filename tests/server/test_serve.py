@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 import psutil
 import pytest
+from helpers.copies import copied_without_hashes
 from helpers.paths import ROOT
 from helpers.servers.raw import HANGS_S, paused
 from onnx import helper
@@ -25,11 +26,8 @@ NAME, STREAM = "small_nanocodec", "small_nanocodec_decode_stream"
 
 @pytest.fixture
 def own_repository(repository: Path, tmp_path: Path) -> Path:
-    """A copy, to be spoilt: without manifests, by which damaged files are found."""
-    for folder in repository.glob(f"{NAME}_*"):
-        without = shutil.ignore_patterns("manifest.json")
-        shutil.copytree(folder, tmp_path / "models" / folder.name, ignore=without)
-    return tmp_path / "models"
+    """A copy, to be spoilt."""
+    return copied_without_hashes(repository, NAME, tmp_path / "models")
 
 
 def command(repository: Path, *options: str) -> list[str]:
@@ -66,6 +64,7 @@ def test_every_model_is_tried_and_then_served_until_a_signal_comes(own_repositor
             lines: list[str] = []
             while not lines or not lines[-1].startswith("log: "):
                 lines.append(process.stdout.readline())
+                assert lines[-1], "it has ended"
             process.send_signal(number)
             try:
                 assert process.wait(HANGS_S) == 0, "nobody is left to wait for"
@@ -90,8 +89,7 @@ def losing_a_model(repository: Path, *options: str) -> Iterator[subprocess.Popen
         start_new_session=True,
     ) as process:
         assert process.stdout is not None
-        while not process.stdout.readline().startswith("log: "):
-            pass
+        assert any(line.startswith("log: ") for line in process.stdout), "it has ended"
         models = [
             each for each in psutil.Process(process.pid).children(recursive=True) if "stub" in each.name()
         ]
