@@ -56,6 +56,6 @@ class RequestLimits:
         samples = array.shape[0] * array.shape[-1] * steps
         if samples > self._longest_s * self._rate_hz > 0:
             raise BadInputError(
-                f"{name} may have at most {self._longest_s:g} s of sound in a request, all rows together, "
+                f"{name} may have at most {self._longest_s:g} s of audio in a request, over all rows, "
                 f"got {samples / self._rate_hz:g} s"
             )
