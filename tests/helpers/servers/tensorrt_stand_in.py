@@ -1,10 +1,11 @@
 """A stand-in for Triton's ``tensorrt`` backend, which runs the graph of an engine with ONNX Runtime.
 
-Tests install it in a server's backend folder as ``tensorrt/model.py``, beside the modules of our own backend.
+Tests install it in a server's backend folder as ``tensorrt/model.py``, beside the packages of our own backend.
 It keeps implicit state as Triton does: zeros at START, then the state after the last step.
 """
 
 import json
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-tensors = import_module("tensors")
+sys.path.insert(0, str(Path(__file__).parent))
+tensors = import_module("tritone_server.backend.tensors")
+limits = import_module("tritone_runtime.limits")
 _START, _END = 1, 2
 
 
@@ -29,7 +32,7 @@ class TritonPythonModel:
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         unit = int(parameters["samples_per_frame"]) if self._inputs[0] == "audio" else 1
         self._most = int(parameters.get("max_step_frames", 0)) * unit
-        self._given = tensors.Inputs(self._inputs, {}, longest_s=0)
+        self._given = tensors.Inputs(self._inputs, limits.RequestLimits({}, longest_s=0))
         self._pasts: dict[int, dict[str, Any]] = {}
 
     def execute(self, requests: list[Any]) -> list[Any]:
