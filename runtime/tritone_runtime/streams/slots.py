@@ -66,7 +66,8 @@ class _Arena:
             return
         kept = min(len(places), self.tensor.shape[axis])
         at = (slice(None),) * axis + (places[-kept:],)
-        self.rows[row][at] = new.take(range(new.shape[axis] - kept, new.shape[axis]), axis)
+        steps = new.shape[axis]
+        self.rows[row][at] = new if kept == steps else new.take(range(steps - kept, steps), axis)
 
 
 class Slots:

@@ -1,6 +1,6 @@
 """A stand-in for Triton's ``tensorrt`` backend, which runs the graph of an engine with ONNX Runtime.
 
-Tests install it in a server's backend folder as ``tensorrt/model.py``, beside the packages of our own backend.
+Tests install it in a server's backend folder as ``tensorrt/model.py``, beside the packages of our backend.
 It keeps implicit state as Triton does: zeros at START, then the state after the last step.
 """
 
