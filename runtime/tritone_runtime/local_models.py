@@ -5,7 +5,6 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -110,28 +109,16 @@ class LocalModels:
 
     def __init__(self, repository: Path, device: Device):
         self.repository, self._device = repository, device
-        codecs_in(repository)
+        self._codecs = codecs_in(repository)
         self._built = _built(repository)
         self._lock = threading.RLock()
         self._executors: dict[str, OnnxExecutor] = {}
         self._stateless: dict[str, StatelessModel] = {}
         self._streams: dict[str, StreamModel] = {}
 
-    @cached_property
-    def _codecs(self) -> list[str]:
-        return codecs_in(self.repository)
-
     def codecs(self) -> list[str]:
         """Names of the codecs."""
         return self._codecs
-
-    def models(self) -> list[str]:
-        """Names of the models that callers use.
-
-        Raises:
-            RepositoryError: see :func:`tritone_runtime.repository.models_of`.
-        """
-        return [model for codec in self._codecs for model in models_of(self.repository, codec)]
 
     def has(self, model: str) -> bool:
         """Whether the model was built when the repository was opened."""

@@ -62,7 +62,7 @@ class _Session:
         model: str,
         output: str,
         inputs_of: Callable[[NDArray[Any]], Arrays],
-        echoes: bool,
+        echoes: bool = False,
     ):
         self._connection, self._model, self._output = connection, model, output
         self._inputs_of, self._echoes = inputs_of, echoes
@@ -78,16 +78,6 @@ class StatelessSession(_Session):
     """Sends each piece as an independent request to a stateless model; arguments as of the base class."""
 
     tag = "no stream"
-
-    def __init__(
-        self,
-        connection: Connection,
-        model: str,
-        output: str,
-        inputs_of: Callable[[NDArray[Any]], Arrays],
-        echoes: bool = False,
-    ):
-        super().__init__(connection, model, output, inputs_of, echoes)
 
     def send(self, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
         """The answer to one request."""
