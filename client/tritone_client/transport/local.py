@@ -5,8 +5,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +32,18 @@ class _Local:
     def __init__(self, repository: Path):
         self.url, self.timeout_s = str(repository), float("inf")
         self.name = f"the repository {repository} in this process"
-        with _repository_errors():
+        try:
             self._models = local_models(repository)
+        except BuiltRepositoryError as error:
+            raise _client_error(error) from error
 
     def _parameters(self, model: str) -> dict[str, str]:
         try:
-            with _repository_errors():
-                return dict(self._models.description(model).parameters)
+            return dict(self._models.description(model).parameters)
         except KeyError as error:
             raise ServerRefusedError(f"{self.name} has no model {model}") from error
+        except BuiltRepositoryError as error:
+            raise _client_error(error) from error
 
     def _ready(self, model: str) -> bool:
         return self._models.has(model)
@@ -52,10 +54,12 @@ class _Local:
     def _result(self, call: Call, output: str) -> NDArray[Any]:
         model, arrays = call
         try:
-            with _statuses():
-                return self._models.stateless(model).run(arrays, output)
-        except StatusError as error:
-            raise typed_of_known(error, self.name, self.timeout_s) from error
+            return self._models.stateless(model).run(arrays, output)
+        except Exception as failure:
+            error = _client_error(failure)
+            if isinstance(error, StatusError):
+                error = typed_of_known(error, self.name, self.timeout_s)
+            raise error from failure
 
 
 class LocalTransport(_Local):
@@ -143,8 +147,7 @@ class _LocalConnection:
 
     def _loaded(self, model: str) -> StreamModel:
         if self._stream is None:
-            with _repository_errors():
-                self._stream = self._models.streams(model)
+            self._stream = self._models.streams(model)
         return self._stream
 
 
@@ -153,16 +156,20 @@ class LocalConnection(_LocalConnection):
 
     def exchange(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
         """The output of a step; an error has no status."""
-        with _without_status():
+        try:
             return self.ask(request)
+        except StatusError as error:
+            raise StatusError(None, error.message) from error
 
     def ask(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
         """The output of a step or of a whole input; an error has a status."""
-        with _statuses():
+        try:
             if request.place is None:
                 return self._models.stateless(request.model).run(request.arrays, request.output)
             stream = self._loaded(request.model)
             return stream.batcher.run(_step_of(request, stream))
+        except Exception as error:
+            raise _client_error(error) from error
 
     def ready(self, model: str) -> bool:
         """True: a model in this process always takes requests."""
@@ -177,12 +184,14 @@ class AsyncLocalConnection(_LocalConnection):
 
     async def exchange(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
         """The output of a step; an error has no status."""
-        with _without_status():
+        try:
             return await self.ask(request)
+        except StatusError as error:
+            raise StatusError(None, error.message) from error
 
     async def ask(self, request: Request, timeout_s: float | None = None) -> NDArray[Any]:
         """The output of a step or of a whole input; an error has a status."""
-        with _statuses():
+        try:
             if request.place is None:
                 model = await asyncio.to_thread(self._models.stateless, request.model)
                 return await asyncio.to_thread(model.run, request.arrays, request.output)
@@ -190,6 +199,8 @@ class AsyncLocalConnection(_LocalConnection):
             if stream is None:  # else no thread is needed, all of which may wait for whole inputs
                 stream = await asyncio.to_thread(self._loaded, request.model)
             return await stream.batcher.run_async(_step_of(request, stream))
+        except Exception as error:
+            raise _client_error(error) from error
 
     async def ready(self, model: str) -> bool:
         """True: a model in this process always takes requests."""
@@ -210,34 +221,12 @@ def _step_of(request: Request, stream: StreamModel) -> Step:
     return Step(place.sequence_id, request.arrays, place.start, place.end, place.resumed, problem)
 
 
-@contextmanager
-def _repository_errors() -> Iterator[None]:
-    """Raise errors of the built files as errors of this package."""
-    try:
-        yield
-    except BuiltRepositoryError as error:
-        raise RepositoryError(str(error)) from error
-
-
-@contextmanager
-def _statuses() -> Iterator[None]:
-    """Raise errors of models with the status that a server gives them."""
-    try:
-        with _repository_errors():
-            yield
-    except BadInputError as error:
-        raise StatusError("INVALID_ARGUMENT", str(error)) from error
-    except FullError as error:
-        raise StatusError("UNAVAILABLE", str(error)) from error
-    except (StatusError, RepositoryError):
-        raise
-    except Exception as error:
-        raise StatusError("UNKNOWN", f"the model failed: {error}") from error
-
-
-@contextmanager
-def _without_status() -> Iterator[None]:
-    try:
-        yield
-    except StatusError as error:
-        raise StatusError(None, error.message) from error
+def _client_error(error: Exception) -> Exception:
+    """An error of a model as a server reports it; an error of the built files as one of this package."""
+    if isinstance(error, BuiltRepositoryError):
+        return RepositoryError(str(error))
+    if isinstance(error, BadInputError):
+        return StatusError("INVALID_ARGUMENT", str(error))
+    if isinstance(error, FullError):
+        return StatusError("UNAVAILABLE", str(error))
+    return StatusError("UNKNOWN", f"the model failed: {error}")

@@ -49,7 +49,8 @@ class Runs:
         finally:
             with self._changed:
                 self._count -= 1
-                self._changed.notify_all()
+                if self._ended_by:
+                    self._changed.notify_all()
 
     def end(self) -> None:
         """Wait for the runs that have begun; no other one begins."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,10 +61,14 @@ class Step:
     problem: BadInputError | None = None
 
 
+_Form: TypeAlias = tuple[tuple[int, ...], *tuple[str, ...]]
+"""What must stay the same within a stream: the data's shape without time, and the options' values."""
+
+
 @dataclass
 class _Live:
     slot: int
-    form: str
+    form: _Form
     used_s: float
 
 
@@ -98,6 +102,7 @@ class StreamScheduler:
         self._rule, self._multiple = executor.metadata["rule"], int(executor.metadata["multiple"])
         self._slots = _slots(executor, limits.streams)
         self._live: dict[int | str, _Live] = {}
+        self._none_before_s = -inf  # no live stream had its last request before this time
         self._lock = threading.Lock()
         self.counters = Counters()
 
@@ -110,9 +115,12 @@ class StreamScheduler:
         """End streams that have had no request for too long."""
         with self._lock:
             oldest = self._clock() - self.limits.idle_s - _GRACE_S
+            if oldest <= self._none_before_s:
+                return
             for stream in [stream for stream, live in self._live.items() if live.used_s < oldest]:
                 self._end(stream, "expired")
                 self.counters.expired += 1
+            self._none_before_s = min((live.used_s for live in self._live.values()), default=oldest)
 
     def run(
         self, steps: Sequence[Step], answer_now: Callable[[int, Array | Exception], None] = lambda *_: None
@@ -177,7 +185,7 @@ class StreamScheduler:
         self._live[step.stream] = live = _Live(slot, self._form(step), self._clock())
         self.counters.resumed += step.resumed
         event = "resumed" if step.resumed else "started"
-        self.event_log.note(event, step.stream, routine=not step.resumed, form=live.form)
+        self.event_log.note(event, step.stream, routine=not step.resumed, form=self._in_words(live.form))
 
     def _checked(self, step: Step) -> Array | None:
         steps, live = step.arrays[self._data].shape[-1], self._live[step.stream]
@@ -193,21 +201,24 @@ class StreamScheduler:
         form = self._form(step)
         if form != live.form:
             raise BadInputError(
-                f"requests of a stream must be alike: it began with {live.form}, this one has {form}"
+                f"requests of a stream must be alike: it began with {self._in_words(live.form)}, this one "
+                f"has {self._in_words(form)}"
             )
         return None
 
-    def _form(self, step: Step) -> str:
-        """What must stay the same within a stream: the data's shape without time, and every option."""
-        shape = list(step.arrays[self._data].shape[1:-1])
+    def _form(self, step: Step) -> _Form:
         options = [f"{name} = {array.tolist()}" for name, array in step.arrays.items() if name != self._data]
-        return ", ".join([f"{self._data} {[*shape, 'steps']}".replace("'", ""), *options])
+        return step.arrays[self._data].shape[1:-1], *options
+
+    def _in_words(self, form: _Form) -> str:
+        shape, *options = form
+        return ", ".join([f"{self._data} [{', '.join([*map(str, shape), 'steps'])}]", *options])
 
     def _groups(self, steps: Sequence[Step], rows: Sequence[int]) -> list[list[int]]:
         """Rows grouped into batches: data of equal shape, and equal options."""
-        groups: dict[tuple[Any, ...], list[int]] = {}
+        groups: dict[tuple[_Form, int], list[int]] = {}
         for row in rows:
-            key = (self._form(steps[row]), steps[row].arrays[self._data].shape[-1])
+            key = self._form(steps[row]), steps[row].arrays[self._data].shape[-1]
             groups.setdefault(key, []).append(row)
         return list(groups.values())
 

@@ -81,12 +81,11 @@ class Slots:
     def __init__(self, tensors: Sequence[StateTensor], count: int):
         self.count = count
         self._free = list(range(count - 1, -1, -1))
-        self._arenas = {tensor.name: _Arena(tensor, count) for tensor in tensors}
-
-    @property
-    def pasts(self) -> dict[str, Array]:
+        self._arenas = {f"next_{tensor.name}": _Arena(tensor, count) for tensor in tensors}
+        self.pasts: dict[str, Array] = {
+            f"past_{arena.tensor.name}": arena.rows for arena in self._arenas.values()
+        }
         """The model's inputs ``past_<name>``, which hold the state of all streams."""
-        return {f"past_{name}": arena.rows for name, arena in self._arenas.items()}
 
     def take(self) -> int | None:
         """Take a free row, filled with zeros; None if there is none."""
@@ -122,5 +121,5 @@ class Slots:
             outputs: the model's outputs by name.
         """
         for name, arena in self._arenas.items():
-            places = None if arena.tensor.places is None else outputs[arena.tensor.places][row]
-            arena.write(slot, outputs[f"next_{name}"][row], places)
+            places = arena.tensor.places
+            arena.write(slot, outputs[name][row], None if places is None else outputs[places][row])
