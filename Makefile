@@ -67,7 +67,7 @@ demo: $(READY) ## serve a codec, encode speech, decode the tokens, compare with 
 	@$(BIN)/python -m scripts.demo --codec $(CODEC) --audio $(call path,AUDIO) $(from_checkpoint)
 
 test: $(PAGE) $(ENGINES) $(DOCS) ## run the tests, on the real server
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --numprocesses 2
 
 lint: $(PAGE) ## check style, types and manifests
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }

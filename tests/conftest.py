@@ -3,12 +3,14 @@
 They differ from the published ones in depth and width only: two of everything, few channels.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.engine_graphs import EngineGraphs
+from helpers.locks import Locked
 from helpers.small_codecs import SMALL
 from hypothesis import settings
 
@@ -23,8 +25,8 @@ from tritone_build.repository.writing import is_current
 from tritone_server.cache import CACHE
 from tritone_server.launcher import TritonServer, serving
 
-pytest_plugins = ["helpers.programs"]
-torch.set_num_threads(2)
+pytest_plugins = ["helpers.groups", "helpers.locks", "helpers.programs"]
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 # How busy a machine is says nothing of the code, and a second run must say what the first one did.
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
@@ -37,11 +39,11 @@ def seeded() -> None:
 
 
 @pytest.fixture(scope="session")
-def checkpoints() -> dict[str, Checkpoint]:
+def checkpoints(locked: Locked) -> dict[str, Checkpoint]:
     folder = CACHE / "small_checkpoints"
-    return {
-        name: open_checkpoint(str(write_fixture(config, folder / name))) for name, config in SMALL.items()
-    }
+    with locked("small_checkpoints"):
+        paths = {name: write_fixture(config, folder / name) for name, config in SMALL.items()}
+        return {name: open_checkpoint(str(path)) for name, path in paths.items()}
 
 
 @pytest.fixture(scope="session")
@@ -50,8 +52,8 @@ def codecs(checkpoints: dict[str, Checkpoint]) -> dict[str, Codec]:
 
 
 @pytest.fixture(scope="session")
-def engine_graphs(codecs: dict[str, Codec]) -> EngineGraphs:
-    return EngineGraphs(codecs, CACHE / "small_graphs")
+def engine_graphs(codecs: dict[str, Codec], locked: Locked) -> EngineGraphs:
+    return EngineGraphs(codecs, CACHE / "small_graphs", locked)
 
 
 @pytest.fixture(scope="session")
@@ -60,11 +62,12 @@ def references(checkpoints: dict[str, Checkpoint]) -> dict[str, Reference]:
 
 
 @pytest.fixture(scope="session")
-def repository(checkpoints: dict[str, Checkpoint], codecs: dict[str, Codec]) -> Path:
+def repository(checkpoints: dict[str, Checkpoint], codecs: dict[str, Codec], locked: Locked) -> Path:
     """Kept from run to run, since building takes minutes; what has changed is built again."""
     folder = CACHE / "small_models"
-    stale = [name for name, codec in codecs.items() if not is_current(folder, codec)]
-    build_models([(name, checkpoints[name].source) for name in stale], folder)
+    with locked("small_models"):
+        stale = [name for name, codec in codecs.items() if not is_current(folder, codec)]
+        build_models([(name, checkpoints[name].source) for name in stale], folder)
     remember_checkpoints((name, checkpoint.source) for name, checkpoint in checkpoints.items())
     return folder
 

@@ -149,8 +149,7 @@ def _copy_our_backend(backends: Path) -> None:
     folder = backends / _OURS
     for within, path in _our_sources():
         _copy([path], folder / within.parent)
-    _copy([_ENTRY], folder)
-    (folder / _ENTRY.name).rename(folder / "model.py")
+    _copy_as(_ENTRY, folder / "model.py")
 
 
 def _our_sources() -> Iterator[tuple[Path, Path]]:
@@ -171,9 +170,13 @@ def _version_of(stub: Path) -> str:
 
 
 def _copy(files: Iterator[Path] | Sequence[Path], folder: Path) -> None:
-    """Copy files atomically; Triton rejects backends that are symbolic links."""
+    """Copy files atomically, since servers may start at once; Triton takes no symbolic links."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
-        partial = folder / f".{file.name}.{os.getpid()}.{threading.get_ident()}"
-        shutil.copy2(file, partial)
-        partial.rename(folder / file.name)
+        _copy_as(file, folder / file.name)
+
+
+def _copy_as(file: Path, target: Path) -> None:
+    partial = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
+    shutil.copy2(file, partial)
+    partial.rename(target)

@@ -2,8 +2,10 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import SystemRandom
 from urllib.parse import urlsplit
 
 from tritone_client.transport.addresses import Address
@@ -11,6 +13,9 @@ from tritone_server.binaries import ServerError
 from tritone_server.settings.listen_address import ListenAddress
 
 __all__ = ["Ports", "ServerTls", "Traces"]
+
+_LOWEST, _OUTGOING = 10_000, Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""Lowest port that is chosen, and the file with the ports that Linux gives to outgoing connections."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +28,9 @@ class Ports:
 
     @classmethod
     def free(cls) -> "Ports":
-        """Three ports that no program listens on at the moment."""
-        sockets = [socket.socket() for _ in range(3)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        numbers = [each.getsockname()[1] for each in sockets]
-        for each in sockets:
-            each.close()
-        return cls(*numbers)
+        """Three ports that no program listens on at the moment, and that no outgoing connection gets."""
+        unused = _unused_ports()
+        return cls(next(unused), next(unused), next(unused))
 
     def refuse_taken(self, address: ListenAddress) -> None:
         """Raise ServerError if one of the ports cannot be bound."""
@@ -42,6 +42,33 @@ class Ports:
                     f"{name} port {port} on {address.ip} cannot be used ({error.strerror}); "
                     f"stop the program that listens on it, or choose another port with --{name}-port"
                 ) from error
+
+
+def _unused_ports() -> Iterator[int]:
+    """Different ports that can be bound.
+
+    Between this and the server's start, the system may give a port of its own range to another program's
+    connection; so these lie below that range.
+    """
+    first = int(_OUTGOING.read_text().split()[0]) if _OUTGOING.exists() else 0
+    below = range(_LOWEST, max(_LOWEST, first))
+    for port in SystemRandom().sample(below, min(100, len(below))):
+        if _is_unused(port):
+            yield port
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        yield port
+
+
+def _is_unused(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @dataclass(frozen=True)
