@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.engine_graphs import EngineGraphs
-from helpers.locks import Locked
+from helpers.locks import locked
 from helpers.small_codecs import SMALL
 from hypothesis import settings
 
@@ -25,11 +25,21 @@ from tritone_build.repository.writing import is_current
 from tritone_server.cache import CACHE
 from tritone_server.launcher import TritonServer, serving
 
-pytest_plugins = ["helpers.groups", "helpers.locks", "helpers.programs"]
+pytest_plugins = ["helpers.programs"]
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 # How busy a machine is says nothing of the code, and a second run must say what the first one did.
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each file in one worker, since another one would build and serve its models again.
+
+    Files that write to one folder of the clone share a group.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +49,7 @@ def seeded() -> None:
 
 
 @pytest.fixture(scope="session")
-def checkpoints(locked: Locked) -> dict[str, Checkpoint]:
+def checkpoints() -> dict[str, Checkpoint]:
     folder = CACHE / "small_checkpoints"
     with locked("small_checkpoints"):
         paths = {name: write_fixture(config, folder / name) for name, config in SMALL.items()}
@@ -52,8 +62,8 @@ def codecs(checkpoints: dict[str, Checkpoint]) -> dict[str, Codec]:
 
 
 @pytest.fixture(scope="session")
-def engine_graphs(codecs: dict[str, Codec], locked: Locked) -> EngineGraphs:
-    return EngineGraphs(codecs, CACHE / "small_graphs", locked)
+def engine_graphs(codecs: dict[str, Codec]) -> EngineGraphs:
+    return EngineGraphs(codecs, CACHE / "small_graphs")
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +72,7 @@ def references(checkpoints: dict[str, Checkpoint]) -> dict[str, Reference]:
 
 
 @pytest.fixture(scope="session")
-def repository(checkpoints: dict[str, Checkpoint], codecs: dict[str, Codec], locked: Locked) -> Path:
+def repository(checkpoints: dict[str, Checkpoint], codecs: dict[str, Codec]) -> Path:
     """Kept from run to run, since building takes minutes; what has changed is built again."""
     folder = CACHE / "small_models"
     with locked("small_models"):

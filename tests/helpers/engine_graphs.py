@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from helpers.locks import Locked
+from helpers.locks import locked
 from tritone_build.codecs.base import Codec
 from tritone_build.graphs.roles import role_names
 from tritone_build.repository.configs import model_name
@@ -37,8 +37,8 @@ class Running:
 class EngineGraphs:
     """Graphs by codec, exported at their first use and reused in later runs unless the code has changed."""
 
-    def __init__(self, codecs: dict[str, Codec], folder: Path, locked: Locked):
-        self._codecs, self._folder, self._locked = codecs, folder, locked
+    def __init__(self, codecs: dict[str, Codec], folder: Path):
+        self._codecs, self._folder = codecs, folder
         self._graphs: dict[str, dict[str, onnx.ModelProto]] = {}
         self._running: dict[str, Running] = {}
 
@@ -61,7 +61,7 @@ class EngineGraphs:
         return folder
 
     def _export(self, name: str) -> None:
-        with self._locked(name):
+        with locked(name):
             if not is_current(self._folder, self._codecs[name], "tensorrt"):
                 write_repository(self._codecs[name], self._folder, lambda _: None, "tensorrt")
 
