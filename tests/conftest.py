@@ -6,12 +6,13 @@ They differ from the published ones in depth and width only: two of everything, 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from helpers.engine_graphs import EngineGraphs
-from helpers.locks import locked
 from helpers.small_codecs import SMALL
+from helpers.workers import FileScheduling, locked
 from hypothesis import settings
 
 import tritone_client
@@ -32,15 +33,8 @@ settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each file in one worker, since another one would build and serve its models again.
-
-    Files that write to one folder of the clone share a group.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
+    return FileScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

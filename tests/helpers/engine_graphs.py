@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from helpers.locks import locked
+from helpers.workers import locked
 from tritone_build.codecs.base import Codec
 from tritone_build.graphs.roles import role_names
 from tritone_build.repository.configs import model_name

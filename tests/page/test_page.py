@@ -19,8 +19,6 @@ from tritone_build.codecs import variant
 from tritone_client.inputs.audio import read_audio
 from tritone_server.launcher import Ports, TritonServer, serving
 
-pytestmark = pytest.mark.xdist_group("artifacts")
-
 SPEECH = ROOT / "samples/speech.wav"
 MINI = "nanocodec_mini"
 

@@ -17,8 +17,6 @@ from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs import variant
 from tritone_server.cache import CACHE
 
-pytestmark = pytest.mark.xdist_group("artifacts")
-
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "scripts.demo", *arguments]

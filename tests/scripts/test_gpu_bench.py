@@ -8,8 +8,6 @@ import pytest
 import torch
 from helpers.paths import ROOT
 
-pytestmark = pytest.mark.xdist_group("artifacts")
-
 
 def run(*options: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "scripts.gpu", *options]
