@@ -1,11 +1,11 @@
 """Codecs in this process: a step beside the bare run of its graph, and the time to the first sound."""
 
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from statistics import median
 from typing import Any
 
 from scripts.bench.steps import Sound
@@ -13,7 +13,6 @@ from scripts.bench.timing import interleaved_ms, spread_of
 from scripts.common.prepare import REPOSITORY
 from scripts.common.report import Row
 from tritone_client import Codec
-from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.local_models import local_models
 
 __all__ = ["in_process_rows"]
@@ -48,8 +47,9 @@ def in_process_rows(codec: str, sound: Sound, quick: bool = False) -> list[Row]:
 def _overhead_row(codec: Codec, sound: Sound, rounds: int) -> Row:
     """What a push takes beyond the run of its graph, both timed in the same step."""
     frames = sound.frames("decode", 1)
-    executor = local_models(REPOSITORY).streams(f"{codec.name}_decode_stream").scheduler._executor
-    with codec.decode_stream() as stream, _timed_runs(executor) as runs:
+    scheduler = local_models(REPOSITORY).streams(f"{codec.name}_decode_stream").scheduler
+    session, slots = scheduler._executor._session, scheduler._slots
+    with codec.decode_stream() as stream, _timed(session, "run") as runs, _timed(slots, "keep") as writes:
         for _ in range(_WARM):
             stream.push(next(frames)[0])
         runs.clear()
@@ -57,34 +57,28 @@ def _overhead_row(codec: Codec, sound: Sound, rounds: int) -> Row:
     bare = runs[-len(pushed) :]
     over = spread_of([whole - run for whole, run in zip(pushed, bare, strict=True)])
     limit = _MOST_OVERHEAD_MS.get(codec.name)
-    how = f"a push takes {statistics.median(pushed):.3f} ms, its graph {statistics.median(bare):.3f} ms of it"
+    parts = f"its graph {median(bare):.3f}, its state {median(writes):.3f}"
+    how = f"a push takes {median(pushed):.3f} ms: {parts}"
     target, ok = _held(over.median, limit)
     return Row(codec.name, "in_process_overhead", over.median, "ms", target, ok, how, over.low, over.high)
 
 
-class _TimedSession:
-    """A session of ONNX Runtime that notes the milliseconds of each run."""
-
-    def __init__(self, session: Any, runs: list[float]):
-        self._session, self._runs = session, runs
-
-    def run(self, *arguments: Any) -> Any:
-        """Run as the session does."""
-        started = time.perf_counter()
-        results = self._session.run(*arguments)
-        self._runs.append(1000 * (time.perf_counter() - started))
-        return results
-
-
 @contextmanager
-def _timed_runs(executor: OnnxExecutor) -> Iterator[list[float]]:
-    runs: list[float] = []
-    session = executor._session
-    executor._session = _TimedSession(session, runs)
+def _timed(owner: object, method: str) -> Iterator[list[float]]:
+    """Milliseconds of each call of a method."""
+    call, taken = getattr(owner, method), list[float]()
+
+    def timed(*arguments: Any, **named: Any) -> Any:
+        started = time.perf_counter()
+        result = call(*arguments, **named)
+        taken.append(1000 * (time.perf_counter() - started))
+        return result
+
+    setattr(owner, method, timed)
     try:
-        yield runs
+        yield taken
     finally:
-        executor._session = session
+        delattr(owner, method)
 
 
 def _first_audio_row(codec: str, starts: int) -> Row:
@@ -94,7 +88,7 @@ def _first_audio_row(codec: str, starts: int) -> Row:
         float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         for _ in range(starts + 1)
     ][1:]
-    value = statistics.median(taken)
+    value = median(taken)
     target, ok = _held(value, _MOST_FIRST_S.get(codec))
     how = f"{starts} new processes, from the first import to the first frame of sound"
     return Row(codec, "in_process_first_audio", value, "s", target, ok, how, min(taken), max(taken))
