@@ -1,12 +1,15 @@
 """Faults of live streams: typed errors soon, and nothing is left behind."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.comparison import against_whole
+from helpers.copies import copied_without_hashes
+from helpers.place import Place
 from helpers.signals import sound, tokens_of
 
 from tritone_client import (
@@ -16,14 +19,11 @@ from tritone_client import (
     ServerFullError,
     ServerRefusedError,
     StreamClosedError,
-    StreamInfo,
     TokensError,
 )
+from tritone_server.launcher import serving
 
-
-def stream_limits(codec: Codec) -> StreamInfo:
-    assert codec.stream_info is not None
-    return codec.stream_info
+NAME = "small_nanocodec"
 
 
 def test_what_is_wrong_with_a_piece_is_reported_and_the_stream_goes_on(causal: Codec) -> None:
@@ -96,21 +96,31 @@ def test_a_stream_that_is_left_is_ended_on_the_server(leave: Callable[[Codec], N
     left_in_the_middle(causal)
 
 
-def test_a_full_server_says_so_and_takes_the_next_when_one_ends(causal: Codec) -> None:
-    tokens = tokens_of(causal.info, 2)
+@pytest.fixture(params=["server", "process"])
+def three_places(
+    request: pytest.FixtureRequest, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Codec]:
+    """A codec for this test alone, so that it meets no streams that others have left."""
     with ExitStack() as stack:
-        streams = [
-            stack.enter_context(causal.decode_stream()) for _ in range(stream_limits(causal).max_streams + 1)
-        ]
-        *served, refused = streams
+        place: Place = copied_without_hashes(repository, NAME, tmp_path)
+        monkeypatch.setenv("TRITONE_MAX_STREAMS", "3")
+        if request.param == "server":
+            place = stack.enter_context(serving(repository, [NAME], max_streams=3)).url
+        yield stack.enter_context(Codec(NAME, place))
+
+
+def test_when_full_it_says_so_and_takes_the_next_when_one_ends(three_places: Codec) -> None:
+    tokens = tokens_of(three_places.info, 2)
+    with ExitStack() as stack:
+        *served, refused = [stack.enter_context(three_places.decode_stream()) for _ in range(4)]
         for stream in served:
             stream.push(tokens)
         for _ in range(2):
             with pytest.raises(ServerFullError, match="takes no more streams now"):
                 refused.push(tokens)
         served[0].close()
-        with causal.decode_stream() as stream:
-            assert len(stream.push(tokens)) == 2 * causal.info.samples_per_frame
+        with three_places.decode_stream() as stream:
+            assert len(stream.push(tokens)) == 2 * three_places.info.samples_per_frame
 
 
 def test_what_the_server_refuses_ends_the_stream_with_its_reason(
