@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 __all__ = [
+    "CapacityError",
     "CheckpointError",
     "CheckpointMismatchError",
     "CheckpointNotFoundError",
@@ -74,3 +75,7 @@ class CompilerMissingError(EngineError, ImportError):
 def _shortened(names: list[str], limit: int = 5) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+class CapacityError(TritoneBuildError, ValueError):
+    """The GPU has too little memory for the live streams that are asked for."""

@@ -12,33 +12,38 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tritone_runtime.errors import DamagedModelError, EngineMisfitError, NoGpuError
-from tritone_runtime.gpu import Capability, capability_here
+from tritone_runtime.gpu import Gpu, gpu_here
 from tritone_runtime.manifests import ENGINE_FILE, ONNX_FILE, data_files, read_manifest, sha256_of
+from tritone_runtime.state_pool import state_pool_bytes
 
 __all__ = ["Machine", "check_fit", "check_whole", "engines_among", "machine_here"]
 
 Version: TypeAlias = tuple[int, int, int]
 
 _BACKEND = "libtriton_tensorrt.so"
+_LEAST_DRIVER = 580
+"""The oldest driver branch for CUDA 13, which the Triton images with TensorRT 11 bring."""
+_MOST_OF_MEMORY = 0.9
+"""Share of a GPU's memory for engines and state; the rest is CUDA's, and for what the engines compute."""
 _AGAIN = "compile it again, where it is served: tritone-build engines {codec} --force"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Compute capability of the GPU and version of TensorRT; None for what the machine lacks."""
+    """The GPU and the version of TensorRT; None for what the machine lacks."""
 
-    capability: Capability | None
+    gpu: Gpu | None
     tensorrt: Version | None
 
 
 def machine_here(backends: Path) -> Machine:
     """This machine, with a Triton whose backends are in the folder ``backends``."""
     try:
-        capability = capability_here()
+        gpu = gpu_here()
     except NoGpuError:
-        capability = None
+        gpu = None
     has_backend = (backends / "tensorrt" / _BACKEND).exists()
-    return Machine(capability, _library_version() if has_backend else None)
+    return Machine(gpu, _library_version() if has_backend else None)
 
 
 def _library_version() -> Version | None:
@@ -64,7 +69,8 @@ def check_fit(repository: Path, models: Sequence[str], machine: Machine) -> None
         machine: the machine that serves them.
 
     Raises:
-        EngineMisfitError: names each engine that does not fit, why, and what to do.
+        EngineMisfitError: names each engine that does not fit, why, and what to do; or the driver is too old,
+            or the GPU too small for the engines and the state of their streams.
     """
     engines = engines_among(repository, models)
     if not engines:
@@ -74,15 +80,36 @@ def check_fit(repository: Path, models: Sequence[str], machine: Machine) -> None
             f"{', '.join(engines)} are TensorRT engines, and this server has no TensorRT backend; serve them "
             "in NVIDIA's container, or serve what 'tritone-build models' builds"
         )
-    if machine.capability is None:
+    if machine.gpu is None:
         raise EngineMisfitError(
             f"{', '.join(engines)} are TensorRT engines, and nvidia-smi finds no GPU here; give the "
             "container one (--gpus all), or serve what 'tritone-build models' builds"
         )
-    has = (machine.capability, machine.tensorrt)
+    _refuse_old_driver(machine.gpu)
+    has = (machine.gpu, machine.tensorrt)
     misfits = [f"{model} {why}" for model in engines if (why := _misfit(repository / model / "1", *has))]
     if misfits:
         raise EngineMisfitError("; ".join(misfits))
+    _refuse_small_memory(repository, engines, machine.gpu)
+
+
+def _refuse_old_driver(gpu: Gpu) -> None:
+    if int(gpu.driver.partition(".")[0]) < _LEAST_DRIVER:
+        raise EngineMisfitError(
+            f"the driver of the {gpu.name} is {gpu.driver}, and CUDA 13 needs {_LEAST_DRIVER} or newer; "
+            "install a newer driver on the host"
+        )
+
+
+def _refuse_small_memory(repository: Path, engines: Sequence[str], gpu: Gpu) -> None:
+    state = state_pool_bytes(repository, engines)
+    plans = sum((repository / engine / "1" / ENGINE_FILE).stat().st_size for engine in engines)
+    if state + plans > _MOST_OF_MEMORY * gpu.memory_bytes:
+        raise EngineMisfitError(
+            f"the {gpu.name} has {gpu.memory_bytes / 1e9:.1f} GB of memory, and {', '.join(engines)} take "
+            f"{plans / 1e9:.1f} GB and {state / 1e9:.1f} GB for the state of their streams; build them for "
+            "fewer streams: tritone-build engines --max-streams N, or serve fewer codecs"
+        )
 
 
 def check_whole(repository: Path, models: Sequence[str]) -> None:
@@ -104,7 +131,7 @@ def check_whole(repository: Path, models: Sequence[str]) -> None:
         )
 
 
-def _misfit(version: Path, capability: Capability, tensorrt: Version) -> str | None:
+def _misfit(version: Path, gpu: Gpu, tensorrt: Version) -> str | None:
     path, manifest = version / ENGINE_FILE, read_manifest(version)
     engine: dict[str, Any] | None = manifest.get("engine")
     again = _AGAIN.format(codec=manifest.get("codec", "..."))
@@ -114,17 +141,19 @@ def _misfit(version: Path, capability: Capability, tensorrt: Version) -> str | N
         return f"has {path.stat().st_size} bytes where {engine['bytes']} were written; {again}"
     if engine["onnx_sha256"] != manifest["onnx_sha256"]:
         return f"was compiled from another graph than lies beside it; {again}"
-    return _foreign(engine, capability, tensorrt, again)
+    return _foreign(engine, gpu, tensorrt, again)
 
 
-def _foreign(engine: dict[str, Any], capability: Capability, tensorrt: Version, again: str) -> str | None:
+def _foreign(engine: dict[str, Any], gpu: Gpu, tensorrt: Version, again: str) -> str | None:
     if engine["compiler"] != "tensorrt":
         return f"was compiled by {engine['compiler']}, which Triton's TensorRT backend cannot load; {again}"
     here = ".".join(map(str, tensorrt))
     if engine["compiler_version"].split(".")[:3] != here.split("."):
         return f"was compiled by TensorRT {engine['compiler_version']}, this server has {here}; {again}"
-    gpu = "{}.{}".format(*capability)
-    if gpu not in engine["compute_capabilities"]:
+    capability = "{}.{}".format(*gpu.capability)
+    if capability not in engine["compute_capabilities"]:
         made_for = ", ".join(engine["compute_capabilities"])
-        return f"is for compute capability {made_for}, this GPU has {gpu}; {again}"
+        return f"is for compute capability {made_for}, this GPU has {capability}; {again}"
+    if engine.get("gpu", gpu.name) != gpu.name:
+        return f"was compiled on an {engine['gpu']}, this GPU is an {gpu.name}; {again}"
     return None

@@ -17,8 +17,9 @@ from pathlib import Path
 from types import TracebackType
 
 from tritone_runtime.errors import DamagedModelError, EngineMisfitError, RepositoryError
-from tritone_runtime.fit import check_fit, check_whole, machine_here
+from tritone_runtime.fit import check_fit, check_whole, engines_among, machine_here
 from tritone_runtime.repository import ROLES, models_of, pipeline_of
+from tritone_runtime.state_pool import pool_option, state_pool_bytes
 from tritone_server.binaries import ServerError, find_server, shell_path
 from tritone_server.cache import CACHE
 from tritone_server.direct import opened
@@ -146,6 +147,8 @@ class TritonServer:
         }
         options |= self.listening.options() | endpoint_restrictions()
         options |= {} if self.tls is None else self.tls.options()
+        engines = engines_among(self.repository, self.models())
+        options |= pool_option(state_pool_bytes(self.repository, engines))
         flags = [f"--{name}={value}" for name, value in options.items()]
         # Configurations are complete; auto-completion would load each model in a process twice.
         flags.append("--disable-auto-complete-config")

@@ -15,12 +15,17 @@ from types import TracebackType
 import psutil
 
 from tritone_server.launcher import ServerError, TritonServer
+from tritone_server.log_watch import STATE_LEFT_GPU, LogWatch
 
 __all__ = ["MOST_RESTARTS", "Supervisor"]
 
 MOST_RESTARTS, _WITHIN_S = 5, 300.0
 _INTERVAL_S, _STOPPED_S = 0.3, 1.0
 _STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+_STATE_LEFT = (
+    "the server's memory pool on the GPU is full: in every step the state of live streams goes through main "
+    "memory; build the engines again for fewer streams (tritone-build engines --max-streams)"
+)
 
 _log = logging.getLogger("tritone")
 
@@ -46,6 +51,7 @@ class Supervisor:
         self._server, self._log, self._most, self._clock = server, log, most_restarts, clock
         self._restarts: deque[float] = deque()
         self._stopped_since: dict[int, float] = {}
+        self._full_pool = LogWatch(server.log, STATE_LEFT_GPU)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run_in_thread, daemon=True)
         self.restarts = 0
@@ -62,6 +68,8 @@ class Supervisor:
             status = self._server.exit_status
             if status == 0:
                 break
+            if self._full_pool.found():
+                self._log(_STATE_LEFT)
             fault = self.fault() if status is None else f"the server ended with status {status}"
             if fault is not None:
                 self._restart(fault)

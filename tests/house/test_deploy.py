@@ -29,6 +29,18 @@ def test_one_pinned_image_builds_engines_and_serves_them() -> None:
     assert release in (DEPLOY.parent / "docs" / "gpu.md").read_text()
 
 
+def test_the_image_has_the_pinned_versions() -> None:
+    """The constraints are such as pip takes: without extras, and PyTorch is among them."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    (pattern,) = re.findall(r'grep -v "(.+)" /tmp/tritone/requirements.txt', text)
+    pins = [
+        line for line in (ROOT / "requirements.txt").read_text().splitlines() if not re.search(pattern, line)
+    ]
+    assert any(line.startswith("torch==") for line in pins)
+    assert not any("[" in line for line in pins)
+    assert "--constraint /tmp/tritone/constraints.txt" in text
+
+
 def test_nothing_runs_as_root_or_keeps_capabilities() -> None:
     for service in SERVICES.values():
         assert not service["user"].startswith(("0", "root"))
@@ -45,6 +57,15 @@ def test_the_server_waits_for_engines_has_a_health_check_and_shared_memory() -> 
     assert all(port.startswith("127.0.0.1:") for port in triton["ports"])
     (exits_after,) = re.findall(r"--exit-timeout-secs=(\d+)", triton["command"][0])
     assert int(triton["stop_grace_period"].removesuffix("s")) > int(exits_after)
+
+
+def test_the_server_gets_the_pool_for_its_streams_and_completes_no_config() -> None:
+    deployment = yaml.safe_load((DEPLOY / "kubernetes" / "deployment.yaml").read_text())
+    (triton,) = deployment["spec"]["template"]["spec"]["containers"]
+    composed, deployed = SERVICES["triton"]["command"][0], " ".join([*triton["command"], *triton["args"]])
+    for script in (composed, deployed):
+        assert "tritone-build check --repository /models --flags" in script
+        assert "--disable-auto-complete-config" in script
 
 
 @pytest.mark.parametrize("name", list(SERVICES))
@@ -117,6 +138,23 @@ def test_pods_run_without_root_and_with_read_only_file_systems(name: str) -> Non
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert container["resources"]["requests"]
         assert container["image"] == "tritone"
+
+
+def test_what_the_hub_sends_can_be_written_and_engines_lie_in_a_volume_named_by_their_gpu() -> None:
+    spec = manifest("engines")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    (cache,) = [each["value"] for each in container["env"] if each["name"] == "HF_HOME"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    assert {"name": mounts[cache], "emptyDir": {}} in spec["volumes"]
+    claim = manifest("models")["metadata"]["name"]
+    for name in ("engines", "deployment"):
+        pod = manifest(name)["spec"]["template"]["spec"]
+        assert claim == f"models-{pod['nodeSelector']['nvidia.com/gpu.product'].lower()}"
+        assert claim in [
+            volume["persistentVolumeClaim"]["claimName"]
+            for volume in pod["volumes"]
+            if "persistentVolumeClaim" in volume
+        ]
 
 
 def test_a_pod_terminates_later_than_the_grace_period_of_its_streams() -> None:

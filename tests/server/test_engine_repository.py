@@ -18,6 +18,8 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec as BuiltCodec
 from tritone_build.graphs.roles import roles
+from tritone_build.repository.engine_configs import describe
+from tritone_build.repository.manifests import write_manifest
 from tritone_build.repository.writing import configs_of
 from tritone_client import Codec, ServerRefusedError
 from tritone_client.transport.grpc_transport import Transport
@@ -66,6 +68,22 @@ def stand_in(patch: pytest.MonkeyPatch, folder: Path) -> None:
     shutil.copy(ROOT / "tests/helpers/servers/tensorrt_stand_in.py", backends / "tensorrt" / "model.py")
     patch.setattr(tritonserver, "find_server", lambda: (executable, backends, environment))
     patch.setattr(tritonserver, "check_fit", lambda *_: None)
+
+
+def test_the_server_gets_a_pool_for_the_streams_of_all_its_engines(
+    engines: TritonServer, codecs: dict[str, BuiltCodec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tritonserver, "check_fit", lambda *_: None)
+    folder, state = shutil.copytree(engines.repository, tmp_path / "engines"), 0
+    for name in NAMES:
+        parts = roles(codecs[name], "tensorrt")
+        configs = configs_of(codecs[name], parts, "tensorrt")
+        for config in configs.values():
+            write_manifest(folder / config.name / "1", {"codec": name})
+        describe(configs, folder)
+        state += sum(1024 * role.packing.state_bytes for role in parts if role.packing is not None)
+    command, _ = TritonServer(folder, NAMES, ports=Ports.free()).command()
+    assert f"--cuda-memory-pool-byte-size=0:{2 * state + (64 << 20)}" in command
 
 
 @pytest.mark.parametrize("name", NAMES)

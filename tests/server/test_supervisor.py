@@ -13,6 +13,7 @@ from helpers.servers.raw import comes_true
 
 from tritone_client import Codec
 from tritone_server.launcher import Ports, ServerError, TritonServer
+from tritone_server.log_watch import STATE_LEFT_GPU
 from tritone_server.stale import end_orphans
 from tritone_server.supervisor import MOST_RESTARTS, Supervisor
 
@@ -39,6 +40,16 @@ def server_killed(server: TritonServer) -> None:
 
 def server_stopped(server: TritonServer) -> None:
     os.killpg(server.pid, signal.SIGSTOP)
+
+
+def test_state_that_leaves_the_gpu_is_told(server: TritonServer) -> None:
+    lines: list[str] = []
+    with Supervisor(server, lines.append):
+        with server.log.open("a") as log:
+            log.write("W0101 12:00:00.000000 1 memory.cc:212] CUDA pool: no room, " + STATE_LEFT_GPU + "\n")
+        assert comes_true(lambda: bool(lines))
+    assert "memory pool on the GPU is full" in lines[0]
+    assert "--max-streams" in lines[0]
 
 
 @pytest.mark.parametrize("fault", [model_killed, model_stopped, server_killed, server_stopped])

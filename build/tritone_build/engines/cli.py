@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tritone_build.codecs import VARIANTS, outline_of, variant
 from tritone_build.codecs.base import Codec
+from tritone_build.engines.capacity import USUAL, Capacity
 from tritone_build.engines.compiler import Compiler, find_compiler
 from tritone_build.engines.engine import (
     DEFAULT_MEMORY_GB,
@@ -25,11 +26,13 @@ from tritone_build.graphs.role import Role
 from tritone_build.graphs.roles import roles
 from tritone_build.options import add_checkpoint, chosen_codec
 from tritone_build.repository.configs import model_name
-from tritone_build.repository.writing import configs_of, is_current, write_configs, write_repository
+from tritone_build.repository.engine_configs import describe, engine_configs
+from tritone_build.repository.writing import is_current, write_configs, write_repository
 from tritone_runtime.errors import EngineMisfitError
 from tritone_runtime.fit import check_fit, engines_among, machine_here
-from tritone_runtime.gpu import Capability
+from tritone_runtime.gpu import Capability, Gpu
 from tritone_runtime.manifests import MANIFEST
+from tritone_runtime.state_pool import pool_option, state_pool_bytes
 
 __all__ = ["add_commands"]
 
@@ -38,6 +41,18 @@ _REPOSITORY, _BACKENDS = Path("artifacts/engine_repository"), Path("/opt/tritons
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the three commands to the command line."""
+    _add_engines(commands)
+    configs = commands.add_parser(
+        "configs", help="write the server's configs of published codecs, without weights"
+    )
+    configs.set_defaults(run=_configs)
+    configs.add_argument("codec", nargs="*", help="default: all published codecs")
+    configs.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
+    _add_capacity(configs)
+    _add_check(commands)
+
+
+def _add_engines(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     engines = commands.add_parser("engines", help="compile a codec's models with TensorRT, in FP16")
     engines.set_defaults(run=_engines)
     add_checkpoint(engines)
@@ -68,22 +83,37 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     engines.add_argument(
         "--dry-run", action="store_true", help="print the trtexec commands of what would be built"
     )
+    _add_capacity(engines)
 
-    configs = commands.add_parser(
-        "configs", help="write the server's configs of published codecs, without weights"
+
+def _add_capacity(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--max-streams",
+        type=_count,
+        help="most live streams of each model (default: as many as half of the GPU's memory holds, up to "
+        "1024)",
     )
-    configs.set_defaults(run=_configs)
-    configs.add_argument("codec", nargs="*", help="default: all published codecs")
-    configs.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
-    for command in (engines, configs):
-        command.add_argument(
-            "--cuda-graphs", action="store_true", help="let the server replay CUDA graphs (default: off)"
-        )
+    command.add_argument(
+        "--gpu-memory",
+        type=_gigabytes,
+        metavar="GB",
+        help="memory of the GPU that will serve (default for engines: that of this GPU; otherwise 24)",
+    )
+    command.add_argument(
+        "--cuda-graphs", action="store_true", help="let the server replay CUDA graphs (default: off)"
+    )
 
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     check = commands.add_parser("check", help="check that the engines fit this server and its GPU")
     check.set_defaults(run=_check)
     check.add_argument("codec", nargs="*", help="default: all in the repository")
     check.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
+    check.add_argument(
+        "--flags",
+        action="store_true",
+        help="print only the options that the server needs for these engines, for a script",
+    )
     check.add_argument(
         "--backends", type=Path, default=_BACKENDS, help="the server's folder of backends (%(default)s)"
     )
@@ -96,19 +126,44 @@ def _capability(text: str) -> Capability:
     return int(found[1]), int(found[2])
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of streams, 1 or more")
+    return int(text)
+
+
+def _gigabytes(text: str) -> int:
+    """Bytes of a size in GB, each 2**30 bytes, as cards are sold."""
+    try:
+        size = round(float(text) * 2**30)
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size in GB, such as 24")
+    return size
+
+
+def _capacity(options: argparse.Namespace, gpu: Gpu | None = None) -> Capacity:
+    memory = options.gpu_memory or (gpu.memory_bytes if gpu else USUAL.memory_bytes)
+    return Capacity(memory, options.max_streams)
+
+
 def _configs(options: argparse.Namespace) -> None:
     for name in options.codec or VARIANTS:
         with torch.device("meta"):
             codec = outline_of(variant(name))
-            _write_configs(codec, roles(codec, "tensorrt"), options)
+            _write_configs(codec, roles(codec, "tensorrt"), options, _capacity(options))
 
 
-def _write_configs(codec: Codec, parts: Sequence[Role], options: argparse.Namespace) -> None:
-    configs = configs_of(codec, parts, "tensorrt")
+def _write_configs(
+    codec: Codec, parts: Sequence[Role], options: argparse.Namespace, capacity: Capacity
+) -> None:
+    configs = engine_configs(codec, parts, capacity)
     for config in configs.values():
         if config.HasField("optimization"):
             config.optimization.cuda.graphs = options.cuda_graphs
     write_configs(configs, options.repository)
+    describe(configs, options.repository)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -120,7 +175,13 @@ def _check(options: argparse.Namespace) -> None:
             f"no engines in {options.repository}; compile them with 'tritone-build engines'"
         )
     check_fit(options.repository, engines, machine_here(options.backends))
+    pool = state_pool_bytes(options.repository, engines)
+    if options.flags:
+        print(" ".join(f"--{name}={value}" for name, value in pool_option(pool).items()))
+        return
     print(f"{len(engines)} engines fit this machine: {', '.join(engines)}")
+    if pool:
+        print(f"the state of their streams takes {pool / 1e9:.1f} GB of its memory")
 
 
 def _engines(options: argparse.Namespace) -> None:
@@ -130,16 +191,20 @@ def _engines(options: argparse.Namespace) -> None:
     parts = [role for role in engine_roles(models) if _wanted(role, options.only)]
     if options.dry_run:
         for role in parts:
-            print(trtexec_of(codec, role, options.repository, options.memory_gb))
+            print(trtexec_of(codec, role, options.repository, options.memory_gb, _capacity(options)))
         return
     compiler = find_compiler(options.compiler, options.capability)
+    capacity = _capacity(options, compiler.gpu)
+    capacity.streams(codec.name, models)
     if options.force or not is_current(options.repository, codec, "tensorrt"):
         write_repository(
             codec, options.repository, lambda name: console.print(f"exporting {name} ..."), "tensorrt"
         )
-    _write_configs(codec, models, options)
+    _write_configs(codec, models, options, capacity)
     console.print(f"{compiler.name} {compiler.version}, {_targets_text(compiler)}")
-    built = [engine for role in parts if (engine := _built(codec, role, compiler, options, console))]
+    built = [
+        engine for role in parts if (engine := _built(codec, role, compiler, capacity, options, console))
+    ]
     if built:
         console.print(_table(built))
 
@@ -154,16 +219,21 @@ def _targets_text(compiler: Compiler) -> str:
 
 
 def _built(
-    codec: Codec, role: Role, compiler: Compiler, options: argparse.Namespace, console: Console
+    codec: Codec,
+    role: Role,
+    compiler: Compiler,
+    capacity: Capacity,
+    options: argparse.Namespace,
+    console: Console,
 ) -> Engine | None:
     model = model_name(codec.name, role.name)
-    if not options.force and is_built(codec, role, options.repository, compiler):
+    if not options.force and is_built(codec, role, options.repository, compiler, capacity):
         console.print(f"{model}: up to date")
         return None
     if zeros := zeros_text(unfit_weights(codec, role.name)):
         console.print(f"[yellow]{model}:[/] {zeros}; its {MANIFEST} lists the weights", soft_wrap=True)
     with console.status(f"compiling {model}"):
-        engine = build_engine(codec, role, options.repository, compiler, options.memory_gb)
+        engine = build_engine(codec, role, options.repository, compiler, options.memory_gb, capacity)
     console.print(f"{model}: {engine.seconds:.1f} s")
     return engine
 

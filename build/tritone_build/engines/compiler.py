@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 from tritone_build.engines.profiles import Shapes
 from tritone_build.engines.trt_errors import error_recorder
 from tritone_build.errors import CompilerMissingError, EngineError
-from tritone_runtime.gpu import Capability, capability_here
+from tritone_runtime.gpu import Capability, Gpu, gpu_here
 
 __all__ = ["Compiler", "CompilerName", "Network", "find_compiler"]
 
@@ -43,11 +43,19 @@ class Network:
 
 @dataclass(frozen=True)
 class Compiler:
-    """An installed TensorRT; ``capabilities`` are the GPUs it builds for, empty for all supported ones."""
+    """An installed TensorRT.
+
+    Attributes:
+        name: ``tensorrt`` or ``tensorrt_rtx``.
+        trt: its module.
+        capabilities: the GPUs it builds for; empty for all supported ones.
+        gpu: the GPU of this machine, on which ``tensorrt`` times kernels.
+    """
 
     name: str
     trt: Any
     capabilities: tuple[Capability, ...] = ()
+    gpu: Gpu | None = None
 
     @property
     def version(self) -> str:
@@ -140,8 +148,10 @@ def find_compiler(wanted: CompilerName = "auto", capabilities: Sequence[Capabili
             raise EngineError(
                 "tensorrt builds for the GPU of this machine only; leave out the compute capabilities"
             )
-        targets = [capability_here()] if name == "tensorrt" else capabilities
-        return Compiler(name, import_module(name), tuple(targets))
+        if name == "tensorrt":
+            gpu = gpu_here()
+            return Compiler(name, import_module(name), (gpu.capability,), gpu)
+        return Compiler(name, import_module(name), tuple(capabilities))
     missing = "; ".join(f"{name}: {_HINTS[name]}" for name in names)
     raise CompilerMissingError(f"no TensorRT with Polygraphy here. {missing}")
 

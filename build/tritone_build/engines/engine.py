@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tritone_build.codecs.base import Codec
+from tritone_build.engines.capacity import USUAL, Capacity
 from tritone_build.engines.compiler import Compiler
 from tritone_build.engines.inspection import Inspection, inspect_network
 from tritone_build.engines.profiles import Profile, profiles_of, shapes_of
@@ -45,11 +46,13 @@ def engine_roles(parts: Sequence[Role]) -> list[Role]:
     return [role for role in parts if role.engine]
 
 
-def is_built(codec: Codec, role: Role, repository: Path, compiler: Compiler) -> bool:
+def is_built(
+    codec: Codec, role: Role, repository: Path, compiler: Compiler, capacity: Capacity = USUAL
+) -> bool:
     """Whether the engine exists and was built from this graph, by this compiler, for these profiles."""
     version = _version(codec, role, repository)
     manifest = read_manifest(version)
-    wanted = _made_by(compiler, profiles_of(role, codec.geometry))
+    wanted = _made_by(compiler, profiles_of(role, codec.geometry, capacity))
     graph = manifest.get("onnx_sha256")
     built: dict[str, Any] = manifest.get("engine", {})
     return (
@@ -61,7 +64,12 @@ def is_built(codec: Codec, role: Role, repository: Path, compiler: Compiler) -> 
 
 
 def build_engine(
-    codec: Codec, role: Role, repository: Path, compiler: Compiler, memory_gb: float = DEFAULT_MEMORY_GB
+    codec: Codec,
+    role: Role,
+    repository: Path,
+    compiler: Compiler,
+    memory_gb: float = DEFAULT_MEMORY_GB,
+    capacity: Capacity = USUAL,
 ) -> Engine:
     """Compile a graph of the repository into the engine beside it.
 
@@ -71,6 +79,7 @@ def build_engine(
         repository: the result of :func:`tritone_build.repository.writing.write_repository`.
         compiler: the compiler, with the GPUs to build for.
         memory_gb: limit of TensorRT's workspace.
+        capacity: the GPU's memory, which limits the batches.
 
     Raises:
         EngineError: TensorRT refuses the graph or builds no engine, or the network does not fit its role.
@@ -79,7 +88,7 @@ def build_engine(
     started, version = time.monotonic(), _version(codec, role, repository)
     network = compiler.parse(version / ONNX_FILE)
     inspection = inspect_network(network, role)
-    profiles = profiles_of(role, codec.geometry)
+    profiles = profiles_of(role, codec.geometry, capacity)
     shapes = [shapes_of(role, codec.geometry, profile) for profile in profiles]
     plan = compiler.build(network, shapes, round(memory_gb * 2**30), repository / _TIMINGS)
     with atomic_write(version / ENGINE_FILE) as partial:
@@ -102,7 +111,13 @@ def build_engine(
     return engine
 
 
-def trtexec_of(codec: Codec, role: Role, repository: Path, memory_gb: float = DEFAULT_MEMORY_GB) -> str:
+def trtexec_of(
+    codec: Codec,
+    role: Role,
+    repository: Path,
+    memory_gb: float = DEFAULT_MEMORY_GB,
+    capacity: Capacity = USUAL,
+) -> str:
     """Return the trtexec command that builds the same engine."""
     version = _version(codec, role, repository)
     command = [
@@ -113,7 +128,7 @@ def trtexec_of(codec: Codec, role: Role, repository: Path, memory_gb: float = DE
         f"--saveEngine={version / ENGINE_FILE}",
         f"--memPoolSize=workspace:{round(memory_gb * 1024)}",
     ]
-    for number, profile in enumerate(profiles_of(role, codec.geometry)):
+    for number, profile in enumerate(profiles_of(role, codec.geometry, capacity)):
         shapes = shapes_of(role, codec.geometry, profile)
         command.append(f"--profile={number}")
         for kind, at in (("min", 0), ("opt", 1), ("max", 2)):
@@ -132,4 +147,4 @@ def _made_by(compiler: Compiler, profiles: Sequence[Profile]) -> dict[str, Any]:
         "compiler_version": compiler.version,
         "compute_capabilities": [f"{major}.{minor}" for major, minor in compiler.capabilities],
         "profiles": [asdict(profile) for profile in profiles],
-    }
+    } | ({"gpu": compiler.gpu.name} if compiler.gpu else {})

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from tritone_build.codecs.base import Geometry
 from tritone_build.engines.buckets import most_frames
+from tritone_build.engines.capacity import USUAL, Capacity
 from tritone_build.errors import ProfileError
 from tritone_build.graphs.role import Role
 
@@ -75,12 +76,10 @@ STEPS = (
     Profile("catch_up", Span(2, 4, MAX_STEP_FRAMES), Span(1, 8, 256)),
 )
 """Profiles of live streams: a frame at a time, and several frames when a stream catches up."""
-_MOST_STATE_BYTES = 2 << 30
-"""Limit of the state of all streams in a batch."""
 
 
-def profiles_of(role: Role, geometry: Geometry) -> tuple[Profile, ...]:
-    """Return the profiles of an engine.
+def profiles_of(role: Role, geometry: Geometry, capacity: Capacity = USUAL) -> tuple[Profile, ...]:
+    """Return the profiles of an engine; the memory of the GPU limits the batches of live streams.
 
     Raises:
         ProfileError: ranges of frames overlap, or the largest batches differ.
@@ -94,8 +93,8 @@ def profiles_of(role: Role, geometry: Geometry) -> tuple[Profile, ...]:
     )
     profiles = tuple(profile.within(geometry.min_frames, most) for profile in table)
     if role.packing is not None:
-        rows = _MOST_STATE_BYTES // role.packing.state_bytes
-        profiles = tuple(profile.in_batches(1 << (rows.bit_length() - 1)) for profile in profiles)
+        rows = capacity.rows(role.packing.state_bytes)
+        profiles = tuple(profile.in_batches(rows) for profile in profiles)
     check_profiles(profiles)
     return profiles
 

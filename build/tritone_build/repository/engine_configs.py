@@ -1,12 +1,14 @@
 """Configs of the models that NVIDIA's Triton container serves, with TensorRT engines."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import torch
 from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec
+from tritone_build.engines.capacity import USUAL, Capacity
 from tritone_build.engines.profiles import MAX_STEP_FRAMES, Profile, Shapes, profiles_of, shapes_of
 from tritone_build.graphs.role import Role, choice_of_codebooks
 from tritone_build.repository.configs import (
@@ -15,38 +17,53 @@ from tritone_build.repository.configs import (
     add_parameters,
     add_tensors,
     decode_config,
+    description_of,
     model_config,
     model_name,
     parameters,
     stream_parameters,
 )
-from tritone_runtime.manifests import ENGINE_FILE
+from tritone_build.repository.manifests import write_manifest
+from tritone_runtime.manifests import ENGINE_FILE, read_manifest
 
-__all__ = ["engine_configs"]
+__all__ = ["describe", "engine_configs"]
 
-MAX_STREAMS, _MOST_STATE_BYTES = 1024, 24 << 30
-"""Live streams per model, and the limit of their state. Further sequences wait in Triton; the client gives up
-on a START that waits too long."""
+_CONTEXTS = {"execution_context_allocation_strategy": "ON_PROFILE_CHANGE"}
+"""Working memory for the shapes in use; by default each profile keeps that of its largest shapes."""
 _QUEUE_LIMIT, _QUEUE_LIMIT_US = 256, 10_000_000
 _STATE_DTYPES = {torch.float16: pb.TYPE_FP16, torch.float32: pb.TYPE_FP32, torch.int64: pb.TYPE_INT64}
 
 
-def engine_configs(codec: Codec, parts: Sequence[Role]) -> dict[str, pb.ModelConfig]:
+def engine_configs(
+    codec: Codec, parts: Sequence[Role], capacity: Capacity = USUAL
+) -> dict[str, pb.ModelConfig]:
     """Return the configs of all models of a codec by role, the ensemble last.
 
     They are the same for any weights: only the engines' manifests hold the hash of the checkpoint.
+
+    Raises:
+        CapacityError: the GPU has too little memory for the live streams.
     """
     codec = replace(codec, checkpoint_sha256="")
-    configs = {role.name: _config(codec, role) for role in parts}
+    streams = capacity.streams(codec.name, parts)
+    configs = {role.name: _config(codec, role, capacity, streams) for role in parts}
     decode = decode_config(codec, parts[0], parts[1], configs["vocoder"].max_batch_size)
     return configs | {"decode": decode}
 
 
-def _config(codec: Codec, role: Role) -> pb.ModelConfig:
+def describe(configs: Mapping[str, pb.ModelConfig], repository: Path) -> None:
+    """Write what the configs say into the manifests of the models that are built."""
+    for config in configs.values():
+        version = repository / config.name / "1"
+        if manifest := read_manifest(version):
+            write_manifest(version, manifest | {"model": asdict(description_of(config))})
+
+
+def _config(codec: Codec, role: Role, capacity: Capacity, streams: int) -> pb.ModelConfig:
     """Return a config; without an engine, of the container's ONNX Runtime backend on the CPU."""
     if not role.engine:
         return model_config(codec, role, NATIVE_BACKEND)
-    profiles = profiles_of(role, codec.geometry)
+    profiles = profiles_of(role, codec.geometry, capacity)
     config = pb.ModelConfig(
         name=model_name(codec.name, role.name),
         backend="tensorrt",
@@ -61,14 +78,14 @@ def _config(codec: Codec, role: Role) -> pb.ModelConfig:
         ],
     )
     add_tensors(config, role.inputs, role.outputs)
-    add_parameters(config, parameters(codec, role.name))
+    add_parameters(config, parameters(codec, role.name) | _CONTEXTS)
     if role.name.startswith("encode") and choice_of_codebooks(codec):
         add_parameters(config, {"encoded_codebooks": str(codec.geometry.num_codebooks)})
     if role.packing is None:
         _add_batching(config)
     else:
-        _add_sequences(config, codec, role)
-    _add_graphs(config, [shapes_of(role, codec.geometry, profile) for profile in profiles], profiles)
+        _add_sequences(config, codec, role, streams)
+        _add_graphs(config, shapes_of(role, codec.geometry, profiles[0]), profiles[0])
     return config
 
 
@@ -81,10 +98,12 @@ def _add_batching(config: pb.ModelConfig) -> None:
     policy.max_queue_size = _QUEUE_LIMIT
 
 
-def _add_sequences(config: pb.ModelConfig, codec: Codec, role: Role) -> None:
-    """Add implicit state: zeros for a new stream, updated in place on the GPU."""
+def _add_sequences(config: pb.ModelConfig, codec: Codec, role: Role, streams: int) -> None:
+    """Add implicit state: zeros for a new stream, updated in place on the GPU.
+
+    Sequences beyond ``streams`` wait in Triton; the client gives up on a START that waits too long.
+    """
     assert role.packing is not None
-    streams = min(MAX_STREAMS, _MOST_STATE_BYTES // role.packing.state_bytes)
     batching = config.sequence_batching
     batching.max_sequence_idle_microseconds = IDLE_LIMIT_US
     batching.oldest.max_candidate_sequences = streams
@@ -105,21 +124,23 @@ def _add_sequences(config: pb.ModelConfig, codec: Codec, role: Role) -> None:
     add_parameters(config, stream_parameters(codec, role, streams) | limits)
 
 
-def _add_graphs(config: pb.ModelConfig, shapes: Sequence[Shapes], profiles: Sequence[Profile]) -> None:
-    """Specify CUDA graphs of each profile's usual shape, for batches of powers of four.
+def _add_graphs(config: pb.ModelConfig, shapes: Shapes, profile: Profile) -> None:
+    """Specify CUDA graphs of a step of one frame, for every batch: the next power of two serves it, padded.
 
     They stay off until they are shown to be bit-equal: replays have returned data of an earlier request
-    (triton-inference-server/server#8550).
+    (triton-inference-server/server#8550). Without a lower bound, a graph serves its own shape only
+    (tensorrt_backend, src/instance_state.cc). Models without state have too many shapes for graphs.
     """
-    cuda = config.optimization.cuda
+    cuda, dims = config.optimization.cuda, _usual(shapes)
     cuda.graphs = False
-    for of_inputs, profile in zip(shapes, profiles, strict=True):
-        size = 1
-        while size <= profile.batch.usual:
-            spec = cuda.graph_spec.add(batch_size=size)
-            for name, dims in _usual(of_inputs).items():
-                spec.input[name].dim.extend(dims)
-            size *= 4
+    below, size = 0, 1
+    while size <= profile.batch.most:
+        spec = cuda.graph_spec.add(batch_size=size)
+        spec.graph_lower_bound.batch_size = below + 1
+        for name, each in dims.items():
+            spec.input[name].dim.extend(each)
+            spec.graph_lower_bound.input[name].dim.extend(each)
+        below, size = size, 2 * size
 
 
 def _usual(shapes: Shapes) -> Mapping[str, Sequence[int]]:

@@ -77,15 +77,29 @@ def test_tables_stay_on_the_cpu_and_networks_are_engines() -> None:
             assert (config.backend, group.kind) == ("tensorrt", pb.ModelInstanceGroup.KIND_GPU)
             assert config.default_model_filename == "model.plan"
             assert not config.optimization.cuda.graphs, "CUDA graphs are off until switched on"
-            assert len(config.optimization.cuda.graph_spec) > 0
+            assert (
+                config.parameters["execution_context_allocation_strategy"].string_value == "ON_PROFILE_CHANGE"
+            )
 
 
 def test_one_switch_turns_cuda_graphs_on(tmp_path: Path) -> None:
     assert main(["configs", "nanocodec_mini", "--cuda-graphs", "--repository", str(tmp_path)]) == 0
     configs = [parsed(path) for path in tmp_path.glob("*/config.pbtxt")]
     assert {config.name for config in configs if config.optimization.cuda.graphs} == {
-        config.name for config in configs if config.backend == "tensorrt"
+        config.name for config in configs if config.name.endswith("_stream")
     }
+
+
+def test_graphs_serve_every_batch_of_single_frames() -> None:
+    for config in named("_stream"):
+        specs = config.optimization.cuda.graph_spec
+        served = [n for spec in specs for n in range(spec.graph_lower_bound.batch_size, spec.batch_size + 1)]
+        assert served == list(range(1, config.max_batch_size + 1))
+        for spec in specs:
+            assert spec.input == spec.graph_lower_bound.input
+            assert set(spec.input) >= {state.input_name for state in config.sequence_batching.state}
+    for config in (*named("_vocoder"), *named("_encode")):
+        assert not config.optimization.cuda.graph_spec
 
 
 def test_an_ensemble_takes_no_larger_batch_than_its_models() -> None:
