@@ -57,7 +57,7 @@ class UnknownCodecError(TritoneBuildError, KeyError):
 
 
 class PrecisionError(TritoneBuildError, OverflowError):
-    """Weights cannot be converted: they overflow in FP16, or none is large enough for INT8."""
+    """FP16 overflows or is too far from FP32, or no weight is large enough for INT8."""
 
 
 class ProfileError(TritoneBuildError, ValueError):

@@ -23,7 +23,7 @@ _IN_PROCESS = Path("client/tritone_client/transport/local.py")
 _BACKEND = Path("server/tritone_server/backend")
 _FILE_LINES, _FUNCTION_LINES, _MEDIAN_LINES, _MODULES = 300, 50, 6, 14
 _CODE = {".py", ".js", ".css", ".html", ".sh"}
-_BINARY = {".nemo", ".wav"}
+_BINARY = {".nemo", ".npy", ".wav"}
 _HOST = re.compile(
     r"\b(pypi|pythonhosted|npmjs|anaconda|rubygems|proxy\.golang|deb\.debian|download\.pytorch)\.org\b"
     r"|\b(crates)\.io\b|\b(archive\.ubuntu)\.com\b"

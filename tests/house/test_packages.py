@@ -115,7 +115,7 @@ def test_a_wheel_holds_the_packages_files_and_no_others(package: str, wheels: Pa
 
 def test_wheels_bring_what_is_no_code(wheels: Path) -> None:
     brought = {
-        "build": ["codecs/nanocodec_mini.nemo"],
+        "build": ["codecs/nanocodec_mini.nemo", "engines/speech_tokens.npy"],
         "client": ["page/live.html", "page/page.css", "page/page.js"],
     }
     for package, names in brought.items():

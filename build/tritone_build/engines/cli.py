@@ -2,8 +2,9 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -21,6 +22,7 @@ from tritone_build.engines.engine import (
     is_built,
     trtexec_of,
 )
+from tritone_build.engines.verification import LEAST_DB
 from tritone_build.graphs.precision import unfit_weights, zeros_text
 from tritone_build.graphs.role import Role
 from tritone_build.graphs.roles import roles
@@ -31,7 +33,7 @@ from tritone_build.repository.writing import is_current, write_configs, write_re
 from tritone_runtime.errors import EngineMisfitError
 from tritone_runtime.fit import check_fit, engines_among, machine_here
 from tritone_runtime.gpu import Capability, Gpu
-from tritone_runtime.manifests import MANIFEST
+from tritone_runtime.manifests import MANIFEST, read_manifest
 from tritone_runtime.state_pool import pool_option, state_pool_bytes
 
 __all__ = ["add_commands"]
@@ -76,6 +78,13 @@ def _add_engines(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=float,
         default=DEFAULT_MEMORY_GB,
         help="limit of TensorRT's workspace (%(default)s)",
+    )
+    engines.add_argument(
+        "--least-db",
+        type=float,
+        default=LEAST_DB,
+        metavar="DB",
+        help="refuse an engine whose audio in FP16 has less SNR against FP32, on speech (%(default)s)",
     )
     engines.add_argument(
         "--only", nargs="+", metavar="role", help="build only these engines, such as vocoder"
@@ -180,8 +189,19 @@ def _check(options: argparse.Namespace) -> None:
         print(" ".join(f"--{name}={value}" for name, value in pool_option(pool).items()))
         return
     print(f"{len(engines)} engines fit this machine: {', '.join(engines)}")
+    for engine in engines:
+        print(f"  {engine}: {_fidelity_text(read_manifest(options.repository / engine / '1')['engine'])}")
     if pool:
         print(f"the state of their streams takes {pool / 1e9:.1f} GB of its memory")
+
+
+def _fidelity_text(engine: Mapping[str, Any]) -> str:
+    found = engine.get("fidelity", {})
+    if "snr_db" in found:
+        return f"FP16 is {found['snr_db']:g} dB from FP32 on speech"
+    if "equal_tokens" in found:
+        return f"{found['equal_tokens']:.1%} of its first tokens are those of FP32 on speech"
+    return "not compared with FP32"
 
 
 def _engines(options: argparse.Namespace) -> None:
@@ -233,7 +253,9 @@ def _built(
     if zeros := zeros_text(unfit_weights(codec, role.name)):
         console.print(f"[yellow]{model}:[/] {zeros}; its {MANIFEST} lists the weights", soft_wrap=True)
     with console.status(f"compiling {model}"):
-        engine = build_engine(codec, role, options.repository, compiler, options.memory_gb, capacity)
+        engine = build_engine(
+            codec, role, options.repository, compiler, options.memory_gb, capacity, options.least_db
+        )
     console.print(f"{model}: {engine.seconds:.1f} s")
     return engine
 

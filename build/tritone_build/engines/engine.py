@@ -17,8 +17,8 @@ from tritone_build.engines.capacity import USUAL, Capacity
 from tritone_build.engines.compiler import Compiler
 from tritone_build.engines.inspection import Inspection, inspect_network
 from tritone_build.engines.profiles import Profile, profiles_of, shapes_of
+from tritone_build.engines.verification import LEAST_DB, verified
 from tritone_build.files import atomic_write
-from tritone_build.graphs.fidelity import graph_fidelity
 from tritone_build.graphs.role import Role
 from tritone_build.repository.configs import model_name
 from tritone_build.repository.manifests import write_manifest
@@ -70,6 +70,7 @@ def build_engine(
     compiler: Compiler,
     memory_gb: float = DEFAULT_MEMORY_GB,
     capacity: Capacity = USUAL,
+    least_db: float = LEAST_DB,
 ) -> Engine:
     """Compile a graph of the repository into the engine beside it.
 
@@ -80,12 +81,15 @@ def build_engine(
         compiler: the compiler, with the GPUs to build for.
         memory_gb: limit of TensorRT's workspace.
         capacity: the GPU's memory, which limits the batches.
+        least_db: least SNR of the network's audio in FP16.
 
     Raises:
+        PrecisionError: the network in FP16 overflows, or is too far from FP32.
         EngineError: TensorRT refuses the graph or builds no engine, or the network does not fit its role.
         OSError: the engine cannot be written; no partial file is left.
     """
     started, version = time.monotonic(), _version(codec, role, repository)
+    fidelity = verified(codec, role.name, least_db)
     network = compiler.parse(version / ONNX_FILE)
     inspection = inspect_network(network, role)
     profiles = profiles_of(role, codec.geometry, capacity)
@@ -105,7 +109,7 @@ def build_engine(
         "seconds": round(engine.seconds, 1),
         "bytes": engine.size_bytes,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,
-        "fidelity": graph_fidelity(codec, role, version / ONNX_FILE),
+        "fidelity": fidelity,
     }
     write_manifest(version, manifest)
     return engine

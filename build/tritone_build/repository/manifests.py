@@ -17,7 +17,6 @@ _BUILDERS = ("layers/*.py", "codecs/*.py", "checkpoints/*.py", "graphs/*.py", "r
 _NO_BUILDERS = (
     "checkpoints/file_kinds.py",
     "checkpoints/fixtures.py",
-    "graphs/fidelity.py",
     "repository/engine_configs.py",
 )
 

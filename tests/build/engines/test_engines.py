@@ -15,7 +15,7 @@ from tritone_build.codecs.base import Codec
 from tritone_build.engines.compiler import Compiler, find_compiler
 from tritone_build.engines.engine import build_engine, engine_roles, is_built
 from tritone_build.engines.inspection import inspect_network
-from tritone_build.errors import CompilerMissingError, EngineError
+from tritone_build.errors import CompilerMissingError, EngineError, PrecisionError
 from tritone_build.graphs.role import Role
 from tritone_build.graphs.roles import roles
 from tritone_runtime.manifests import ENGINE_FILE, ONNX_FILE, read_manifest
@@ -55,6 +55,14 @@ def test_an_engine_is_built_inspected_and_described(
     assert made["precision"] == "fp16"
     assert made["fp16_share_of_weights"] > 0.5
     assert [profile["name"] for profile in made["profiles"]] == ["low_latency", "interactive", "bulk"]
+
+
+def test_where_fp16_is_too_far_from_fp32_no_engine_is_built(
+    codecs: dict[str, Codec], graphs: Path, parts: dict[str, Role], compiler: Compiler
+) -> None:
+    with pytest.raises(PrecisionError, match=rf"{NAME}_decode_stream: FP16 is [\d.]+ dB .* at least 900 is"):
+        build_engine(codecs[NAME], parts["decode_stream"], graphs, compiler, least_db=900)
+    assert not (graphs / f"{NAME}_decode_stream" / "1" / ENGINE_FILE).exists()
 
 
 def test_a_network_in_fp32_is_an_error(
