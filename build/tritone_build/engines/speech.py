@@ -26,7 +26,7 @@ def speech_audio(codec: Codec, frames: int) -> Tensor:
     audio, rate_hz = _sentence()
     rate_hz_out, samples = codec.geometry.sample_rate_hz, frames * codec.geometry.samples_per_frame
     length = round(audio.shape[-1] * rate_hz_out / rate_hz)
-    converted = functional.interpolate(audio[None], size=length, mode="linear")[0]
+    converted: Tensor = functional.interpolate(audio[None], size=length, mode="linear")[0]
     return converted.repeat(1, -(-samples // length))[:, :samples]
 
 

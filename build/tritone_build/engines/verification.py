@@ -13,7 +13,7 @@ from torch import Tensor
 from tritone_build.codecs.base import Codec
 from tritone_build.engines.overflow import overflowing_layers
 from tritone_build.engines.speech import speech_audio, speech_tokens
-from tritone_build.engines.wide_products import WideProducts
+from tritone_build.engines.wide_products import wide_products
 from tritone_build.errors import PrecisionError
 from tritone_build.graphs.precision import in_fp16
 from tritone_build.graphs.role import Role
@@ -52,7 +52,7 @@ def verified(codec: Codec, role: str, least_db: float = LEAST_DB) -> dict[str, f
     data = _speech(codec, role, sum(steps))
     exact = _output(engine_role(replace(codec, dtype=torch.float32), role), data, steps)
     half = engine_role(in_fp16(codec), role)
-    with overflowing_layers(half.module) as layers, WideProducts():
+    with overflowing_layers(half.module) as layers, wide_products():
         rounded = _output(half, data, steps)
     if layers:
         raise PrecisionError(_overflow_text(name, layers))
@@ -77,7 +77,7 @@ def _output(role: Role, data: Tensor, steps: Sequence[int]) -> Tensor:
     """Audio [S] or the first codebook [T], of all steps together."""
     pieces, past = [], _fresh(role)
     unit = data.shape[-1] // sum(steps)
-    for piece in data.split([unit * frames for frames in steps], dim=-1):
+    for piece in torch.split(data, [unit * frames for frames in steps], dim=-1):
         others = past if role.packing else [torch.tensor([[piece.shape[-1]]])]
         output, *past = role.module(piece, *others)
         pieces.append(output[0, 0] if output.ndim > 2 else output[0])  # noqa: PLR2004 - tokens [B, K, T]

@@ -4,13 +4,14 @@ PyTorch's own FP16 convolutions and matrix products on a CPU are ten to fifty ti
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["WideProducts"]
+__all__ = ["wide_products"]
 
 _ops = torch.ops.aten
 _PRODUCTS = {
@@ -22,9 +23,12 @@ _PRODUCTS = {
 }
 
 
-class WideProducts(TorchDispatchMode):
-    """Within this context, products of FP16 tensors are computed in FP32 and rounded."""
+def wide_products() -> AbstractContextManager[object]:
+    """A context in which products of FP16 tensors are computed in FP32 and rounded."""
+    return _WideProducts()  # type: ignore[no-untyped-call] # PyTorch has no types here
 
+
+class _WideProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],
@@ -32,7 +36,6 @@ class WideProducts(TorchDispatchMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run an operation of PyTorch."""
         if func not in _PRODUCTS or not _is_half(args[0]):
             return func(*args, **kwargs or {})
         wide = [each.float() if _is_half(each) else each for each in args]

@@ -11,7 +11,7 @@ from tritone_build.codecs.base import Codec
 from tritone_build.engines.overflow import overflowing_layers
 from tritone_build.engines.speech import speech_audio, speech_tokens
 from tritone_build.engines.verification import verified
-from tritone_build.engines.wide_products import WideProducts
+from tritone_build.engines.wide_products import wide_products
 from tritone_build.errors import PrecisionError
 
 ANY_DB = 0.0
@@ -70,7 +70,8 @@ class Outer(nn.Module):
         self.inner = inner
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.inner(x) + x
+        added: torch.Tensor = self.inner(x) + x
+        return added
 
 
 @pytest.mark.parametrize(
@@ -100,12 +101,12 @@ def test_the_innermost_layer_is_named_and_what_follows_it_is_not(
 def test_products_are_summed_in_fp32_and_rounded_once() -> None:
     a, b = torch.randn(2, 3, 64).half(), torch.randn(2, 64, 5).half()
     exact = (a.double() @ b.double()).half()
-    with WideProducts():
+    with wide_products():
         found = a @ b
         convolved = nn.functional.conv1d(a, torch.ones(4, 3, 3).half())
     assert found.dtype == convolved.dtype == torch.float16
     torch.testing.assert_close(found, exact, rtol=2e-3, atol=1e-3)
     expected = nn.functional.conv1d(a.float(), torch.ones(4, 3, 3)).half()
     torch.testing.assert_close(convolved, expected, rtol=0, atol=0)
-    with WideProducts():
+    with wide_products():
         assert (a.float() @ b.float()).dtype == torch.float32
