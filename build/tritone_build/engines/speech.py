@@ -34,7 +34,8 @@ def speech_tokens(codec: Codec, frames: int) -> Tensor:
     """The tokens of :func:`speech_audio` by the codec's own encoder in FP32: INT64 [1, K, frames]."""
     audio = speech_audio(codec, frames)
     with torch.no_grad():
-        tokens, _ = Encoder(replace(codec, dtype=torch.float32))(audio, torch.tensor([audio.shape[1:]]))
+        encoder = Encoder(replace(codec, dtype=torch.float32))
+        tokens, _ = encoder.forward(audio, torch.tensor([audio.shape[1:]]))
     return tokens[:, : codec.geometry.default_codebooks]
 
 
