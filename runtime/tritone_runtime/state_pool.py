@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tritone_runtime.manifests import read_manifest
 
-__all__ = ["pool_option", "state_pool_bytes"]
+__all__ = ["STATE_COPIES", "pool_option", "state_pool_bytes"]
 
-_COPIES, _MARGIN_BYTES = 2, 64 << 20
+STATE_COPIES, _MARGIN_BYTES = 2, 64 << 20
 """A step reads one copy of a state and writes another; other tensors in the pool fit the margin."""
 
 
@@ -24,7 +24,7 @@ def state_pool_bytes(repository: Path, engines: Sequence[str]) -> int:
         engines: names of the engines to serve.
     """
     states = sum(_states_bytes(repository / engine / "1") for engine in engines)
-    return _COPIES * states + _MARGIN_BYTES if states else 0
+    return STATE_COPIES * states + _MARGIN_BYTES if states else 0
 
 
 def _states_bytes(version: Path) -> int:

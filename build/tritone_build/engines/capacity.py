@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from tritone_build.errors import CapacityError
 from tritone_build.graphs.role import Role
+from tritone_runtime.state_pool import STATE_COPIES
 
 __all__ = ["USUAL", "Capacity"]
 
 _MOST_STREAMS = 1024
-_STATE_SHARE, _COPIES = 0.5, 2
+_STATE_SHARE = 0.5
 """Share of the memory for the state of all streams, of which Triton keeps two copies."""
 _BATCH_SHARE = 1 / 12
 """Share of the memory for the state of one batch; each profile has buffers for the largest batch."""
@@ -33,7 +34,7 @@ class Capacity:
         Raises:
             CapacityError: the streams that were asked for do not fit, or not a single one does.
         """
-        state = _COPIES * sum(role.packing.state_bytes for role in parts if role.packing is not None)
+        state = STATE_COPIES * sum(role.packing.state_bytes for role in parts if role.packing is not None)
         fit = int(_STATE_SHARE * self.memory_bytes // state) if state else _MOST_STREAMS
         wanted = self.max_streams or min(fit, _MOST_STREAMS)
         if not 1 <= wanted <= fit:
