@@ -21,13 +21,12 @@ from tritone_runtime.manifests import MANIFEST, ONNX_FILE, ModelDescription, rea
 from tritone_runtime.repository import ROLES, codecs_in, models_of
 from tritone_runtime.streams.batcher import StepBatcher
 from tritone_runtime.streams.events import EventLog
-from tritone_runtime.streams.scheduler import Limits, StreamScheduler
+from tritone_runtime.streams.limits import stream_limits
+from tritone_runtime.streams.scheduler import StreamScheduler
 
-__all__ = ["MOST_STREAMS", "LocalModels", "StatelessModel", "StreamModel", "local_models"]
+__all__ = ["LocalModels", "StatelessModel", "StreamModel", "local_models"]
 
 Array = NDArray[np.generic]
-MOST_STREAMS = "TRITONE_MAX_STREAMS"
-"""The environment variable that lowers the number of live streams of each model."""
 
 
 class StatelessModel:
@@ -72,28 +71,12 @@ class StreamModel:
     def __init__(self, executor: OnnxExecutor, description: ModelDescription, model: str):
         parameters = description.parameters
         assert description.idle_limit_s is not None, "a model for streams"
-        configured = int(parameters["max_streams"])
-        streams = min(configured, _most_streams() or configured)
-        frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
-        limits = Limits(streams, description.idle_limit_s, frame_s)
+        limits = stream_limits(parameters, description.idle_limit_s)
         self.scheduler = StreamScheduler(
             executor, description.inputs[0], description.outputs[0], limits, EventLog(model)
         )
         self.batcher = StepBatcher(self.scheduler, description.most_rows)
         self.limits = RequestLimits(parameters, LONGEST_STEP_S)
-
-
-def _most_streams() -> int:
-    """What the environment says; 0 if that is nothing."""
-    said = os.environ.get(MOST_STREAMS)
-    if not said:
-        return 0
-    if not said.isdecimal() or int(said) == 0:
-        raise RepositoryError(
-            f"the environment variable {MOST_STREAMS} is a number of live streams, 1 or more, got {said!r}; "
-            "correct it or unset it"
-        )
-    return int(said)
 
 
 class LocalModels:

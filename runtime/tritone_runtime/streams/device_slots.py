@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from tritone_runtime.executors.device import Device
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.streams.slots import Slots, StateTensor
+from tritone_runtime.streams.slots import FreeSlots, Slots, StateTensor
 
 __all__ = ["DeviceSlots"]
 
@@ -65,10 +65,13 @@ class DeviceSlots(Slots):
         tensors: the model's state tensors.
         count: most live streams.
         device: the device that holds the rows.
+        free: as of :class:`Slots`.
     """
 
-    def __init__(self, tensors: Sequence[StateTensor], count: int, device: Device):
-        super().__init__([], count)
+    def __init__(
+        self, tensors: Sequence[StateTensor], count: int, device: Device, free: FreeSlots | None = None
+    ):
+        super().__init__([], count, free)
         self._rows = {tensor.name: _DeviceRows(tensor, count + 1, device) for tensor in tensors}
         self._on_device = {f"next_{tensor.name}" for tensor in tensors}
         self._on_device |= {tensor.places for tensor in tensors if tensor.places is not None}

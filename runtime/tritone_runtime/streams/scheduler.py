@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tritone_runtime.errors import BadInputError, FullError, StepError
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.streams.events import Counters, EventLog
-from tritone_runtime.streams.slots import Slots, StateTensor
+from tritone_runtime.streams.limits import Limits
+from tritone_runtime.streams.slots import FreeSlots, Slots, StateTensor
 
 __all__ = ["Limits", "Step", "StreamScheduler", "state_of"]
 
@@ -23,21 +24,6 @@ _GRACE_S = 0.5
 _SHORT_FRAMES = 16
 """Frames of all streams in a batch. Batches up to this size keep their working memory for the next one.
 Larger ones, as in replays, would keep as much as the largest batch took: 700 MB in mimi."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of a model's streams.
-
-    Args:
-        streams: most live streams.
-        idle_s: a stream without requests ends after this time.
-        frame_s: duration of a frame; a step that takes longer than its audio lasts is counted as late.
-    """
-
-    streams: int
-    idle_s: float
-    frame_s: float = inf
 
 
 @dataclass(frozen=True)
@@ -100,7 +86,7 @@ class StreamScheduler:
         self._executor, self._data, self._output = executor, data, output
         self.limits, self.event_log, self._clock = limits, event_log, clock
         self._rule, self._multiple = executor.metadata["rule"], int(executor.metadata["multiple"])
-        self._slots = _slots(executor, limits.streams)
+        self._slots = _slots(executor, limits)
         self._live: dict[int | str, _Live] = {}
         self._none_before_s = -inf  # no live stream had its last request before this time
         self._lock = threading.Lock()
@@ -108,7 +94,7 @@ class StreamScheduler:
 
     @property
     def live(self) -> int:
-        """Number of live streams."""
+        """Number of live streams, without those in other processes."""
         return len(self._live)
 
     def expire(self) -> None:
@@ -177,10 +163,10 @@ class StreamScheduler:
         slot = self._slots.take()
         if slot is None:
             self.counters.refused += 1
-            self.event_log.note("refused", step.stream, live=self.live)
+            most = self.limits.streams
+            self.event_log.note("refused", step.stream, live=most)
             raise FullError(
-                f"the server is full: {self.live} of {self.limits.streams} streams are live; "
-                "try another server, or again later"
+                f"the server is full: {most} of {most} streams are live; try another server, or again later"
             )
         self._live[step.stream] = live = _Live(slot, self._form(step), self._clock())
         self.counters.resumed += step.resumed
@@ -273,13 +259,21 @@ class StreamScheduler:
         self.event_log.note(event, stream, routine=event == "ended")
 
 
-def _slots(executor: OnnxExecutor, count: int) -> Slots:
-    tensors = state_of(executor)
+def _slots(executor: OnnxExecutor, limits: Limits) -> Slots:
+    tensors, free = state_of(executor), _free_slots(limits)
     if executor.device.is_cpu:
-        return Slots(tensors, count)
+        return Slots(tensors, limits.streams, free)
     from tritone_runtime.streams.device_slots import DeviceSlots  # imports onnx, which the CPU does not need
 
-    return DeviceSlots(tensors, count, executor.device)
+    return DeviceSlots(tensors, limits.streams, executor.device, free)
+
+
+def _free_slots(limits: Limits) -> FreeSlots:
+    if limits.shared is None:
+        return FreeSlots(limits.streams)
+    from tritone_runtime.streams.shared_slots import SharedFreeSlots  # not on Windows, which lacks fcntl
+
+    return SharedFreeSlots(limits.shared, limits.streams)
 
 
 def state_of(executor: OnnxExecutor) -> list[StateTensor]:

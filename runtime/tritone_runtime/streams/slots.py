@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 
-__all__ = ["Slots", "StateTensor"]
+__all__ = ["FreeSlots", "Slots", "StateTensor"]
 
 Array = NDArray[np.generic]
 _RETURNS_MEMORY = sys.platform == "linux"
@@ -70,17 +70,33 @@ class _Arena:
         self.rows[row][at] = new if kept == steps else new.take(range(steps - kept, steps), axis)
 
 
+class FreeSlots:
+    """Numbers of the free slots among ``count``."""
+
+    def __init__(self, count: int):
+        self._free = list(range(count - 1, -1, -1))
+
+    def take(self) -> int | None:
+        """Take a free number; None if there is none."""
+        return self._free.pop() if self._free else None
+
+    def give_back(self, slot: int) -> None:
+        """Free a number."""
+        self._free.append(slot)
+
+
 class Slots:
     """Memory for the state of ``count`` streams.
 
     Args:
         tensors: the model's state tensors.
         count: most live streams.
+        free: the free ones; by default all of them.
     """
 
-    def __init__(self, tensors: Sequence[StateTensor], count: int):
+    def __init__(self, tensors: Sequence[StateTensor], count: int, free: FreeSlots | None = None):
         self.count = count
-        self._free = list(range(count - 1, -1, -1))
+        self._free = free or FreeSlots(count)
         self._arenas = {f"next_{tensor.name}": _Arena(tensor, count) for tensor in tensors}
         self.pasts: dict[str, Array] = {
             f"past_{arena.tensor.name}": arena.rows for arena in self._arenas.values()
@@ -89,7 +105,7 @@ class Slots:
 
     def take(self) -> int | None:
         """Take a free row, filled with zeros; None if there is none."""
-        return self._free.pop() if self._free else None
+        return self._free.take()
 
     def clear(self, slot: int) -> None:
         """Fill a row with zeros, which makes its stream fresh."""
@@ -99,7 +115,7 @@ class Slots:
     def give_back(self, slot: int) -> None:
         """Free a row and its memory."""
         self.clear(slot)
-        self._free.append(slot)
+        self._free.give_back(slot)
 
     def run(self, executor: OnnxExecutor, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
         """Run the model on the inputs ``given`` and the state; its outputs by name."""
