@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from tritone_server.direct import opened
@@ -40,11 +41,11 @@ def steps_by_batch(url: str, model: str) -> dict[int, float]:
 
 def parse_steps(text: str, model: str) -> dict[int, float]:
     """As :func:`steps_by_batch`, from the text of the metrics page."""
-    return {
-        int(labels["batch"]): value
-        for labels, value in _series(text, "tritone_stream_steps_total")
-        if labels.get("model") == model and "batch" in labels
-    }
+    steps = defaultdict[int, float](float)  # each process of a model has a series of its own
+    for labels, value in _series(text, "tritone_stream_steps_total"):
+        if labels.get("model") == model and "batch" in labels:
+            steps[int(labels["batch"])] += value
+    return dict(steps)
 
 
 def parse_seconds(text: str, model: str) -> float:

@@ -56,6 +56,7 @@ def _server(options: argparse.Namespace) -> TritonServer:
         ports,
         device=options.device,
         max_streams=options.max_streams,
+        instances=options.instances,
         grace_s=options.grace,
         tls=_tls(options),
         log_streams=options.log_streams,
@@ -185,6 +186,14 @@ def _add_streams(parser: argparse.ArgumentParser) -> None:
         type=_count,
         help="most live streams per model, if this machine keeps up with fewer than the model's own limit; "
         "further streams are rejected",
+    )
+    parser.add_argument(
+        "--instances",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="processes for each model of live streams, which share its limit of streams and the cores; more "
+        "than one if many streams of a small codec keep one process busy (%(default)s)",
     )
     parser.add_argument(
         "--grace",

@@ -24,6 +24,7 @@ from tritone_server.binaries import ServerError, find_server, shell_path
 from tritone_server.cache import CACHE
 from tritone_server.direct import opened
 from tritone_server.interrupts import stopped_by_signals
+from tritone_server.settings.instances import run_in_processes
 from tritone_server.settings.listen_address import ListenAddress
 from tritone_server.settings.options import Ports, ServerTls, Traces
 from tritone_server.settings.restricted_endpoints import (
@@ -62,6 +63,7 @@ class TritonServer:
         ports: TCP ports to listen on.
         device: device that our backend runs models on: cpu, cuda, rtx or auto.
         max_streams: most live streams per model, if that is fewer than the model's own limit.
+        instances: processes for each model of live streams; all of them together have ``max_streams``.
         tls: certificates of the gRPC port; HTTP and metrics stay unencrypted, for checks on this machine.
         log_streams: log the start and end of every stream; by default only faults are logged.
         traces: where traces of some requests are sent, by OpenTelemetry's protocol (OTLP) over HTTP.
@@ -74,6 +76,7 @@ class TritonServer:
     ports: Ports = field(default_factory=Ports)
     device: str = "cpu"
     max_streams: int | None = None
+    instances: int = 1
     grace_s: int = _GRACE_S
     tls: ServerTls | None = None
     log_streams: bool = False
@@ -163,7 +166,10 @@ class TritonServer:
 
     def _served_alone(self) -> Path:
         models = [*self.models(), *(part for codec in self.codecs for part in pipeline_of(codec))]
-        return shell_path(only_models(self.repository, models, self._folder))
+        folder = only_models(self.repository, models, self._folder)
+        if self.instances > 1:
+            run_in_processes(folder, self.models(), self.instances)
+        return shell_path(folder)
 
     def _possible_models(self) -> list[str]:
         return [f"{codec}_{role}" for codec in self.codecs for role in ROLES]
@@ -282,11 +288,11 @@ class TritonServer:
 
 @contextmanager
 def serving(
-    repository: Path, codecs: Sequence[str], max_streams: int | None = None
+    repository: Path, codecs: Sequence[str], max_streams: int | None = None, instances: int = 1
 ) -> Iterator[TritonServer]:
     """Run a server on free loopback ports, for tests and measurements."""
-    with (
-        stopped_by_signals(),
-        TritonServer(repository, codecs, ports=Ports.free(), max_streams=max_streams) as server,
-    ):
+    server = TritonServer(
+        repository, codecs, ports=Ports.free(), max_streams=max_streams, instances=instances
+    )
+    with stopped_by_signals(), server:
         yield server

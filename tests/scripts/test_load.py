@@ -137,7 +137,8 @@ def test_the_mean_batch_is_that_of_the_steps_between_two_readings() -> None:
     text = (
         "# TYPE tritone_stream_steps_total counter\n"
         'tritone_stream_steps_total{batch="1",model="a"} 30\n'
-        'tritone_stream_steps_total{model="a",batch="4"} 10\n'
+        'tritone_stream_steps_total{model="a",batch="4",process="0"} 3\n'
+        'tritone_stream_steps_total{model="a",batch="4",process="1"} 7\n'
         'tritone_stream_steps_total{batch="9",model="b"} 5\n'
     )
     after = parse_steps(text, "a")

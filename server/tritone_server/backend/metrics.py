@@ -17,14 +17,21 @@ class MetricsExporter:
 
     Requests do not update metrics: one update takes about as long as answering a request.
 
+    Triton has one metric for equal names and labels (``src/metric_family.cc`` in its core): counters of
+    several processes add up there, but each process overwrites the gauges of the others, and the first
+    process to end deletes the metric. So each process of a model has a label of its own, except in the two
+    gauges that are facts of the model: only the first process publishes those.
+
     Args:
         triton: Triton's module for Python backends.
         model: the model's name, a label of every metric.
         streams: the model's live streams.
+        process: the number of this process among those of the model; None if it is the only one.
     """
 
-    def __init__(self, triton: Any, model: str, streams: StreamScheduler):
-        self._model, self._streams = model, streams
+    def __init__(self, triton: Any, model: str, streams: StreamScheduler, process: int | None = None):
+        self._streams, self._facts = streams, {"model": model}
+        self._labels = self._facts if process is None else self._facts | {"process": str(process)}
         gauge, counter = triton.MetricFamily.GAUGE, triton.MetricFamily.COUNTER
         self._families = {
             name: triton.MetricFamily(name=f"tritone_{name}", description=description, kind=kind)
@@ -46,8 +53,9 @@ class MetricsExporter:
         }
         self._metrics: dict[tuple[str, str], Any] = {}
         self._published: dict[tuple[str, str], float] = {}
-        self._metric("streams_places").set(streams.limits.streams)
-        self._metric("stream_frame_seconds").set(streams.limits.frame_s)
+        if not process:
+            self._metric("streams_places", self._facts).set(streams.limits.streams)
+            self._metric("stream_frame_seconds", self._facts).set(streams.limits.frame_s)
         self._publish()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -70,7 +78,7 @@ class MetricsExporter:
 
     def _publish(self) -> None:
         counters = self._streams.counters
-        self._metric("streams_live").set(self._streams.live)
+        self._metric("streams_live", self._labels).set(self._streams.live)
         self._raise_to("streams_refused_total", counters.refused)
         self._raise_to("streams_expired_total", counters.expired)
         self._raise_to("streams_resumed_total", counters.resumed)
@@ -80,14 +88,14 @@ class MetricsExporter:
             self._raise_to("stream_steps_total", steps, labels)
             self._raise_to("stream_step_seconds_total", seconds, labels)
 
-    def _metric(self, family: str, labels: Mapping[str, str] | None = None) -> Any:
-        labels = {"model": self._model, **(labels or {})}
+    def _metric(self, family: str, labels: Mapping[str, str]) -> Any:
         key = family, str(labels)
         if key not in self._metrics:
             self._metrics[key] = self._families[family].Metric(labels=labels)
         return self._metrics[key]
 
-    def _raise_to(self, family: str, total: float, labels: Mapping[str, str] | None = None) -> None:
+    def _raise_to(self, family: str, total: float, more: Mapping[str, str] | None = None) -> None:
+        labels = {**self._labels, **(more or {})}
         key = family, str(labels)
         before = self._published.get(key, 0.0)
         if total > before or key not in self._published:

@@ -8,6 +8,8 @@ model checks each row of a batch of steps.
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +22,8 @@ from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.huge_pages import keep_page_sizes
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
 from tritone_runtime.streams.events import EventLog
-from tritone_runtime.streams.scheduler import Limits, Step, StreamScheduler
+from tritone_runtime.streams.limits import stream_limits
+from tritone_runtime.streams.scheduler import Step, StreamScheduler
 from tritone_server.backend.metrics import MetricsExporter
 from tritone_server.backend.process_guard import ProcessGuard, TritonQueue
 from tritone_server.backend.shapes import survive_impossible_shapes
@@ -50,12 +53,12 @@ class TritonPythonModel:
             self.handler: _ModelHandler = _StatelessModel(executor, given)
         else:
             idle_s = int(batching["max_sequence_idle_microseconds"]) / 1e6
-            frame_s = int(parameters["samples_per_frame"]) / int(parameters["sample_rate"])
-            limits = Limits(_most_streams(int(parameters["max_streams"])), idle_s, frame_s)
+            process = _Process.of(args, config)
+            limits = stream_limits(parameters, idle_s, process.shared)
             event_log = EventLog(args["model_name"], everything=bool(os.environ.get("TRITONE_LOG_STREAMS")))
             streams = StreamScheduler(executor, inputs[0], config["output"][0]["name"], limits, event_log)
             given = Inputs(inputs, RequestLimits(parameters, LONGEST_STEP_S))
-            metrics = MetricsExporter(pb_utils, args["model_name"], streams)
+            metrics = MetricsExporter(pb_utils, args["model_name"], streams, process.number)
             self.handler = _StatefulModel(streams, given, metrics, self._guard)
         keep_page_sizes()
 
@@ -69,6 +72,23 @@ class TritonPythonModel:
         """Stop the background threads."""
         self._guard.close()
         self.handler.close()
+
+
+@dataclass(frozen=True)
+class _Process:
+    """This process among those of its model; ``shared`` and ``number`` are None if it is the only one."""
+
+    number: int | None = None
+    shared: Path | None = None
+
+    @classmethod
+    def of(cls, args: Mapping[str, Any], config: Mapping[str, Any]) -> "_Process":
+        """Triton ends the name of an instance with its number, if it runs several."""
+        if sum(group["count"] for group in config["instance_group"]) == 1:
+            return cls()
+        # The name has the server's process id, since another server may serve the same folder.
+        shared = Path(args["model_repository"], f".slots-{os.getppid()}")
+        return cls(int(args["model_instance_name"].rpartition("_")[2]), shared)
 
 
 def _guard(model: str) -> ProcessGuard:
@@ -167,8 +187,3 @@ class _StatefulModel:
             return failure(str(answer), _MODEL_FAILED)
         wanted = [name for name in request.requested_output_names() if name != NONCE]
         return answer_of(request, dict.fromkeys(wanted, answer))
-
-
-def _most_streams(configured: int) -> int:
-    """The model's limit of live streams, or the operator's if that is lower."""
-    return min(configured, int(os.environ.get("TRITONE_MAX_STREAMS") or configured))
