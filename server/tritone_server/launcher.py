@@ -26,7 +26,7 @@ from tritone_server.direct import opened
 from tritone_server.interrupts import stopped_by_signals
 from tritone_server.settings.instances import run_in_processes
 from tritone_server.settings.listen_address import ListenAddress
-from tritone_server.settings.options import Ports, ServerTls, Traces
+from tritone_server.settings.options import KEPT_REQUESTS, Ports, ServerTls, Traces
 from tritone_server.settings.restricted_endpoints import (
     allow_many_connections,
     endpoint_restrictions,
@@ -143,7 +143,7 @@ class TritonServer:
             "grpc-port": self.ports.grpc,
             "metrics-port": self.ports.metrics,
             "log-verbose": 0,
-            "grpc-infer-allocation-pool-size": 0,  # a pool would keep the memory of huge requests
+            "grpc-infer-allocation-pool-size": KEPT_REQUESTS,
             # More at once would not load sooner but compete for the cores; see start().
             "model-load-thread-count": min(_MAX_LOADING, os.cpu_count() or 1),
             "exit-timeout-secs": self.grace_s,

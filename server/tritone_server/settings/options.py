@@ -1,4 +1,4 @@
-"""Ports, certificates and tracing of a server, and the command line flags they become."""
+"""Ports, certificates, tracing and other settings of a server, and the command line flags they become."""
 
 import os
 import socket
@@ -12,7 +12,15 @@ from tritone_client.transport.addresses import Address
 from tritone_server.binaries import ServerError
 from tritone_server.settings.listen_address import ListenAddress
 
-__all__ = ["Ports", "ServerTls", "Traces"]
+__all__ = ["KEPT_REQUESTS", "Ports", "ServerTls", "Traces"]
+
+KEPT_REQUESTS = 4096
+"""Request objects that Triton's gRPC endpoint keeps for reuse; each keeps the memory of its largest request.
+
+If more are idle, Triton frees one, and another thread may still write to it (``StreamInferResponseComplete``
+in ``src/grpc/stream_infer_handler.cc`` of its server, 24.10 and main of August 2026). When it kept none, two
+clients with eight busy streams each ended the server within seconds (signal 11).
+"""
 
 _LOWEST, _OUTGOING = 10_000, Path("/proc/sys/net/ipv4/ip_local_port_range")
 """Lowest port that is chosen, and the file with the ports that Linux gives to outgoing connections."""
