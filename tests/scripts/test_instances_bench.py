@@ -5,9 +5,9 @@ from pathlib import Path
 
 from helpers.servers.raw import comes_true
 
-from scripts.bench.instances import instance_rows
-from scripts.bench.pass_through import CODEC, write_pass_through
-from scripts.bench.stream_clients import run_client
+from scripts.bench.instances.load import instance_rows
+from scripts.bench.instances.pass_through import CODEC, write_pass_through
+from scripts.bench.instances.stream_clients import run_client
 from tritone_server.launcher import serving
 
 CLIENTS, STREAMS, ANSWERS = 2, 16, 20_000

@@ -200,6 +200,14 @@ def test_a_model_that_a_disk_has_damaged_is_not_served(repository: Path, tmp_pat
         TritonServer(tmp_path, [NAME], ports=Ports.free()).start()
 
 
+def test_a_limit_of_streams_that_is_no_number_is_refused(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITONE_MAX_STREAMS", "few")
+    with pytest.raises(ServerError, match=rf"{STREAM}: .*TRITONE_MAX_STREAMS is a number.*got 'few'"):
+        TritonServer(repository, [NAME], ports=Ports.free()).start()
+
+
 def test_where_a_model_fails_nothing_is_served(own_repository: Path) -> None:
     wrong_state_shape(own_repository / STREAM / "1" / "model.onnx")
     done = served(own_repository)

@@ -7,7 +7,7 @@ import grpc.aio  # type: ignore[import-untyped]
 import numpy as np
 from tritonclient.grpc import service_pb2
 
-from scripts.bench.pass_through import MODEL
+from scripts.bench.instances.pass_through import MODEL
 from tritone_client.transport.interface import Place, Request
 from tritone_client.transport.wire import message_of
 from tritone_server.direct import NO_PROXY

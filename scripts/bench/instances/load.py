@@ -1,19 +1,7 @@
-"""How many requests of live streams a server answers, by the number of a model's processes.
-
-The model passes its data through, so nearly all time is that of Triton, of our backend and of the clients.
-The clients are processes of their own. Each sends one request after the other on each of its gRPC streams,
-from messages that were encoded beforehand. Server and clients share the machine's cores, so on a small
-machine the clients limit the figure: the processor time says what a request costs each side.
-
-Results: a table and reports/instances.json.
-
-Example:
-  .venv/bin/python -m scripts.bench.instances
-"""
+"""A load of busy streams on a server, and what each request costs the server and its clients."""
 
 import multiprocessing
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,12 +9,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import psutil
-from rich.console import Console
 
-from scripts.bench.pass_through import CODEC, MODEL, write_pass_through
-from scripts.bench.stream_clients import run_client
-from scripts.common.cli import argument_parser
-from scripts.common.report import Row, progress, write_report
+from scripts.bench.instances.pass_through import CODEC, MODEL, write_pass_through
+from scripts.bench.instances.stream_clients import run_client
+from scripts.common.report import Row
 from scripts.common.stream_metrics import mean_batch, steps_by_batch
 from scripts.common.waiting import seconds_until
 from tritone_server.launcher import TritonServer, serving
@@ -35,22 +21,6 @@ __all__ = ["instance_rows"]
 
 _REPEATS, _LIMIT_S = 3, 60.0
 Processes: TypeAlias = Sequence[psutil.Process]
-
-
-def main() -> int:
-    """Entry point."""
-    parser = argument_parser("scripts.bench.instances", __doc__)
-    parser.add_argument("--instances", type=int, nargs="+", default=[1, 2, 4], help="processes of the model")
-    parser.add_argument("--clients", type=int, default=2, help="client processes (%(default)s)")
-    parser.add_argument("--streams", type=int, default=16, help="streams of each client (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each of three repeats (%(default)s)")
-    options, console = parser.parse_args(), Console()
-    rows = []
-    for count in options.instances:
-        with progress(console, f"processes of the model: {count}"):
-            rows += instance_rows(count, options.clients, options.streams, options.seconds)
-    write_report("instances", rows, console)
-    return 0
 
 
 def instance_rows(instances: int, clients: int, streams: int, seconds: float) -> list[Row]:
@@ -136,7 +106,3 @@ def _processor_s(process: psutil.Process) -> float:
 def _row(check: str, unit: str, values: Sequence[float], how: str, at: int) -> Row:
     median = statistics.median(values)
     return Row("none", f"instances_{check}", median, unit, "none", True, how, min(values), max(values), at)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Requests per second by the number of processes of a model."""
