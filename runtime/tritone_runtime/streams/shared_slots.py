@@ -32,7 +32,8 @@ class SharedFreeSlots(FreeSlots):
     def take(self) -> int | None:
         """Take a free number; None if this and the other processes have all of them.
 
-        The search begins behind the number that it found last, where a free one is likely.
+        The search begins behind the number that it found last, where a free one is likely. It looks at one
+        number after the other, so it may miss one that another process frees and takes again meanwhile.
         """
         for slot in chain(range(self._next, self._count), range(self._next)):
             if slot not in self._held and self._lock(slot):
