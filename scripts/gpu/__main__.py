@@ -38,6 +38,7 @@ from tritone_build.codecs import load_codec
 from tritone_build.codecs.base import Codec
 from tritone_build.engines.engine import engine_roles
 from tritone_build.engines.profiles import profiles_of, shapes_of
+from tritone_build.graphs.padded_channels import with_padded_channels
 from tritone_build.graphs.role import Role
 from tritone_build.graphs.roles import engine_role, roles
 from tritone_build.repository.configs import model_name
@@ -110,7 +111,7 @@ def _codec_timings(name: str, options: argparse.Namespace, console: Console) -> 
     parts = [role for role in compiled if options.only is None or role.name in options.only]
     timings = []
     for role in parts:
-        exact = engine_role(codec, role.name)
+        exact = engine_role(with_padded_channels(codec), role.name)  # takes the same state
         runtimes: dict[str, Callable[[], Runtime]] = {
             "torch_fp32": partial(Torch, exact, options.device),
             "torch_fp16": partial(Torch, role, options.device),

@@ -3,7 +3,8 @@
 Networks compute in the dtype of their input and use FP32 where FP16 is not enough (see
 :mod:`tritone_build.layers.wide`), so a codec in FP16 is the same codec with another dtype. Tracing types its
 graph strongly, weights are rounded once, after everything that folds into them, and the state of its streams
-becomes FP16 by itself.
+becomes FP16 by itself. Its channels are padded with zeros to multiples of 8
+(:mod:`tritone_build.graphs.padded_channels`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from tritone_build.codecs.base import Codec
 from tritone_build.errors import PrecisionError
+from tritone_build.graphs.padded_channels import with_padded_channels
 
 __all__ = ["UnfitWeight", "in_fp16", "unfit_weights", "zeros_text"]
 
@@ -41,7 +43,7 @@ class UnfitWeight:
 
 
 def in_fp16(codec: Codec) -> Codec:
-    """Return the codec with networks that compute in FP16.
+    """Return the codec with networks that compute in FP16, on channels in multiples of 8.
 
     Raises:
         PrecisionError: weights would become infinite; the message names them.
@@ -52,11 +54,14 @@ def in_fp16(codec: Codec) -> Codec:
             f"{codec.name}: weights do not fit FP16: {'; '.join(infinite)}; serve this checkpoint in FP32, "
             "with the cpu target"
         )
-    return replace(codec, dtype=torch.float16)
+    return with_padded_channels(replace(codec, dtype=torch.float16))
 
 
 def unfit_weights(codec: Codec, role: str | None = None) -> list[UnfitWeight]:
-    """Return the weights of one model, or of all, that FP16 makes infinite or zero; tables stay FP32."""
+    """Return the weights of one model, or of all, that FP16 makes infinite or zero; tables stay FP32.
+
+    Give it the codec as it was loaded: zeros that pad channels are not counted as lost, but as values.
+    """
     return [unfit for name, weight in _weights(codec, role) if (unfit := _unfit(name, weight)) is not None]
 
 

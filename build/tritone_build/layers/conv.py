@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tritone_build.layers.channels import next_multiple, zero_padded
 from tritone_build.layers.reach import Reach
 from tritone_build.layers.unfolded import neighbours, product
 from tritone_build.layers.wide import widened
@@ -125,6 +126,13 @@ class Conv1d(nn.Module):
         width = (self.weight.shape[2] - 1) * self.dilation
         return past * self.stride + self.padding.left, future * self.stride + width - self.padding.left
 
+    def pad_channels(self, inputs: int, outputs: int) -> None:
+        """See :class:`tritone_build.layers.channels.PadsChannels`."""
+        channels_out, channels_in, kernel = self.weight.shape
+        channels_out = next_multiple(channels_out, outputs)
+        self.weight = zero_padded(self.weight, channels_out, next_multiple(channels_in, inputs), kernel)
+        self.bias = zero_padded(self.bias, channels_out)
+
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, C, T] -> [B, C', T / stride]."""
         steps = x.shape[2] // self.stride
@@ -153,7 +161,8 @@ class UpsampleConv1d(nn.Module):
 
     A convolution with kernel 2 over (t-1, t) computes these r steps as r channels. ``weight`` keeps the
     published layout of ``nn.ConvTranspose1d``, [C, C' / groups, 2r]. ``trim`` is the number of steps cut
-    off at the start of the output; with 0 the layer is causal.
+    off at the start of the output; with 0 the layer is causal. A padded layer (:meth:`pad_channels`) ignores
+    channels of the input beyond C and appends ``zeros_after`` channels of zeros to the output.
 
     [B, C, T] -> [B, C', T * r].
     """
@@ -162,7 +171,7 @@ class UpsampleConv1d(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(in_channels, out_channels // groups, 2 * rate))
         self.bias = nn.Parameter(torch.empty(out_channels))
-        self.rate, self.groups, self.trim = rate, groups, trim
+        self.rate, self.groups, self.trim, self.zeros_after = rate, groups, trim, 0
         self.padding: Padding = Centred(1, 1, "zeros") if trim else Causal(1)
 
     @property
@@ -174,6 +183,23 @@ class UpsampleConv1d(nn.Module):
         """See :class:`tritone_build.layers.reach.HasReach`; the maximum over the r phases."""
         return 1 - (self.trim - past) // self.rate, (self.rate - 1 + future + self.trim) // self.rate
 
+    def pad_channels(self, inputs: int, outputs: int) -> None:
+        """See :class:`tritone_build.layers.channels.PadsChannels`.
+
+        A group keeps its channels. Groups of zeros are added as far as input and output have room for them.
+        """
+        channels_in, per_group, taps = self.weight.shape
+        wanted_in, wanted_out = next_multiple(channels_in, inputs), next_multiple(len(self.bias), outputs)
+        if self.groups == 1:
+            channels_in, per_group = wanted_in, wanted_out
+        else:
+            group_in = channels_in // self.groups
+            self.groups = min(wanted_in // group_in, wanted_out // per_group)
+            channels_in = self.groups * group_in
+        self.weight = zero_padded(self.weight, channels_in, per_group, taps)
+        self.bias = zero_padded(self.bias, self.groups * per_group)
+        self.zeros_after = wanted_out - len(self.bias)
+
     def kernel(self) -> Tensor:
         """The weight as a convolution's: [C' * r, C / groups, 2], earlier frame first."""
         channels_in, per_group, _ = self.weight.shape
@@ -183,10 +209,14 @@ class UpsampleConv1d(nn.Module):
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, C, T] -> [B, C', T * r]."""
         steps = x.shape[2] * self.rate
+        if x.shape[1] > self.weight.shape[0]:
+            x = x.narrow(1, 0, self.weight.shape[0])
         dtype, x = x.dtype, self.padding(self, x, state)
         if self.groups > 1:  # a grouped one costs little, and the whole signal passes it: FP32
             x = widened(x)
         kernel, bias = self.kernel().to(x.dtype), self.bias.to(x.dtype).repeat_interleave(self.rate)
         y = functional.conv1d(x, kernel, bias, groups=self.groups).to(dtype)
         y = y.reshape(y.shape[0], -1, self.rate, y.shape[2]).transpose(2, 3).flatten(2)
+        if self.zeros_after:
+            y = functional.pad(y, (0, 0, 0, self.zeros_after))
         return y[..., self.trim : self.trim + steps] if self.trim else y

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from tritone_build.layers.channels import padded_alike
 from tritone_build.layers.conv import Causal, Centred, Conv1d, Padding, PadMode, UpsampleConv1d
 from tritone_build.layers.reach import Reach, reach_of, shortest_input
 from tritone_build.layers.snake import HalfSnake, LeakyReLU
@@ -116,6 +117,13 @@ class ResidualLayer(nn.Module):
         """See :class:`tritone_build.layers.reach.HasReach`; the maximum over the branches."""
         reaches = [reach_of(chain, past, future) for chain in self._chains()]
         return max(past for past, _ in reaches), max(future for _, future in reaches)
+
+    def pad_channels(self, inputs: int, outputs: int) -> None:
+        """See :class:`tritone_build.layers.channels.PadsChannels`."""
+        multiple = padded_alike(self, inputs, outputs)
+        for layer in self.modules():
+            if isinstance(layer, Conv1d):
+                layer.pad_channels(multiple, multiple)
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, C, T] -> [B, C, T]."""

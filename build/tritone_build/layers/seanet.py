@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tritone_build.layers.channels import padded_alike
 from tritone_build.layers.unfolded import UnfoldedConv1d, UnfoldedUpsample
 from tritone_build.layers.wide import widened
 from tritone_build.state import State
@@ -50,6 +51,12 @@ class ResidualBlock(nn.Module):
     def reach(self, past: int, future: int) -> tuple[int, int]:
         """See :class:`tritone_build.layers.reach.HasReach`."""
         return self.conv.reach(past, future)
+
+    def pad_channels(self, inputs: int, outputs: int) -> None:
+        """See :class:`tritone_build.layers.channels.PadsChannels`."""
+        multiple = padded_alike(self, inputs, outputs)
+        self.conv.pad_channels(multiple, multiple)
+        self.pointwise.pad_channels(multiple, multiple)
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, T, C] -> [B, T, C]."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tritone_build.layers.channels import padded_alike
 from tritone_build.layers.wide import widened
 
 __all__ = ["HalfSnake", "LeakyReLU"]
@@ -17,6 +18,10 @@ class LeakyReLU(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
+
+    def pad_channels(self, inputs: int, outputs: int) -> None:
+        """See :class:`tritone_build.layers.channels.PadsChannels`."""
+        padded_alike(self, inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
@@ -33,6 +38,10 @@ class HalfSnake(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.alpha = nn.Parameter(torch.empty(1, channels // 2, 1))
+
+    def pad_channels(self, inputs: int, outputs: int) -> None:
+        """See :class:`tritone_build.layers.channels.PadsChannels`; what is appended gets the leaky ReLU."""
+        padded_alike(self, inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, T] -> [B, C, T]."""

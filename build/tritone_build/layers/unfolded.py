@@ -14,6 +14,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
+from tritone_build.layers.channels import next_multiple, zero_padded
 from tritone_build.layers.reach import Reach
 from tritone_build.state import Edge, State
 
@@ -67,6 +68,14 @@ class UnfoldedConv1d(nn.Module):
         """See :class:`tritone_build.layers.reach.HasReach`."""
         return past * self.stride + self.weight.shape[2] - self.stride, future * self.stride + self.stride - 1
 
+    def pad_channels(self, inputs: int, outputs: int) -> None:
+        """See :class:`tritone_build.layers.channels.PadsChannels`."""
+        channels_out, channels_in, kernel = self.weight.shape
+        channels_out = next_multiple(channels_out, outputs)
+        self.weight = zero_padded(self.weight, channels_out, next_multiple(channels_in, inputs), kernel)
+        if self.bias is not None:
+            self.bias = zero_padded(self.bias, channels_out)
+
     def matrix(self) -> Tensor:
         """The weight as [kernel * C, C'], earliest step first."""
         return self.weight.permute(2, 1, 0).reshape(-1, self.weight.shape[0])
@@ -118,6 +127,13 @@ class UnfoldedUpsample(_Upsample):
         super().__init__(rate)
         self.weight = nn.Parameter(torch.empty(channels_in, channels_out, 2 * rate))
         self.bias = nn.Parameter(torch.empty(channels_out))
+
+    def pad_channels(self, inputs: int, outputs: int) -> None:
+        """See :class:`tritone_build.layers.channels.PadsChannels`."""
+        channels_in, channels_out, taps = self.weight.shape
+        channels_out = next_multiple(channels_out, outputs)
+        self.weight = zero_padded(self.weight, next_multiple(channels_in, inputs), channels_out, taps)
+        self.bias = zero_padded(self.bias, channels_out)
 
     def matrix(self) -> Tensor:
         """The weight as [2 C, r * C'], earlier frame first."""
