@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 from helpers.engine_graphs import EngineGraphs
-from helpers.small_codecs import SMALL
 from helpers.workers import FileScheduling, locked
 from hypothesis import settings
 
 import tritone_client
 from scripts.common.prepare import build_models, remember_checkpoints
+from scripts.common.small_codecs import SMALL
 from scripts.peers import Reference, reference_of
 from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
@@ -28,6 +28,8 @@ from tritone_server.launcher import TritonServer, serving
 
 pytest_plugins = ["helpers.programs"]
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of PyTorch that wait for a core of other tests burn it
+    os.environ["OMP_NUM_THREADS"] = "1"
 # How busy a machine is says nothing of the code, and a second run must say what the first one did.
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")

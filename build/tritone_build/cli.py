@@ -20,10 +20,27 @@ from tritone_build.codecs import (
     open_published,
     shallow_variants,
 )
+from tritone_build.codecs.base import Codec
 from tritone_build.engines.cli import add_commands
-from tritone_build.errors import TritoneBuildError, UnknownCodecError
-from tritone_build.options import add_checkpoint, chosen_codec
-from tritone_build.repository.writing import is_current, model_names, write_repository
+from tritone_build.errors import PrecisionError, TritoneBuildError, UnknownCodecError
+from tritone_build.graphs.roles import roles
+from tritone_build.options import (
+    CUDA_REPOSITORY,
+    add_capacity,
+    add_checkpoint,
+    add_least_db,
+    capacity_of,
+    chosen_codec,
+)
+from tritone_build.repository.writing import (
+    PRECISIONS,
+    Weights,
+    configs_of,
+    is_current,
+    model_names,
+    rewrite_configs,
+    write_repository,
+)
 from tritone_runtime.errors import TritoneRuntimeError
 
 __all__ = ["main"]
@@ -34,6 +51,7 @@ examples:
   tritone-build models nanocodec                           fetch the published checkpoint and build it
   tritone-build models --checkpoint my-finetune.nemo       the name of the codec follows from its geometry
   tritone-build models moss --weights int8                 faster live streams on a CPU
+  tritone-build models mimi --target cuda                  for an NVIDIA GPU, in FP16
   tritone-build engines nanocodec --dry-run                print what would be compiled, as trtexec commands
   tritone-build engines nanocodec --compiler tensorrt_rtx  compile it; needs no GPU
   tritone-build inspect my-finetune.nemo                   show what a checkpoint holds
@@ -41,6 +59,7 @@ examples:
   tritone-build fixture nanocodec noise.nemo --seed 1      random weights in the published format
   tritone-build fixture mimi noise.safetensors --layout kyutai
 """
+_REPOSITORIES = {"cpu": Path("artifacts/model_repository"), "cuda": CUDA_REPOSITORY}
 _SPELLINGS = {
     "parametrizations": Spelling.PARAMETRIZED,
     "weight_g": Spelling.HOOKED,
@@ -69,22 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     commands.add_parser("codecs", help="list the published codecs").set_defaults(run=_codecs)
 
-    models = commands.add_parser("models", help="export a codec's ONNX models into a model repository")
-    models.set_defaults(run=_models)
-    add_checkpoint(models)
-    models.add_argument(
-        "--repository", type=Path, default=Path("artifacts/model_repository"), help="%(default)s"
-    )
-    models.add_argument(
-        "--weights",
-        choices=("fp32", "int8"),
-        default="fp32",
-        help="int8: steps of live streams take a third of the time in transformers, less exact (%(default)s)",
-    )
-    models.add_argument(
-        "--dry-run", action="store_true", help="check the checkpoint and print what would be written"
-    )
-
+    _add_models(commands)
     add_commands(commands)
 
     inspect = commands.add_parser("inspect", help="show what a checkpoint holds")
@@ -110,6 +114,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_models(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    models = commands.add_parser("models", help="export a codec's ONNX models into a model repository")
+    models.set_defaults(run=_models)
+    add_checkpoint(models)
+    models.add_argument(
+        "--repository",
+        type=Path,
+        help=f"folder to write to (default: {_REPOSITORIES['cpu']}; for cuda {_REPOSITORIES['cuda']})",
+    )
+    models.add_argument(
+        "--target",
+        choices=tuple(_REPOSITORIES),
+        default="cpu",
+        help="cuda: programs of PyTorch for an NVIDIA GPU, whose live streams stay on it (%(default)s)",
+    )
+    models.add_argument(
+        "--weights",
+        choices=("fp32", "fp16", "int8"),
+        help="for cpu fp32 or int8: steps of live streams take a third of the time in transformers, less "
+        "exact; for cuda fp16 or fp32 (default: fp32 for cpu, fp16 for cuda)",
+    )
+    add_capacity(models)
+    add_least_db(models)
+    models.add_argument(
+        "--dry-run", action="store_true", help="check the checkpoint and print what would be written"
+    )
+
+
 def _codecs(_: argparse.Namespace) -> None:
     table = Table("codec", "published checkpoint")
     for each in VARIANTS.values():
@@ -119,26 +151,46 @@ def _codecs(_: argparse.Namespace) -> None:
 
 def _models(options: argparse.Namespace) -> None:
     console = Console(stderr=True)
+    weights, repository = _weights(options), options.repository or _REPOSITORIES[options.target]
     codec = chosen_codec(options)
-    if not options.force and is_current(options.repository, codec, weights=options.weights):
-        console.print(f"{codec.name}: models in {options.repository} are up to date")
+    if not options.force and is_current(repository, codec, options.target, weights):
+        if options.target == "cuda":  # its configs hold the number of streams that is asked for now
+            _limit_streams(codec, repository, options)
+        console.print(f"{codec.name}: models in {repository} are up to date")
         return
     if options.dry_run:
         for name in model_names(codec).values():
-            console.print(f"would write {options.repository / name}")
+            console.print(f"would write {repository / name}")
         return
     started = time.monotonic()
     with console.status("exporting") as status:
 
         def progress(model: str) -> None:
-            status.update(f"exporting {model}")
+            line = model if ":" in model else f"exporting {model}"
+            status.update(line)
             if not console.is_terminal:
-                console.print(f"exporting {model} ...")
+                console.print(f"{line} ...")
 
-        write_repository(codec, options.repository, progress, weights=options.weights)
-    console.print(
-        f"{codec.name}: models written to {options.repository} in {time.monotonic() - started:.0f} s"
-    )
+        write_repository(
+            codec, repository, progress, options.target, weights, capacity_of(options), options.least_db
+        )
+    console.print(f"{codec.name}: models written to {repository} in {time.monotonic() - started:.0f} s")
+
+
+def _limit_streams(codec: Codec, repository: Path, options: argparse.Namespace) -> None:
+    configs = configs_of(codec, roles(codec, "cuda"), "cuda", capacity_of(options))
+    rewrite_configs(configs, repository)
+
+
+def _weights(options: argparse.Namespace) -> Weights:
+    possible = PRECISIONS[options.target]
+    if options.weights is None:
+        return possible[0]
+    if options.weights not in possible:
+        raise PrecisionError(
+            f"models for {options.target} have weights in {' or '.join(possible)}, got {options.weights}"
+        )
+    return options.weights  # type: ignore[no-any-return]
 
 
 def _inspect(options: argparse.Namespace) -> None:

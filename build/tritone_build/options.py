@@ -1,12 +1,19 @@
-"""Arguments that several commands share: the checkpoint and the name of the codec."""
+"""Arguments that several commands share: the checkpoint, the name of the codec, and the GPU that serves."""
 
 import argparse
+from pathlib import Path
 
 from tritone_build.codecs import load_codec, open_published, variant
 from tritone_build.codecs.base import Codec
+from tritone_build.engines.capacity import USUAL, Capacity
+from tritone_build.engines.verification import LEAST_DB
 from tritone_build.errors import CheckpointError
+from tritone_runtime.gpu import Gpu
 
-__all__ = ["add_checkpoint", "chosen_codec"]
+__all__ = ["CUDA_REPOSITORY", "add_capacity", "add_checkpoint", "add_least_db", "capacity_of", "chosen_codec"]
+
+CUDA_REPOSITORY = Path("artifacts/cuda_repository")
+"""Where models for our runtime on a GPU are built."""
 
 
 def add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -38,3 +45,58 @@ def chosen_codec(options: argparse.Namespace) -> Codec:
     if options.checkpoint is None:
         variant(options.codec)
     return load_codec(open_published(source, options.revision), options.codec)
+
+
+def add_capacity(command: argparse.ArgumentParser) -> None:
+    """Add the arguments that :func:`capacity_of` reads."""
+    command.add_argument(
+        "--max-streams",
+        type=_count,
+        help="most live streams of each model on a GPU (default: as many as half of its memory holds, up to "
+        "1024)",
+    )
+    command.add_argument(
+        "--gpu-memory",
+        type=_gigabytes,
+        metavar="GB",
+        help="memory of the GPU that will serve (default for engines: that of this GPU; otherwise 24)",
+    )
+
+
+def add_least_db(command: argparse.ArgumentParser) -> None:
+    """Add the least fidelity of networks in FP16."""
+    command.add_argument(
+        "--least-db",
+        type=float,
+        default=LEAST_DB,
+        metavar="DB",
+        help="refuse a network whose audio in FP16 has less SNR against FP32, on speech (%(default)s)",
+    )
+
+
+def capacity_of(options: argparse.Namespace, gpu: Gpu | None = None) -> Capacity:
+    """The GPU and the live streams that the arguments ask for; by default the memory of ``gpu``."""
+    memory = options.gpu_memory or (gpu.memory_bytes if gpu else USUAL.memory_bytes)
+    return Capacity(memory, options.max_streams)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of streams, 1 or more")
+    return int(text)
+
+
+def _gigabytes(text: str) -> int:
+    """Bytes of a size in GB, each 2**30 bytes, as cards are sold."""
+    try:
+        size = round(float(text) * 2**30)
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size in GB, such as 24")
+    return size
+
+
+def _capacity(options: argparse.Namespace, gpu: Gpu | None = None) -> Capacity:
+    memory = options.gpu_memory or (gpu.memory_bytes if gpu else USUAL.memory_bytes)
+    return Capacity(memory, options.max_streams)

@@ -72,7 +72,7 @@ class AsyncCodec(CodecBase):
 
     def _transport(self, url: str | Path) -> Any:
         if isinstance(url, Path):
-            return local_module().AsyncLocalTransport(url)
+            return local_module().AsyncLocalTransport(url, self._device)
         from tritone_client.transport.grpc_aio import AsyncTransport
 
         return AsyncTransport(url, self._timeout_s, self._access)

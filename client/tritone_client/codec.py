@@ -41,10 +41,12 @@ class Codec(CodecBase):
             servers; with settings, the client also retries a single server.
         tls: certificates; connections are encrypted only if this is given.
         api_key: for servers behind a proxy that asks for a key; needs ``tls``, except on this machine.
+        device: where the models of a folder run: ``cpu`` or ``cuda``; by default on the device that they
+            were built for.
 
     Raises:
         ValueError: no address was given; or others could read the API key on its way; or ``tls`` or
-            ``api_key`` was given with a folder.
+            ``api_key`` was given with a folder, or ``device`` with a server.
         AddressError: an address has a form that gRPC does not understand.
         AccessDeniedError: the API key is missing or wrong.
         ServerUnavailableError: no server answers at the address.
@@ -63,7 +65,7 @@ class Codec(CodecBase):
             raise
 
     def _transport(self, url: str | Path) -> Any:
-        return transport_to(url, self._timeout_s, self._access)
+        return transport_to(url, self._timeout_s, self._access, self._device)
 
     @property
     def stream_info(self) -> StreamInfo | None:
@@ -191,10 +193,10 @@ class Codec(CodecBase):
                 yield rest
 
 
-def transport_to(url: str | Path, timeout_s: float, access: Access) -> Any:
+def transport_to(url: str | Path, timeout_s: float, access: Access, device: str | None = None) -> Any:
     """The transport to a server, or to models in this process; each imports only what it needs itself."""
     if isinstance(url, Path):
-        return local_module().LocalTransport(url)
+        return local_module().LocalTransport(url, device)
     from tritone_client.transport.grpc_transport import Transport
 
     return Transport(url, timeout_s, access)

@@ -46,9 +46,16 @@ class CodecBase:
         resume: Resume | None = None,
         tls: Tls | None = None,
         api_key: str | None = None,
+        device: str | None = None,
     ):
         self.name, self._urls, self._timeout_s, self._resume = name, endpoints(url), timeout_s, resume
         self._access = Access(tls, api_key).checked(self._urls)
+        self._device = device
+        if device is not None and not all(isinstance(each, Path) for each in self._urls):
+            raise ValueError(
+                f"device={device!r} says where the models of a folder run; a server chooses its own, with "
+                "tritone-serve --device"
+            )
         self._transports: list[Any] = []
         self._models: CodecModels | None = None
         self._info: CodecInfo | None = None

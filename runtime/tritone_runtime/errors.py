@@ -3,6 +3,7 @@
 __all__ = [
     "BadInputError",
     "DamagedModelError",
+    "DeviceError",
     "EngineMisfitError",
     "FullError",
     "NoGpuError",
@@ -38,6 +39,10 @@ class DamagedModelError(RepositoryError):
 
 class EngineMisfitError(RepositoryError):
     """Engines of a repository do not run in this process, on this server or on this GPU."""
+
+
+class DeviceError(RepositoryError):
+    """A device is missing or too small, or the models were not built for it."""
 
 
 class NoGpuError(TritoneRuntimeError, RuntimeError):

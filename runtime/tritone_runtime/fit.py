@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tritone_runtime.errors import DamagedModelError, EngineMisfitError, NoGpuError
+from tritone_runtime.errors import DamagedModelError, DeviceError, EngineMisfitError, NoGpuError
 from tritone_runtime.gpu import Gpu, gpu_here
-from tritone_runtime.manifests import ENGINE_FILE, ONNX_FILE, data_files, read_manifest, sha256_of
+from tritone_runtime.manifests import ENGINE_FILE, HASHES, data_files, read_manifest, sha256_of
 from tritone_runtime.state_pool import state_pool_bytes
 
-__all__ = ["Machine", "check_fit", "check_whole", "engines_among", "machine_here"]
+__all__ = ["Machine", "check_device", "check_fit", "check_whole", "engines_among", "machine_here"]
 
 Version: TypeAlias = tuple[int, int, int]
 
@@ -58,6 +58,37 @@ def engines_among(repository: Path, models: Sequence[str]) -> list[str]:
     """Those of the models that are TensorRT engines."""
     configs = {model: repository / model / "config.pbtxt" for model in models}
     return [model for model, path in configs.items() if path.exists() and ENGINE_FILE in path.read_text()]
+
+
+def check_device(repository: Path, models: Sequence[str], device: str) -> None:
+    """Refuse a device that the models were not built for, and models for a GPU where there is none.
+
+    Args:
+        repository: folder of the models.
+        models: names of models; those that are not built are left out.
+        device: ``auto``, ``cpu`` or ``cuda``; programs for a GPU run on a CPU too if that is asked for.
+
+    Raises:
+        DeviceError: says why, and what to do.
+    """
+    manifests = (read_manifest(repository / model / "1") for model in models)
+    targets = {manifest["target"]: manifest["codec"] for manifest in manifests if "target" in manifest}
+    if "cpu" in targets and device == "cuda":
+        codec = targets["cpu"]
+        raise DeviceError(
+            f"{codec} in {repository} was built for the CPU; build it for a GPU with 'tritone-build models "
+            f"{codec} --target cuda', or let it run on the CPU"
+        )
+    if "cuda" not in targets or device == "cpu":
+        return
+    try:
+        gpu_here()
+    except NoGpuError as error:
+        codec = targets["cuda"]
+        raise DeviceError(
+            f"{codec} in {repository} was built for an NVIDIA GPU, and nvidia-smi finds none here; build it "
+            f"for the CPU with 'tritone-build models {codec}', or try it with the device 'cpu', which is slow"
+        ) from error
 
 
 def check_fit(repository: Path, models: Sequence[str], machine: Machine) -> None:
@@ -121,8 +152,12 @@ def check_whole(repository: Path, models: Sequence[str]) -> None:
     damaged = []
     for model in models:
         version = repository / model / "1"
-        expected, graph = read_manifest(version).get("onnx_sha256"), version / ONNX_FILE
-        if expected is not None and graph.exists() and sha256_of(graph, *data_files(graph)) != expected:
+        manifest = read_manifest(version)
+        files = {version / name: manifest.get(entry) for name, entry in HASHES.items()}
+        if any(
+            expected and file.exists() and sha256_of(file, *data_files(file)) != expected
+            for file, expected in files.items()
+        ):
             damaged.append(model)
     if damaged:
         raise DamagedModelError(

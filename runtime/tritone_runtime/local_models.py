@@ -1,6 +1,7 @@
 """Models of a repository in this process: loaded at their first use, shared by all threads and tasks."""
 
 import ctypes
+import logging
 import os
 import threading
 import weakref
@@ -12,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import EngineMisfitError, RepositoryError
-from tritone_runtime.executors.device import Device, chosen_device
+from tritone_runtime.executors.device import chosen_device
 from tritone_runtime.executors.exits import runs
-from tritone_runtime.executors.onnx_runtime import OnnxExecutor
+from tritone_runtime.executors.interface import Executor
+from tritone_runtime.executors.opening import open_executor
 from tritone_runtime.fit import check_whole, engines_among
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
-from tritone_runtime.manifests import MANIFEST, ONNX_FILE, ModelDescription, read_manifest
+from tritone_runtime.manifests import MANIFEST, ModelDescription, read_manifest
 from tritone_runtime.repository import ROLES, codecs_in, models_of
 from tritone_runtime.streams.batcher import StepBatcher
 from tritone_runtime.streams.events import EventLog
@@ -27,6 +29,7 @@ from tritone_runtime.streams.scheduler import StreamScheduler
 __all__ = ["LocalModels", "StatelessModel", "StreamModel", "local_models"]
 
 Array = NDArray[np.generic]
+_log = logging.getLogger(__name__)
 
 
 class StatelessModel:
@@ -37,7 +40,7 @@ class StatelessModel:
         description: description of the model.
     """
 
-    def __init__(self, executors: Sequence[OnnxExecutor], description: ModelDescription):
+    def __init__(self, executors: Sequence[Executor], description: ModelDescription):
         self._executors, self._lock = executors, threading.Lock()
         self._limits = RequestLimits(description.parameters, LONGEST_CALL_S)
 
@@ -68,7 +71,7 @@ class StreamModel:
         model: name of the model.
     """
 
-    def __init__(self, executor: OnnxExecutor, description: ModelDescription, model: str):
+    def __init__(self, executor: Executor, description: ModelDescription, model: str):
         parameters = description.parameters
         assert description.idle_limit_s is not None, "a model for streams"
         limits = stream_limits(parameters, description.idle_limit_s)
@@ -83,19 +86,19 @@ class LocalModels:
     """The models of one repository.
 
     Args:
-        repository: folder that ``tritone-build models`` wrote, for the CPU.
-        device: the device that runs the models.
+        repository: folder that ``tritone-build models`` wrote.
+        device: the device that runs the models: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         RepositoryError: the folder holds no models.
     """
 
-    def __init__(self, repository: Path, device: Device):
+    def __init__(self, repository: Path, device: str):
         self.repository, self._device = repository, device
         self._codecs = codecs_in(repository)
         self._built = _built(repository)
         self._lock = threading.RLock()
-        self._executors: dict[str, OnnxExecutor] = {}
+        self._executors: dict[str, Executor] = {}
         self._stateless: dict[str, StatelessModel] = {}
         self._streams: dict[str, StreamModel] = {}
 
@@ -155,13 +158,13 @@ class LocalModels:
         """:meth:`streams`, if they are loaded; never waits."""
         return self._streams.get(model)
 
-    def _executor(self, model: str) -> OnnxExecutor:
+    def _executor(self, model: str) -> Executor:
         if model not in self._executors:
             check_whole(self.repository, [model])
             threads = int(self.description(model).parameters.get("intra_op_thread_count", "0"))
             with runs.one():
-                self._executors[model] = OnnxExecutor(
-                    self.repository / model / "1" / ONNX_FILE, threads, self._device
+                self._executors[model] = open_executor(
+                    self.repository / model / "1", threads, self._device, _log.warning
                 )
         return self._executors[model]
 
@@ -189,14 +192,16 @@ def local_models(repository: Path, device: str | None = None) -> LocalModels:
 
     Args:
         repository: folder that ``tritone-build models`` wrote.
-        device: ``cpu``, ``cuda``, ``rtx`` or ``auto``; by default what ``TRITONE_DEVICE`` says, else ``cpu``.
+        device: ``cpu``, ``cuda`` or ``auto``, which is the device that the repository was built for; by
+            default what ``TRITONE_DEVICE`` says, else ``auto``.
 
     Raises:
         RepositoryError: the folder is missing or holds no models.
+        DeviceError: there is no such device.
     """
     chosen = chosen_device(device)
     folder = repository.resolve()  # the working directory may change before a model is loaded
-    key = (folder, chosen.name, frozenset(_built(folder).items()))
+    key = (folder, chosen, frozenset(_built(folder).items()))
     with _lock:
         models = _shared.get(key)
         if models is None:

@@ -11,8 +11,11 @@ __all__ = [
     "DATA_SUFFIX",
     "ENGINE_FILE",
     "FORMAT",
+    "HASHES",
     "MANIFEST",
     "ONNX_FILE",
+    "PROGRAM_FACTS",
+    "PROGRAM_FILE",
     "ModelDescription",
     "data_files",
     "read_manifest",
@@ -20,8 +23,13 @@ __all__ = [
 ]
 
 MANIFEST, ENGINE_FILE, ONNX_FILE, DATA_SUFFIX = "manifest.json", "model.plan", "model.onnx", ".data"
+PROGRAM_FILE, PROGRAM_FACTS = "model.pt2", "tritone.json"
+"""A program of PyTorch (``torch.export``), and the file in it with what the runtime must know."""
 FORMAT = 2
 """Version of the file format of a built model; builder and runtime must agree on it."""
+
+HASHES = {ONNX_FILE: "onnx_sha256", PROGRAM_FILE: "program_sha256"}
+"""Entries of the manifest with the SHA-256 of a model's files."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tritone_runtime.errors import RepositoryError
 from tritone_runtime.fit import engines_among
-from tritone_runtime.manifests import FORMAT, ONNX_FILE, read_manifest
+from tritone_runtime.manifests import FORMAT, ONNX_FILE, PROGRAM_FILE, read_manifest
 
 __all__ = ["ROLES", "codecs_in", "models_of", "pipeline_of"]
 
@@ -43,11 +43,16 @@ def models_of(repository: Path, codec: str) -> list[str]:
     folders = [repository / name for name in (*pipeline_of(codec), *names)]
     for folder in folders:
         needed = [folder / _CONFIG]
-        needed += [] if folder.name == f"{codec}_decode" or engines else [folder / "1" / ONNX_FILE]
+        needed += [] if folder.name == f"{codec}_decode" or engines else [_file(folder / "1")]
         _refuse_missing(needed, codec)
     for folder in [] if engines else folders:
         _refuse_other_format(folder, codec)
     return names
+
+
+def _file(version: Path) -> Path:
+    """The file that the model was built as."""
+    return version / (PROGRAM_FILE if read_manifest(version).get("target") == "cuda" else ONNX_FILE)
 
 
 def pipeline_of(codec: str) -> list[str]:

@@ -13,6 +13,7 @@ from scripts.bench.timing import interleaved_ms, spread_of
 from scripts.common.prepare import REPOSITORY
 from scripts.common.report import Row
 from tritone_client import Codec
+from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.local_models import local_models
 
 __all__ = ["in_process_rows"]
@@ -48,7 +49,9 @@ def _overhead_row(codec: Codec, sound: Sound, rounds: int) -> Row:
     """What a push takes beyond the run of its graph, both timed in the same step."""
     frames = sound.frames("decode", 1)
     scheduler = local_models(REPOSITORY).streams(f"{codec.name}_decode_stream").scheduler
-    session, slots = scheduler._executor._session, scheduler._slots
+    executor, slots = scheduler._executor, scheduler._slots
+    assert isinstance(executor, OnnxExecutor), "a repository for the CPU"
+    session = executor._session
     with codec.decode_stream() as stream, _timed(session, "run") as runs, _timed(slots, "keep") as writes:
         for _ in range(_WARM):
             stream.push(next(frames)[0])

@@ -1,10 +1,12 @@
 """Checkpoints and built models for the demo and the measurements; made once, then reused."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
@@ -39,11 +41,18 @@ class PrepareError(RuntimeError):
     """The models could not be built; the builder has printed the reason."""
 
 
-def seeded_checkpoint(codec: str) -> str:
-    """Path of a checkpoint with random weights in the published format, written on the first call."""
+def seeded_checkpoint(codec: str, config: Mapping[str, Any] | None = None) -> str:
+    """Path of a checkpoint with random weights in the published format, written on the first call.
+
+    Args:
+        codec: name of the codec.
+        config: its configuration, if it is not among ``MEASURED``.
+    """
     path = _SEEDED / f"{codec}-seed0"
     if not path.exists():
-        write_fixture(MEASURED[codec].config, path)
+        partial = path.with_name(f"{path.name}.{os.getpid()}")
+        write_fixture(MEASURED[codec].config if config is None else config, partial)
+        partial.rename(path)  # an interrupted one must not count
     return str(path)
 
 
@@ -109,8 +118,7 @@ def build_engines(
 def _build_all(subcommand: Sequence[str], checkpoints: Sequence[tuple[str, str]], repository: Path) -> None:
     def build(pair: tuple[str, str]) -> int:
         codec, checkpoint = pair
-        builder = str(Path(sys.executable).with_name("tritone-build"))
-        command = [builder, *subcommand, codec]
+        command = [sys.executable, "-m", "tritone_build", *subcommand, codec]
         command += ["--checkpoint", checkpoint, "--repository", str(repository)]
         return subprocess.run(command, check=False).returncode
 

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,39 +114,48 @@ def summary_of(results: Sequence[StreamResult]) -> Summary:
 
 
 def run_streams(
-    codec: str, url: str, utterances: Sequence[ScheduledUtterance], keep: bool = False
+    codec: str,
+    url: str | Path,
+    utterances: Sequence[ScheduledUtterance],
+    keep: bool = False,
+    frames: int = 1,
 ) -> list[StreamResult]:
     """Run one stream per utterance at real-time pace, all in one event loop.
 
     Args:
         codec: name of the codec.
-        url: gRPC address of the server.
+        url: gRPC address of the server, or the folder of a repository whose models run in this process.
         utterances: what the streams send, and when.
         keep: keep the audio in the results.
+        frames: number of frames in each request.
     """
 
     async def run() -> list[StreamResult]:
         async with AsyncCodec(codec, url) as client:
             started = time.perf_counter()
-            streams = (_run_scheduled(client, each, started, keep) for each in utterances)
+            streams = (_run_scheduled(client, each, started, keep, frames) for each in utterances)
             return list(await asyncio.gather(*streams))
 
     return asyncio.run(run())
 
 
 async def _run_scheduled(
-    client: AsyncCodec, utterance: ScheduledUtterance, started: float, keep: bool
+    client: AsyncCodec, utterance: ScheduledUtterance, started: float, keep: bool, frames: int
 ) -> StreamResult:
     await asyncio.sleep(max(0.0, started + utterance.start_s - time.perf_counter()))
-    return await run_stream(client, utterance.tokens, keep)
+    return await run_stream(client, utterance.tokens, keep, frames)
 
 
-async def run_stream(client: AsyncCodec, tokens: Tokens, keep: bool = False) -> StreamResult:
-    """Send tokens [K, T] as one stream at real-time pace; the server's errors are recorded, not raised."""
+async def run_stream(client: AsyncCodec, tokens: Tokens, keep: bool = False, frames: int = 1) -> StreamResult:
+    """Send tokens [K, T] as one stream at real-time pace; the server's errors are recorded, not raised.
+
+    A request is sent when the last of its ``frames`` is due.
+    """
     result, opened = StreamResult(), time.perf_counter()
     try:
         async with client.decode_stream() as stream:
-            await _push_frames(stream, tokens, 1 / client.info.frame_rate_hz, result, keep)
+            pieces = np.split(tokens, range(frames, tokens.shape[1], frames), axis=1)
+            await _push_pieces(stream, pieces, frames / client.info.frame_rate_hz, result, keep)
     except ServerFullError:
         result.refused_ms = 1000 * (time.perf_counter() - opened)
     except TritoneError as error:
@@ -153,15 +163,15 @@ async def run_stream(client: AsyncCodec, tokens: Tokens, keep: bool = False) -> 
     return result
 
 
-async def _push_frames(
-    stream: Any, tokens: Tokens, period_s: float, result: StreamResult, keep: bool
+async def _push_pieces(
+    stream: Any, pieces: Sequence[Tokens], period_s: float, result: StreamResult, keep: bool
 ) -> None:
     started, plays_at = time.perf_counter(), float("inf")
-    for number in range(tokens.shape[1]):
+    for number, piece in enumerate(pieces):
         due = started + number * period_s
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         sent = time.perf_counter()
-        audio = await stream.push(tokens[:, number : number + 1])
+        audio = await stream.push(piece)
         now = time.perf_counter()
         result.latencies_ms.append(1000 * (now - sent))
         result.late_frames += now > due + period_s

@@ -9,7 +9,7 @@ Examples:
   tritone-serve nanocodec lfsc --grpc-port 9001 --max-streams 16
   tritone-serve mimi --host 0.0.0.0 --tls-certificate server.pem --tls-key server.key
   tritone-serve mimi --no-smoke             # ready a few seconds sooner, without test requests
-  tritone-serve nanocodec --device cuda     # on an NVIDIA GPU
+  tritone-serve mimi --device cuda          # on an NVIDIA GPU; built with: tritone-build models --target cuda
   tritone-serve --dry-run                   # print the server's command line and exit
 """
 
@@ -21,11 +21,14 @@ import sys
 import time
 from pathlib import Path
 
+from tritone_runtime.executors.device import DEVICES
 from tritone_server.launcher import Ports, ServerError, ServerTls, Traces, TritonServer
 from tritone_server.settings.listen_address import ListenAddress
 from tritone_server.smoke import SmokeError, smoke
 from tritone_server.supervisor import MOST_RESTARTS, Supervisor
 from tritone_server.wheels import WheelError
+
+_REPOSITORY, _ON_GPU = Path("artifacts/model_repository"), Path("artifacts/cuda_repository")
 
 
 def main() -> int:
@@ -48,9 +51,10 @@ def main() -> int:
 
 def _server(options: argparse.Namespace) -> TritonServer:
     ports = Ports(options.http_port, options.grpc_port, options.metrics_port)
-    codecs = options.codec or _built(options.repository)
+    repository = options.repository or (_ON_GPU if options.device == "cuda" else _REPOSITORY)
+    codecs = options.codec or _built(repository)
     return TritonServer(
-        options.repository,
+        repository,
         codecs,
         options.host,
         ports,
@@ -132,14 +136,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--repository",
         type=Path,
-        default=Path("artifacts/model_repository"),
-        help="folder of built models (%(default)s)",
+        help=f"folder of built models (default: {_REPOSITORY}, with --device cuda {_ON_GPU})",
     )
     parser.add_argument(
         "--device",
-        choices=("auto", "cpu", "cuda", "rtx"),
+        choices=DEVICES,
         default="auto",
-        help="device that runs the models; without a GPU of that kind they run on the CPU (%(default)s)",
+        help="device that runs the models; auto is the one that they were built for (%(default)s)",
     )
     _add_network(parser)
     _add_streams(parser)

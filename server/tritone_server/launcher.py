@@ -16,8 +16,8 @@ from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 
-from tritone_runtime.errors import DamagedModelError, EngineMisfitError, RepositoryError
-from tritone_runtime.fit import check_fit, check_whole, engines_among, machine_here
+from tritone_runtime.errors import DamagedModelError, DeviceError, EngineMisfitError, RepositoryError
+from tritone_runtime.fit import check_device, check_fit, check_whole, engines_among, machine_here
 from tritone_runtime.repository import ROLES, models_of, pipeline_of
 from tritone_runtime.state_pool import pool_option, state_pool_bytes
 from tritone_server.binaries import ServerError, find_server, shell_path
@@ -61,7 +61,7 @@ class TritonServer:
         codecs: names of the codecs to serve; each has at least a decoder and an encoder.
         host: address to listen on.
         ports: TCP ports to listen on.
-        device: device that our backend runs models on: cpu, cuda, rtx or auto.
+        device: device that our backend runs models on: cpu, cuda, or auto (what they were built for).
         max_streams: most live streams per model, if that is fewer than the model's own limit.
         instances: processes for each model of live streams; all of them together have ``max_streams``.
         tls: certificates of the gRPC port; HTTP and metrics stay unencrypted, for checks on this machine.
@@ -74,7 +74,7 @@ class TritonServer:
     codecs: Sequence[str]
     host: str = "127.0.0.1"
     ports: Ports = field(default_factory=Ports)
-    device: str = "cpu"
+    device: str = "auto"
     max_streams: int | None = None
     instances: int = 1
     grace_s: int = _GRACE_S
@@ -177,7 +177,8 @@ class TritonServer:
     def _refuse_foreign_engines(self, backends: Path) -> None:
         try:
             check_fit(self.repository, self._possible_models(), machine_here(backends))
-        except EngineMisfitError as error:
+            check_device(self.repository, self._possible_models(), self.device)
+        except (EngineMisfitError, DeviceError) as error:
             raise ServerError(str(error)) from error
 
     def _refuse_damaged_models(self) -> None:

@@ -10,7 +10,7 @@ from tritone_server.cache import CACHE
 
 __all__ = ["FileScheduling", "locked"]
 
-_ARTIFACTS = ("tests/page/test_page.py", "tests/scripts/test_demo.py", "tests/scripts/test_gpu_bench.py")
+_ARTIFACTS = ("tests/page/test_page.py", "tests/scripts/test_demo.py")
 """Files of tests that build into the folder artifacts of the clone."""
 
 

@@ -25,7 +25,14 @@ _NOT_IMPORTED = {
     "build": {"tensorrt-rtx": "engines.compiler imports the compiler that it finds, by a computed name"},
 }
 """Dependencies that are used without an import of a fixed name, and how."""
-_PARTIAL = ("tritone_client.page", "tritone_client.transport.local", "tritone_runtime.streams.device_slots")
+_PARTIAL = (
+    "tritone_client.page",
+    "tritone_client.transport.local",
+    "tritone_runtime.executors.cuda_graphs",
+    "tritone_runtime.executors.device_slots",
+    "tritone_runtime.executors.tensorrt",
+    "tritone_runtime.executors.torch",
+)
 """Modules that need an extra."""
 _IMPORT_ALL = """
 import importlib, json, pkgutil, sys

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from tritone_runtime.errors import BadInputError, FullError
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
+from tritone_runtime.executors.state import StateTensor
 from tritone_runtime.streams.events import EventLog
 from tritone_runtime.streams.scheduler import Limits, Step, StreamScheduler
-from tritone_runtime.streams.slots import Slots, StateTensor
+from tritone_runtime.streams.slots import HostSlots, Slots
 
 
 @pytest.fixture
@@ -201,13 +202,13 @@ def test_only_small_steps_hold_on_to_their_working_memory(
     streams: StreamScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[bool] = []
-    run = Slots.run
+    run = HostSlots.run
 
-    def noted(self: Slots, runner: OnnxExecutor, given: Any, keep_memory: bool) -> dict[str, Any]:
+    def noted(self: HostSlots, given: Any, keep_memory: bool) -> dict[str, Any]:
         kept.append(keep_memory)
-        return run(self, runner, given, keep_memory)
+        return run(self, given, keep_memory)
 
-    monkeypatch.setattr(Slots, "run", noted)
+    monkeypatch.setattr(HostSlots, "run", noted)
     streams.run([step(1, [1] * 8, start=True), step(2, [1] * 8, start=True)])
     streams.run([step(1, [1] * 9), step(2, [1] * 9)])
     streams.run([step(1, [1] * 17)])

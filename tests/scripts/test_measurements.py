@@ -7,9 +7,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from helpers.small_codecs import SMALL
 
 from scripts.bench.timing import interleaved_ms, ratio_row, spread_of
+from scripts.common.small_codecs import SMALL
 from scripts.fidelity import bounded_replay
 from scripts.fidelity.bounded_replay import after_replay, replay_rows
 from scripts.fidelity.case import QUICK, Case, Direction

@@ -12,10 +12,10 @@ import pytest
 import tritonclient.grpc as triton
 from helpers.copies import copied_without_hashes
 from helpers.servers.raw import HANGS_S
-from helpers.small_codecs import SMALL
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from scripts.common.small_codecs import SMALL
 from tritone_client import (
     AudioError,
     Codec,

@@ -18,9 +18,8 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec as BuiltCodec
 from tritone_build.graphs.roles import roles
-from tritone_build.repository.engine_configs import describe
 from tritone_build.repository.manifests import write_manifest
-from tritone_build.repository.writing import configs_of
+from tritone_build.repository.writing import configs_of, describe
 from tritone_client import Codec, ServerRefusedError
 from tritone_client.transport.grpc_transport import Transport
 from tritone_runtime.fidelity import snr_db

@@ -46,6 +46,16 @@ def test_without_a_queue_nothing_ends(tmp_path: Path) -> None:
     guard.close()
 
 
+def test_a_process_whose_gpu_has_failed_ends() -> None:
+    ended: list[int] = []
+    guard = ProcessGuard("model", os.getppid(), None, ended.append)
+    guard.end_if_broken(broken=False)
+    assert ended == []
+    guard.end_if_broken(broken=True)
+    assert ended == [1]
+    guard.close()
+
+
 @pytest.mark.parametrize("wrong", [{"size": 5}, {"head": -1}, {"tail": 1000}, {"buffer": QUEUE}])
 def test_another_layout_is_refused(wrong: dict[str, int], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has an unexpected layout"):

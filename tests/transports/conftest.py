@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from helpers.place import Place
-from helpers.small_codecs import SMALL
 
+from scripts.common.small_codecs import SMALL
 from tritone_client import Codec
 from tritone_server.launcher import TritonServer
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from helpers.comparison import against_whole
 from helpers.place import Place
-from helpers.small_codecs import SMALL
 
 from scripts.common.rounding import limit_of
+from scripts.common.small_codecs import SMALL
 from scripts.peers import Reference
 from tritone_build.codecs import base as codecs_module
 from tritone_client import Codec, TokensError, served_codecs

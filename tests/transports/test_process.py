@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from helpers.paths import ROOT
 from helpers.signals import sound, tokens_of
-from helpers.small_codecs import CAUSAL, SMALL
 
+from scripts.common.small_codecs import CAUSAL, SMALL
 from tritone_client import (
     AsyncCodec,
     Codec,

@@ -11,9 +11,9 @@ from helpers.comparison import against_whole
 from helpers.place import Place
 from helpers.servers.raw import comes_true, counted
 from helpers.signals import sound, tokens_of
-from helpers.small_codecs import CAUSAL
 from numpy.typing import NDArray
 
+from scripts.common.small_codecs import CAUSAL
 from tritone_client import AsyncCodec, AudioError, Codec, TokensError
 from tritone_client.codec_models import Role
 from tritone_server.launcher import TritonServer

@@ -11,7 +11,7 @@ __all__ = ["USUAL", "Capacity"]
 
 _MOST_STREAMS = 1024
 _STATE_SHARE = 0.5
-"""Share of the memory for the state of all streams, of which Triton keeps two copies."""
+"""Share of the memory for the state of all streams; for engines Triton keeps two copies of it."""
 _BATCH_SHARE = 1 / 12
 """Share of the memory for the state of one batch; each profile has buffers for the largest batch."""
 
@@ -28,13 +28,18 @@ class Capacity:
     memory_bytes: int = 24 << 30
     max_streams: int | None = None
 
-    def streams(self, codec: str, parts: Sequence[Role]) -> int:
+    def streams(self, codec: str, parts: Sequence[Role], copies: int = STATE_COPIES) -> int:
         """Most live streams of each of the codec's models.
+
+        Args:
+            codec: name of the codec, for errors.
+            parts: its models.
+            copies: copies of the state that the server keeps.
 
         Raises:
             CapacityError: the streams that were asked for do not fit, or not a single one does.
         """
-        state = STATE_COPIES * sum(role.packing.state_bytes for role in parts if role.packing is not None)
+        state = copies * sum(role.packing.state_bytes for role in parts if role.packing is not None)
         fit = int(_STATE_SHARE * self.memory_bytes // state) if state else _MOST_STREAMS
         wanted = self.max_streams or min(fit, _MOST_STREAMS)
         if not 1 <= wanted <= fit:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tritone_build.codecs import VARIANTS, outline_of, variant
 from tritone_build.codecs.base import Codec
-from tritone_build.engines.capacity import USUAL, Capacity
+from tritone_build.engines.capacity import Capacity
 from tritone_build.engines.compiler import Compiler, find_compiler
 from tritone_build.engines.engine import (
     DEFAULT_MEMORY_GB,
@@ -22,18 +22,26 @@ from tritone_build.engines.engine import (
     is_built,
     trtexec_of,
 )
-from tritone_build.engines.verification import LEAST_DB
+from tritone_build.engines.slot_engines import build_slot_engines
+from tritone_build.errors import EngineError
 from tritone_build.graphs.precision import unfit_weights, zeros_text
 from tritone_build.graphs.role import Role
 from tritone_build.graphs.roles import roles
-from tritone_build.options import add_checkpoint, chosen_codec
+from tritone_build.options import (
+    CUDA_REPOSITORY,
+    add_capacity,
+    add_checkpoint,
+    add_least_db,
+    capacity_of,
+    chosen_codec,
+)
 from tritone_build.repository.configs import model_name
-from tritone_build.repository.engine_configs import describe, engine_configs
-from tritone_build.repository.writing import is_current, write_configs, write_repository
+from tritone_build.repository.engine_configs import engine_configs
+from tritone_build.repository.writing import is_current, rewrite_configs, write_repository
 from tritone_runtime.errors import EngineMisfitError
-from tritone_runtime.fit import check_fit, engines_among, machine_here
-from tritone_runtime.gpu import Capability, Gpu
-from tritone_runtime.manifests import MANIFEST, read_manifest
+from tritone_runtime.fit import check_device, check_fit, engines_among, machine_here
+from tritone_runtime.gpu import Capability
+from tritone_runtime.manifests import MANIFEST, PROGRAM_FILE, read_manifest
 from tritone_runtime.state_pool import pool_option, state_pool_bytes
 
 __all__ = ["add_commands"]
@@ -58,7 +66,16 @@ def _add_engines(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     engines = commands.add_parser("engines", help="compile a codec's models with TensorRT, in FP16")
     engines.set_defaults(run=_engines)
     add_checkpoint(engines)
-    engines.add_argument("--repository", type=Path, default=_REPOSITORY, help="%(default)s")
+    engines.add_argument(
+        "--target",
+        choices=("tensorrt", "cuda"),
+        default="tensorrt",
+        help="tensorrt: for NVIDIA's Triton backend; cuda: steps of live streams for ours, beside what "
+        "'models --target cuda' built (%(default)s)",
+    )
+    engines.add_argument(
+        "--repository", type=Path, help=f"default: {_REPOSITORY}; for cuda {CUDA_REPOSITORY}"
+    )
     engines.add_argument(
         "--compiler",
         choices=("auto", "tensorrt", "tensorrt_rtx"),
@@ -79,13 +96,7 @@ def _add_engines(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=DEFAULT_MEMORY_GB,
         help="limit of TensorRT's workspace (%(default)s)",
     )
-    engines.add_argument(
-        "--least-db",
-        type=float,
-        default=LEAST_DB,
-        metavar="DB",
-        help="refuse an engine whose audio in FP16 has less SNR against FP32, on speech (%(default)s)",
-    )
+    add_least_db(engines)
     engines.add_argument(
         "--only", nargs="+", metavar="role", help="build only these engines, such as vocoder"
     )
@@ -96,18 +107,7 @@ def _add_engines(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_capacity(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--max-streams",
-        type=_count,
-        help="most live streams of each model (default: as many as half of the GPU's memory holds, up to "
-        "1024)",
-    )
-    command.add_argument(
-        "--gpu-memory",
-        type=_gigabytes,
-        metavar="GB",
-        help="memory of the GPU that will serve (default for engines: that of this GPU; otherwise 24)",
-    )
+    add_capacity(command)
     command.add_argument(
         "--cuda-graphs", action="store_true", help="let the server replay CUDA graphs (default: off)"
     )
@@ -135,33 +135,11 @@ def _capability(text: str) -> Capability:
     return int(found[1]), int(found[2])
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of streams, 1 or more")
-    return int(text)
-
-
-def _gigabytes(text: str) -> int:
-    """Bytes of a size in GB, each 2**30 bytes, as cards are sold."""
-    try:
-        size = round(float(text) * 2**30)
-    except (ValueError, OverflowError):
-        size = 0
-    if size <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size in GB, such as 24")
-    return size
-
-
-def _capacity(options: argparse.Namespace, gpu: Gpu | None = None) -> Capacity:
-    memory = options.gpu_memory or (gpu.memory_bytes if gpu else USUAL.memory_bytes)
-    return Capacity(memory, options.max_streams)
-
-
 def _configs(options: argparse.Namespace) -> None:
     for name in options.codec or VARIANTS:
         with torch.device("meta"):
             codec = outline_of(variant(name))
-            _write_configs(codec, roles(codec, "tensorrt"), options, _capacity(options))
+            _write_configs(codec, roles(codec, "tensorrt"), options, capacity_of(options))
 
 
 def _write_configs(
@@ -171,14 +149,17 @@ def _write_configs(
     for config in configs.values():
         if config.HasField("optimization"):
             config.optimization.cuda.graphs = options.cuda_graphs
-    write_configs(configs, options.repository)
-    describe(configs, options.repository)
+    rewrite_configs(configs, options.repository)
 
 
 def _check(options: argparse.Namespace) -> None:
     named = tuple(f"{codec}_" for codec in options.codec) or ("",)
     models = sorted(path.parent.name for path in options.repository.glob("*/config.pbtxt"))
     engines = engines_among(options.repository, [model for model in models if model.startswith(named)])
+    programs = [model for model in models if model.startswith(named) and _is_program(options, model)]
+    if programs:
+        _check_programs(options, programs)
+        return
     if not engines:
         raise EngineMisfitError(
             f"no engines in {options.repository}; compile them with 'tritone-build engines'"
@@ -195,26 +176,64 @@ def _check(options: argparse.Namespace) -> None:
         print(f"the state of their streams takes {pool / 1e9:.1f} GB of its memory")
 
 
+def _is_program(options: argparse.Namespace, model: str) -> bool:
+    path: Path = options.repository / model / "1" / PROGRAM_FILE
+    return path.exists()
+
+
+def _check_programs(options: argparse.Namespace, programs: Sequence[str]) -> None:
+    """Check what ``models --target cuda`` built; the server needs no options for it."""
+    check_device(options.repository, programs, "cuda")
+    if options.flags:
+        return
+    print(f"{len(programs)} programs for this machine's GPU: {', '.join(programs)}")
+    for program in programs:
+        print(f"  {program}: {_fidelity_text(read_manifest(options.repository / program / '1'))}")
+
+
 def _fidelity_text(engine: Mapping[str, Any]) -> str:
     found = engine.get("fidelity", {})
-    if "snr_db" in found:
-        return f"FP16 is {found['snr_db']:g} dB from FP32 on speech"
-    if "equal_tokens" in found:
-        return f"{found['equal_tokens']:.1%} of its first tokens are those of FP32 on speech"
-    return "not compared with FP32"
+    words = {
+        "snr_db": "FP16 is {:.1f} dB from FP32 on speech",
+        "equal_tokens": "in FP16 {:.1%} of its first tokens are those of FP32 on speech",
+        "engine_snr_db": "the engine {:.1f} dB at its worst shape",
+        "engine_equal_tokens": "the engine {:.1%} at its worst shape",
+    }
+    told = [text.format(found[figure]) for figure, text in words.items() if figure in found]
+    return ", ".join(told) or "not compared with FP32"
+
+
+def _slot_engines(options: argparse.Namespace) -> None:
+    console = Console(stderr=True)
+    codec = chosen_codec(options)
+    if not is_current(options.repository, codec, "cuda", "fp16"):
+        raise EngineError(
+            f"{codec.name} in {options.repository} is missing, out of date or not in FP16; build it with "
+            f"'tritone-build models {codec.name} --target cuda'"
+        )
+    compiler = find_compiler(options.compiler, options.capability)
+    capacity = capacity_of(options, compiler.gpu)
+    limits = (options.memory_gb, options.least_db)
+    built = list(build_slot_engines(codec, options.repository, compiler, capacity, console.print, *limits))
+    if built:
+        console.print(_table(built))
 
 
 def _engines(options: argparse.Namespace) -> None:
+    options.repository = options.repository or (CUDA_REPOSITORY if options.target == "cuda" else _REPOSITORY)
+    if options.target == "cuda":
+        _slot_engines(options)
+        return
     console = Console(stderr=True)
     codec = chosen_codec(options)
     models = roles(codec, "tensorrt")
     parts = [role for role in engine_roles(models) if _wanted(role, options.only)]
     if options.dry_run:
         for role in parts:
-            print(trtexec_of(codec, role, options.repository, options.memory_gb, _capacity(options)))
+            print(trtexec_of(codec, role, options.repository, options.memory_gb, capacity_of(options)))
         return
     compiler = find_compiler(options.compiler, options.capability)
-    capacity = _capacity(options, compiler.gpu)
+    capacity = capacity_of(options, compiler.gpu)
     capacity.streams(codec.name, models)
     if options.force or not is_current(options.repository, codec, "tensorrt"):
         write_repository(

@@ -111,8 +111,15 @@ def check_profiles(profiles: Sequence[Profile]) -> None:
         raise ProfileError("profiles of one engine must take equally large batches")
 
 
-def shapes_of(role: Role, geometry: Geometry, profile: Profile) -> Shapes:
-    """Return the smallest, usual and largest shape of every input in a profile."""
+def shapes_of(role: Role, geometry: Geometry, profile: Profile, slots: int = 1) -> Shapes:
+    """Return the smallest, usual and largest shape of every input in a profile.
+
+    Args:
+        role: the role of the engine.
+        geometry: of the codec.
+        profile: frames and rows.
+        slots: most slots of a step that reads its state from numbered rows.
+    """
     hop, g = geometry.samples_per_frame, geometry
     # A whole signal may end within a frame; a stream consists of whole frames.
     cut = hop - 1 if role.packing is None else 0
@@ -121,6 +128,7 @@ def shapes_of(role: Role, geometry: Geometry, profile: Profile) -> Shapes:
         "batch": profile.batch,
         "frames": profile.frames,
         "samples": replace(samples, least=max(samples.least, g.min_samples)),
+        "slots": Span(1, slots, slots),
         "codebooks": Span(g.min_codebooks, g.default_codebooks, g.num_codebooks),
     }
     return {

@@ -1,9 +1,6 @@
 """Exports a codec's networks to ONNX."""
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +13,7 @@ from onnxscript import optimizer
 
 from tritone_build.files import atomic_write
 from tritone_build.graphs.role import Role
+from tritone_build.graphs.tracing import quietly, traced
 from tritone_runtime.manifests import data_files
 
 __all__ = ["OPSET", "graph_of", "onnx_from_module", "write_onnx"]
@@ -54,16 +52,8 @@ def graph_of(role: Role) -> ir.Model:
 
     Named axes stay variable.
     """
-    dynamic: list[Any] = [
-        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(axes) if isinstance(size, str)}
-        for axes in role.inputs.values()
-    ]
-    if role.packing is not None:  # a step takes all inputs after its data as *others, one argument
-        dynamic = [dynamic[0], tuple(dynamic[1:])]
-    with _quietly(), torch.no_grad():
-        program = torch.export.export(
-            role.module.eval(), role.example, dynamic_shapes=tuple(dynamic), strict=False
-        )
+    program = traced(role.module, role, role.packing is not None)
+    with quietly(), torch.no_grad():
         exported = torch.onnx.export(
             program,
             dynamo=True,
@@ -169,17 +159,3 @@ def _add_defaults(model: ir.Model, role: Role) -> None:
         if name in role.defaults:
             value.const_value = ir.tensor(role.defaults[name], name=name)
             model.graph.initializers[name] = value
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Suppress the exporter's warnings about missing packages and renamed axes."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -1,5 +1,6 @@
 """The models of a codec, for each target."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal, TypeAlias
@@ -7,19 +8,21 @@ from typing import Literal, TypeAlias
 import torch
 
 from tritone_build.codecs.base import Codec, Dequantizer, Encoder, Vocoder
-from tritone_build.engines.buckets import BucketedDequantizer, most_frames
+from tritone_build.engines.buckets import BUCKETS, BucketedDequantizer, most_frames
 from tritone_build.graphs.precision import in_fp16
 from tritone_build.graphs.role import BATCH, Axes, Role, choice_of_codebooks, example_tokens, token_axes
 from tritone_build.graphs.stream_roles import (
     decode_stream,
     decode_stream_engine,
+    decode_stream_program,
     encode_stream,
     encode_stream_engine,
+    encode_stream_program,
 )
 
 __all__ = ["Axes", "Role", "Target", "engine_role", "role_names", "roles"]
 
-Target: TypeAlias = Literal["cpu", "tensorrt"]
+Target: TypeAlias = Literal["cpu", "cuda", "tensorrt"]
 
 _LENGTH: Axes = ("batch", 1)
 
@@ -27,7 +30,8 @@ _LENGTH: Axes = ("batch", 1)
 def roles(codec: Codec, target: Target = "cpu") -> tuple[Role, ...]:
     """Return the models of a codec that hold a network or a table, in the order in which data passes them.
 
-    For TensorRT all but the table are engines and compute in FP16.
+    For TensorRT all but the table are engines and compute in FP16. For ``cuda`` they compute in the codec's
+    own precision.
     """
     if target == "tensorrt":
         codec = in_fp16(codec)
@@ -84,6 +88,12 @@ def _vocoder_engine(codec: Codec) -> Role:
     return replace(_vocoder(codec), engine=True)
 
 
+def _vocoder_program(codec: Codec) -> Role:
+    """The vocoder for PyTorch, whose causal inputs are padded to lengths that have CUDA graphs."""
+    buckets = {"latent": BUCKETS} if codec.geometry.causal else {}
+    return replace(_vocoder(codec), metadata={"buckets": json.dumps(buckets)})
+
+
 def _encode_engine(codec: Codec) -> Role:
     """The encoder as an engine; it returns all codebooks, because an engine has no optional inputs."""
     g = codec.geometry
@@ -96,6 +106,11 @@ def _encode_engine(codec: Codec) -> Role:
         {"tokens": ("batch", g.num_codebooks, "frames"), "tokens_len": _LENGTH},
         engine=True,
     )
+
+
+def _encode_program(codec: Codec) -> Role:
+    """The encoder for PyTorch; it returns all codebooks: choosing some makes a GPU wait."""
+    return replace(_encode_engine(codec), engine=False)
 
 
 def _encode(codec: Codec) -> Role:
@@ -117,6 +132,13 @@ _MODELS: Mapping[Target, Mapping[str, Callable[[Codec], Role]]] = {
         "encode": _encode,
         "decode_stream": decode_stream,
         "encode_stream": encode_stream,
+    },
+    "cuda": {
+        "dequantize": _dequantize,
+        "vocoder": _vocoder_program,
+        "encode": _encode_program,
+        "decode_stream": decode_stream_program,
+        "encode_stream": encode_stream_program,
     },
     "tensorrt": {
         "dequantize": _bucketed,

@@ -196,16 +196,18 @@ class DecodeStep(Step):
 class EncodeStep(Step):
     """Audio [B, n * hop] -> tokens [B, K, n]; -1 in the rows with NaN or infinity.
 
-    If the codec allows fewer codebooks, K is an option, INT64 [1, 1]; without it, all codebooks are returned.
+    If the codec allows fewer codebooks, K is an option, INT64 [1, 1]; without it, or with ``choice`` False,
+    all codebooks are returned.
     """
 
-    def __init__(self, codec: Codec):
+    def __init__(self, codec: Codec, choice: bool = True):
         g = codec.geometry
+        choice = choice and g.min_codebooks < g.num_codebooks
         rule = "audio must be finite: no NaN, no infinity"
-        if g.min_codebooks < g.num_codebooks:
+        if choice:
             rule += f"; num_codebooks must be in 1..{g.num_codebooks}"
         super().__init__(codec, codec.encoder, torch.zeros(1, 1, g.samples_per_frame), rule)
-        self.num_options = int(g.min_codebooks < g.num_codebooks)
+        self.num_options = int(choice)
 
     def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
         """See the class."""

@@ -1,7 +1,7 @@
 """The steps of live streams as models, for the two ways in which servers carry state."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,7 +10,19 @@ from tritone_build.codecs.base import Codec
 from tritone_build.graphs.role import BATCH, Axes, Role, choice_of_codebooks, example_tokens, token_axes
 from tritone_build.graphs.steps import DecodeStep, EncodeStep, ImplicitStateStep, Packing, Step
 
-__all__ = ["decode_stream", "decode_stream_engine", "encode_stream", "encode_stream_engine"]
+__all__ = [
+    "MOST_ROWS",
+    "decode_stream",
+    "decode_stream_engine",
+    "decode_stream_program",
+    "encode_stream",
+    "encode_stream_engine",
+    "encode_stream_program",
+]
+
+
+MOST_ROWS = 256
+"""Streams in one step on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,23 @@ def encode_stream(codec: Codec) -> Role:
     return _by_slot(_encoding(codec, token_axes(codec)), choice_of_codebooks(codec))
 
 
+def decode_stream_program(codec: Codec) -> Role:
+    """The step of decoding for PyTorch, where our runtime records it as CUDA graphs of single frames."""
+    return _recorded(decode_stream(codec))
+
+
+def encode_stream_program(codec: Codec) -> Role:
+    """The step of encoding for PyTorch; it returns all codebooks: choosing some makes a GPU wait."""
+    return _recorded(_by_slot(_encoding(codec, _all_codebooks(codec), choice=False), {}))
+
+
+def _recorded(role: Role) -> Role:
+    """The role, with the shape of one stream's frame and the most streams in a batch."""
+    shape, multiple = list(role.example[0].shape[1:]), int(role.metadata["multiple"])
+    frame = json.dumps([*shape[:-1], multiple])
+    return replace(role, metadata={**role.metadata, "frame": frame, "most_rows": str(MOST_ROWS)})
+
+
 def decode_stream_engine(codec: Codec) -> Role:
     """The step of decoding for TensorRT, where Triton's implicit state brings each row its state."""
     return _by_row(_decoding(codec))
@@ -44,7 +73,11 @@ def decode_stream_engine(codec: Codec) -> Role:
 
 def encode_stream_engine(codec: Codec) -> Role:
     """The step of encoding for TensorRT; it returns all codebooks, as an engine has no optional inputs."""
-    return _by_row(_encoding(codec, ("batch", codec.geometry.num_codebooks, "frames")))
+    return _by_row(_encoding(codec, _all_codebooks(codec)))
+
+
+def _all_codebooks(codec: Codec) -> Axes:
+    return "batch", codec.geometry.num_codebooks, "frames"
 
 
 def _decoding(codec: Codec) -> _StreamCall:
@@ -53,9 +86,9 @@ def _decoding(codec: Codec) -> _StreamCall:
     return _StreamCall("decode_stream", step, "tokens", axes, tokens, 1, "audio", ("batch", "samples"))
 
 
-def _encoding(codec: Codec, axes: Axes) -> _StreamCall:
+def _encoding(codec: Codec, axes: Axes, choice: bool = True) -> _StreamCall:
     hop = codec.geometry.samples_per_frame
-    audio, step = torch.zeros(BATCH, 5 * hop), EncodeStep(codec)
+    audio, step = torch.zeros(BATCH, 5 * hop), EncodeStep(codec, choice)
     return _StreamCall("encode_stream", step, "audio", ("batch", "samples"), audio, hop, "tokens", axes)
 
 

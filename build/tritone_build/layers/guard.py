@@ -1,9 +1,15 @@
 """Rules for inputs that are checked in the graph itself, so every server enforces them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor
 
-__all__ = ["require"]
+__all__ = ["kept_rules", "require"]
+
+_noted: ContextVar[dict[str, Tensor] | None] = ContextVar("noted", default=None)
 
 
 @torch.library.custom_op("tritone::require", mutates_args=())
@@ -30,5 +36,24 @@ def require(length: Tensor, holds: Tensor, rule: str) -> Tensor:
         holds: BOOL, any shape.
         rule: the rule, as a sentence for the caller.
     """
+    noted = _noted.get()
+    if noted is not None:
+        noted[rule] = holds.all()
+        return length
     guarded: Tensor = _require(length, holds, rule)
     return guarded
+
+
+@contextmanager
+def kept_rules() -> Iterator[dict[str, Tensor]]:
+    """A context in which :func:`require` does not fail; by rule, whether it is kept, BOOL [].
+
+    It is for devices on which a failing lookup would end the process. Networks compute something for
+    inputs that break a rule, which the caller must not use.
+    """
+    rules: dict[str, Tensor] = {}
+    token = _noted.set(rules)
+    try:
+        yield rules
+    finally:
+        _noted.reset(token)

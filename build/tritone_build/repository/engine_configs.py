@@ -1,8 +1,7 @@
 """Configs of the models that NVIDIA's Triton container serves, with TensorRT engines."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 from tritonclient.grpc import model_config_pb2 as pb
@@ -17,16 +16,14 @@ from tritone_build.repository.configs import (
     add_parameters,
     add_tensors,
     decode_config,
-    description_of,
     model_config,
     model_name,
     parameters,
     stream_parameters,
 )
-from tritone_build.repository.manifests import write_manifest
-from tritone_runtime.manifests import ENGINE_FILE, read_manifest
+from tritone_runtime.manifests import ENGINE_FILE
 
-__all__ = ["describe", "engine_configs"]
+__all__ = ["engine_configs"]
 
 _CONTEXTS = {"execution_context_allocation_strategy": "ON_PROFILE_CHANGE"}
 """Working memory for the shapes in use; by default each profile keeps that of its largest shapes."""
@@ -49,14 +46,6 @@ def engine_configs(
     configs = {role.name: _config(codec, role, capacity, streams) for role in parts}
     decode = decode_config(codec, parts[0], parts[1], configs["vocoder"].max_batch_size)
     return configs | {"decode": decode}
-
-
-def describe(configs: Mapping[str, pb.ModelConfig], repository: Path) -> None:
-    """Write what the configs say into the manifests of the models that are built."""
-    for config in configs.values():
-        version = repository / config.name / "1"
-        if manifest := read_manifest(version):
-            write_manifest(version, manifest | {"model": asdict(description_of(config))})
 
 
 def _config(codec: Codec, role: Role, capacity: Capacity, streams: int) -> pb.ModelConfig:

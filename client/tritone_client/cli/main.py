@@ -92,6 +92,11 @@ def _add_location(command: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="run the models of this repository in this process, without a server (local extra)",
     )
+    command.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        help="with --local: where they run (default: where they were built for)",
+    )
 
 
 def _add_tls(command: argparse.ArgumentParser) -> None:
@@ -116,7 +121,13 @@ def _access(options: argparse.Namespace) -> dict[str, Any]:
         Access(tls, key).checked([_location(options)])
     except ValueError as error:
         raise TritoneError(str(error)) from error
+    _refuse_lone_device(options)
     return {"tls": tls, "api_key": key}
+
+
+def _refuse_lone_device(options: argparse.Namespace) -> None:
+    if options.device and not options.local:
+        raise TritoneError("--device goes with --local FOLDER; a server chooses its own device")
 
 
 def _location(options: argparse.Namespace) -> str | Path:
@@ -129,7 +140,7 @@ def _codecs(options: argparse.Namespace) -> None:
     print(row("codec", "rate Hz", "frames per s", "codebooks", "entries", "bits per s"))
     access = _access(options)
     for name in served_codecs(_location(options), **access):
-        with Codec(name, _location(options), **access) as codec:
+        with Codec(name, _location(options), **access, device=options.device) as codec:
             info = codec.info
         columns = (info.num_codebooks, info.codebook_size, round(info.bitrate_bps))
         print(row(name, info.sample_rate_hz, f"{info.frame_rate_hz:.2f}", *columns))
@@ -166,6 +177,9 @@ def _page(options: argparse.Namespace) -> None:
         from tritone_client.page.app import run
     except ImportError as error:
         raise MissingExtraError("the page", "page") from error
+    _refuse_lone_device(options)
+    if options.device:
+        os.environ["TRITONE_DEVICE"] = options.device  # the page opens a codec for each of its actions
     run(options)
 
 
@@ -177,5 +191,5 @@ def _opened(options: argparse.Namespace) -> Iterator[Codec]:
         if len(names) != 1:
             raise TritoneError(f"there is {', '.join(names) or 'no codec'}; choose one with --codec")
         name = names[0]
-    with Codec(name, _location(options), **access) as codec:
+    with Codec(name, _location(options), **access, device=options.device) as codec:
         yield codec

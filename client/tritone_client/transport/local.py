@@ -27,13 +27,14 @@ class _Local:
 
     Args:
         repository: folder of a model repository.
+        device: ``cpu``, ``cuda``, or None for the device that it was built for.
     """
 
-    def __init__(self, repository: Path):
+    def __init__(self, repository: Path, device: str | None = None):
         self.url, self.timeout_s = str(repository), float("inf")
         self.name = f"the repository {repository} in this process"
         try:
-            self._models = local_models(repository)
+            self._models = local_models(repository, device)
         except BuiltRepositoryError as error:
             raise _client_error(error) from error
 

@@ -3,17 +3,17 @@
 import ctypes
 import re
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import BadInputError
-from tritone_runtime.executors.device import CPU, Device
+from tritone_runtime.executors.state import state_tensors
+from tritone_runtime.streams.slots import FreeSlots, HostSlots
 
 __all__ = ["OnnxExecutor"]
 
@@ -28,13 +28,12 @@ class OnnxExecutor:
     Args:
         path: the ONNX file.
         intra_op_threads: number of threads; 0 for one per core.
-        device: the device that runs it.
         profile: prefix of the file with the time of each operator, which :meth:`profiled` writes.
     """
 
-    def __init__(
-        self, path: Path, intra_op_threads: int = 0, device: Device = CPU, profile: Path | None = None
-    ):
+    notice, broken = "", False
+
+    def __init__(self, path: Path, intra_op_threads: int = 0, profile: Path | None = None):
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing; build it with 'tritone-build models'")
         options = onnxruntime.SessionOptions()
@@ -54,8 +53,8 @@ class OnnxExecutor:
             options.add_session_config_entry("session.disable_prepacking", "1")
         self._keeping, self._returning = onnxruntime.RunOptions(), onnxruntime.RunOptions()
         self._returning.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self.device, self._runs = device, 0
-        self._session = device.session(path, options)
+        self._runs = 0
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         _give_back_memory()
         self._shapes = {output.name: output.shape for output in self._session.get_outputs()}
         self.outputs: Sequence[str] = list(self._shapes)
@@ -71,6 +70,10 @@ class OnnxExecutor:
         """One row of an output without frames: axes of variable length have length 0."""
         shape = [size if isinstance(size, int) else 0 for size in self._shapes[output][1:]]
         return np.zeros((1, *shape), np.int64 if output == "tokens" else np.float32)
+
+    def memory(self, count: int, free: FreeSlots | None = None) -> HostSlots:
+        """Memory for the state of ``count`` live streams; ``free`` hands out their slots."""
+        return HostSlots(self, state_tensors(self.metadata), count, free)
 
     def run(
         self,
@@ -99,28 +102,6 @@ class OnnxExecutor:
             if self._runs % _MANY_RUNS == 0 or time.monotonic() - began_s > _LONG_RUN_S:
                 _give_back_memory()
         return results
-
-    def run_on_device(
-        self, inputs: Mapping[str, NDArray[np.generic]], kept: Mapping[str, Any], keeps: Container[str]
-    ) -> dict[str, Any]:
-        """Run the model with state tensors that stay on the device.
-
-        Args:
-            inputs: arrays in main memory.
-            kept: inputs on the device, as OrtValues.
-            keeps: names of outputs that stay on the device; the other outputs are returned as arrays.
-        """
-        binding = self._session.io_binding()
-        for name, array in inputs.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(array))
-        for name, value in kept.items():
-            binding.bind_ortvalue_input(name, value)
-        for name in self.outputs:
-            binding.bind_output(name, self.device.memory if name in keeps else "cpu")
-        with _reports_rules():
-            self._session.run_with_iobinding(binding, self._keeping)
-        values = dict(zip(self.outputs, binding.get_outputs(), strict=True))
-        return {name: value if name in keeps else value.numpy() for name, value in values.items()}
 
 
 @contextmanager

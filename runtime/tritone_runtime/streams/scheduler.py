@@ -1,6 +1,5 @@
 """Scheduler of one model's live streams: admits streams, batches their steps, and ends idle streams."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_runtime.errors import BadInputError, FullError, StepError
-from tritone_runtime.executors.onnx_runtime import OnnxExecutor
+from tritone_runtime.executors.interface import Executor
 from tritone_runtime.streams.events import Counters, EventLog
 from tritone_runtime.streams.limits import Limits
-from tritone_runtime.streams.slots import FreeSlots, Slots, StateTensor
+from tritone_runtime.streams.slots import FreeSlots
 
-__all__ = ["Limits", "Step", "StreamScheduler", "state_of"]
+__all__ = ["Limits", "Step", "StreamScheduler"]
 
 Array = NDArray[np.generic]
 _GRACE_S = 0.5
@@ -76,7 +75,7 @@ class StreamScheduler:
 
     def __init__(
         self,
-        executor: OnnxExecutor,
+        executor: Executor,
         data: str,
         output: str,
         limits: Limits,
@@ -86,7 +85,7 @@ class StreamScheduler:
         self._executor, self._data, self._output = executor, data, output
         self.limits, self.event_log, self._clock = limits, event_log, clock
         self._rule, self._multiple = executor.metadata["rule"], int(executor.metadata["multiple"])
-        self._slots = _slots(executor, limits)
+        self._slots = executor.memory(limits.streams, _free_slots(limits))
         self._live: dict[int | str, _Live] = {}
         self._none_before_s = -inf  # no live stream had its last request before this time
         self._lock = threading.Lock()
@@ -219,7 +218,7 @@ class StreamScheduler:
         started = self._clock()
         try:
             given = arrays | {"slot": np.array(slots)}
-            outputs = self._slots.run(self._executor, given, keep_memory=frames * len(steps) <= _SHORT_FRAMES)
+            outputs = self._slots.run(given, keep_memory=frames * len(steps) <= _SHORT_FRAMES)
             self._slots.keep(slots, outputs)
         except Exception as error:
             for step in steps:
@@ -259,31 +258,12 @@ class StreamScheduler:
         self.event_log.note(event, stream, routine=event == "ended")
 
 
-def _slots(executor: OnnxExecutor, limits: Limits) -> Slots:
-    tensors, free = state_of(executor), _free_slots(limits)
-    if executor.device.is_cpu:
-        return Slots(tensors, limits.streams, free)
-    from tritone_runtime.streams.device_slots import DeviceSlots  # imports onnx, which the CPU does not need
-
-    return DeviceSlots(tensors, limits.streams, executor.device, free)
-
-
 def _free_slots(limits: Limits) -> FreeSlots:
     if limits.shared is None:
         return FreeSlots(limits.streams)
     from tritone_runtime.streams.shared_slots import SharedFreeSlots  # not on Windows, which lacks fcntl
 
     return SharedFreeSlots(limits.shared, limits.streams)
-
-
-def state_of(executor: OnnxExecutor) -> list[StateTensor]:
-    """The state tensors that the model's metadata list."""
-    return [
-        StateTensor(
-            each["name"], tuple(each["shape"]), np.dtype(each["dtype"]), each["ring_axis"], each["places"]
-        )
-        for each in json.loads(executor.metadata["state"])
-    ]
 
 
 def _batch(arrays: Sequence[Mapping[str, Array]], data: str) -> dict[str, Array]:

@@ -3,31 +3,20 @@
 import mmap
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_runtime.executors.onnx_runtime import OnnxExecutor
+from tritone_runtime.executors.interface import Executor
+from tritone_runtime.executors.state import StateTensor
 
-__all__ = ["FreeSlots", "Slots", "StateTensor"]
+__all__ = ["FreeSlots", "HostSlots", "Slots"]
 
 Array = NDArray[np.generic]
 _RETURNS_MEMORY = sys.platform == "linux"
 """Whether discarded pages become zeros. Elsewhere MADV_DONTNEED is missing, or keeps their content."""
-
-
-@dataclass(frozen=True)
-class StateTensor:
-    """A state tensor: the shape of one stream; for a ring buffer, its axis and the output with its places."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    ring_axis: int | None = None
-    places: str | None = None
 
 
 def _private_memory(size: int) -> mmap.mmap:
@@ -117,11 +106,6 @@ class Slots:
         self.clear(slot)
         self._free.give_back(slot)
 
-    def run(self, executor: OnnxExecutor, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
-        """Run the model on the inputs ``given`` and the state; its outputs by name."""
-        results = executor.run({**given, **self.pasts}, executor.outputs, keep_memory)
-        return dict(zip(executor.outputs, results, strict=True))
-
     def keep(self, slots: Sequence[int], outputs: Mapping[str, Any]) -> None:
         """Write the new state of a step, for the rows of the batch that are ``valid``."""
         for row, slot in enumerate(slots):
@@ -139,3 +123,29 @@ class Slots:
         for name, arena in self._arenas.items():
             places = arena.tensor.places
             arena.write(slot, outputs[name][row], None if places is None else outputs[places][row])
+
+
+class HostSlots(Slots):
+    """Slots in main memory, of an executor that takes the state of all streams and returns what is new.
+
+    Args:
+        executor: executor of the step.
+        tensors: the model's state tensors.
+        count: most live streams.
+        free: as of :class:`Slots`.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        tensors: Sequence[StateTensor],
+        count: int,
+        free: FreeSlots | None = None,
+    ):
+        super().__init__(tensors, count, free)
+        self._executor = executor
+
+    def run(self, given: Mapping[str, Array], keep_memory: bool) -> dict[str, Any]:
+        """Run the model on the inputs ``given`` and the state; its outputs by name."""
+        results = self._executor.run({**given, **self.pasts}, self._executor.outputs, keep_memory)
+        return dict(zip(self._executor.outputs, results, strict=True))

@@ -18,7 +18,8 @@ import triton_python_backend_utils as pb_utils
 
 from tritone_runtime.errors import BadInputError, FullError
 from tritone_runtime.executors.device import chosen_device
-from tritone_runtime.executors.onnx_runtime import OnnxExecutor
+from tritone_runtime.executors.interface import Executor
+from tritone_runtime.executors.opening import open_executor
 from tritone_runtime.huge_pages import keep_page_sizes
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
 from tritone_runtime.streams.events import EventLog
@@ -41,11 +42,12 @@ class TritonPythonModel:
         survive_impossible_shapes(lambda: pb_utils.Tensor("any", np.zeros(1)))
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
-        path = Path(args["model_repository"], args["model_version"])
-        path /= config.get("default_model_filename") or "model.onnx"
+        version = Path(args["model_repository"], args["model_version"])
         batching = config.get("sequence_batching")
-        device = chosen_device(log=pb_utils.Logger.log_warn)
-        executor = OnnxExecutor(path, int(parameters.get("intra_op_thread_count", "0")), device)
+        threads, log = int(parameters.get("intra_op_thread_count", "0")), pb_utils.Logger.log_warn
+        self._executor = executor = open_executor(version, threads, chosen_device(), log)
+        if executor.notice:
+            log(executor.notice)
         inputs = [tensor["name"] for tensor in config["input"]]
         self._guard = _guard(args["model_name"])
         if batching is None:
@@ -66,6 +68,7 @@ class TritonPythonModel:
         """Answer each request with its outputs or with an error."""
         answers = self.handler.execute(requests)
         self._guard.end_if_given_up()
+        self._guard.end_if_broken(self._executor.broken)
         return answers
 
     def finalize(self) -> None:
@@ -113,7 +116,7 @@ class _ModelHandler(Protocol):
 class _StatelessModel:
     """Handler of a stateless model, which answers requests one by one."""
 
-    def __init__(self, executor: OnnxExecutor, inputs: Inputs):
+    def __init__(self, executor: Executor, inputs: Inputs):
         self._executor, self._inputs = executor, inputs
 
     def execute(self, requests: list[Any]) -> list[Any]:

@@ -89,6 +89,11 @@ class ProcessGuard:
         if self._queue is not None and not self._queue.is_empty:
             self._leave("Triton has given up the batch that this process is running, so the process ends")
 
+    def end_if_broken(self, broken: bool) -> None:
+        """End the process if no run can succeed any more: clients go on elsewhere, and it is replaced."""
+        if broken:
+            self._leave("the GPU has failed, so the process ends")
+
     def close(self) -> None:
         """Stop the thread that watches the server."""
         self._over.set()

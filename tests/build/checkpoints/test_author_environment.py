@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 from helpers.archives import packed
-from helpers.small_codecs import SMALL
 
+from scripts.common.small_codecs import SMALL
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.checkpoints.lazy_config import LazyConfig

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 from helpers.archives import packed, rewritten
-from helpers.small_codecs import SMALL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from scripts.common.small_codecs import SMALL
 from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.checkpoints.weight_norm import Spelling

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from helpers.archives import packed
-from helpers.small_codecs import SMALL
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scripts.common.small_codecs import SMALL
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.cli import main

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from helpers.small_codecs import SMALL
 from safetensors.torch import load_file, save
 
+from scripts.common.small_codecs import SMALL
 from tritone_build import codecs
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.small_codecs import SMALL
 from safetensors.torch import save_file
 from torch import Tensor
 
+from scripts.common.small_codecs import SMALL
 from scripts.peers.transformers_mimi import transformers_module
 from tritone_build.checkpoints.checkpoint import Checkpoint, checkpoint_part, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.small_codecs import SMALL
 from safetensors.torch import load_file, save_file
 
 from scripts.common.rounding import MARGIN_DB
+from scripts.common.small_codecs import SMALL
 from scripts.peers import reference_of
 from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.small_codecs import SMALL
 from safetensors.torch import load_file, save_file
 
 from scripts.common.rounding import measured_limit
+from scripts.common.small_codecs import SMALL
 from scripts.peers import reference_of
 from scripts.peers.openmoss import OpenMoss
 from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint

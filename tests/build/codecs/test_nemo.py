@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.small_codecs import NEMO
 
+from scripts.common.small_codecs import NEMO
 from scripts.peers import Reference
 from tritone_build.codecs import VARIANTS
 from tritone_build.codecs.base import Codec

@@ -8,19 +8,19 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from helpers.small_codecs import CAUSAL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from scripts.common.rounding import measured_limit
+from scripts.common.small_codecs import CAUSAL
 from scripts.peers import Reference
 from tritone_build.codecs.base import Codec
 from tritone_build.graphs.steps import DecodeStep, packing_of
 from tritone_build.layers.conv import Causal, Conv1d, UpsampleConv1d
 from tritone_build.state import TURN, State, whole
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
-from tritone_runtime.streams.scheduler import state_of
+from tritone_runtime.executors.state import state_tensors
 from tritone_runtime.streams.slots import Slots
 from tritone_server.stream_check import compared
 
@@ -113,7 +113,7 @@ class Stepper:
     def __init__(self, repository: Path, codec: Codec):
         path = repository / f"{codec.name}_decode_stream" / "1" / "model.onnx"
         self.runner = OnnxExecutor(path)
-        self.slots = Slots(state_of(self.runner), 3)
+        self.slots = Slots(state_tensors(self.runner.metadata), 3)
 
     def __call__(self, tokens: Any, slots: Sequence[int]) -> Any:
         given = {"tokens": tokens, "slot": np.array(slots), **self.slots.pasts}

@@ -15,8 +15,9 @@ from tritone_build.engines.capacity import Capacity
 from tritone_build.errors import CapacityError
 from tritone_build.graphs.role import Role
 from tritone_build.graphs.roles import roles
-from tritone_build.repository.engine_configs import describe, engine_configs
+from tritone_build.repository.engine_configs import engine_configs
 from tritone_build.repository.manifests import write_manifest
+from tritone_build.repository.writing import describe
 from tritone_runtime.manifests import read_manifest
 from tritone_runtime.state_pool import pool_option, state_pool_bytes
 

@@ -8,9 +8,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from helpers.small_codecs import CAUSAL, SMALL
 from numpy.typing import NDArray
 
+from scripts.common.small_codecs import CAUSAL, SMALL
 from tritone_build.codecs.base import Codec, Dequantizer, Encoder, Vocoder
 from tritone_runtime.fidelity import snr_db
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.small_codecs import SMALL
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from scripts.common.small_codecs import SMALL
 from tritone_build.codecs import VARIANTS, outline_of
 from tritone_build.codecs.base import Codec
 from tritone_build.graphs.padded_channels import MULTIPLE, with_padded_channels

@@ -63,6 +63,7 @@ def test_an_error_is_one_line(url: str, tmp_path: Path, capsys: pytest.CaptureFi
         (["decode", str(tmp_path / "floats.npy"), target], "choose one with --codec"),
         (["decode", "a.npy", "b.npy", target, "--codec", NAME], "need a folder"),
         (["codecs", "--url", "127.0.0.1:9"], "tritone-serve"),
+        (["codecs", "--device", "cuda"], "--device goes with --local FOLDER"),
     ):
         assert main(arguments) == 1
         error = capsys.readouterr().err

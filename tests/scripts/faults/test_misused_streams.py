@@ -10,10 +10,10 @@ import pytest
 from helpers.comparison import against_whole
 from helpers.servers.raw import RawStreams, comes_true, new_id
 from helpers.signals import sound, tokens_of
-from helpers.small_codecs import SMALL
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from scripts.common.small_codecs import SMALL
 from tritone_client import Codec
 from tritone_server.launcher import TritonServer
 

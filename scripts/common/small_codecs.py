@@ -1,4 +1,4 @@
-"""Configurations of small codecs: as the published ones, but for depth and width."""
+"""Configurations of small codecs, for tests and rehearsals: published ones, less deep and wide."""
 
 import copy
 from collections.abc import Mapping
