@@ -15,9 +15,10 @@ from typing import Any
 from tritone_build.codecs.base import Codec
 from tritone_build.engines.capacity import USUAL, Capacity
 from tritone_build.engines.compiler import Compiler
+from tritone_build.engines.engine_run import check_engine, engine_on_gpu
 from tritone_build.engines.inspection import Inspection, inspect_network
 from tritone_build.engines.profiles import Profile, profiles_of, shapes_of
-from tritone_build.engines.verification import LEAST_DB, verified
+from tritone_build.engines.verification import LEAST_DB, LEAST_EQUAL, verified
 from tritone_build.files import atomic_write
 from tritone_build.graphs.role import Role
 from tritone_build.repository.configs import model_name
@@ -71,6 +72,7 @@ def build_engine(
     memory_gb: float = DEFAULT_MEMORY_GB,
     capacity: Capacity = USUAL,
     least_db: float = LEAST_DB,
+    slots: int = 1,
 ) -> Engine:
     """Compile a graph of the repository into the engine beside it.
 
@@ -82,9 +84,10 @@ def build_engine(
         memory_gb: limit of TensorRT's workspace.
         capacity: the GPU's memory, which limits the batches.
         least_db: least SNR of the network's audio in FP16.
+        slots: most slots of a step that reads its state from numbered rows.
 
     Raises:
-        PrecisionError: the network in FP16 overflows, or is too far from FP32.
+        PrecisionError: the network in FP16 overflows, or is too far from FP32; or, on a GPU, the engine is.
         EngineError: TensorRT refuses the graph or builds no engine, or the network does not fit its role.
         OSError: the engine cannot be written; no partial file is left.
     """
@@ -93,8 +96,11 @@ def build_engine(
     network = compiler.parse(version / ONNX_FILE)
     inspection = inspect_network(network, role)
     profiles = profiles_of(role, codec.geometry, capacity)
-    shapes = [shapes_of(role, codec.geometry, profile) for profile in profiles]
+    shapes = [shapes_of(role, codec.geometry, profile, slots) for profile in profiles]
     plan = compiler.build(network, shapes, round(memory_gb * 2**30), repository / _TIMINGS)
+    if compiler.gpu is not None and role.engine:
+        with engine_on_gpu(plan) as run:
+            fidelity |= check_engine(codec, role, profiles, run, least_db, LEAST_EQUAL)
     with atomic_write(version / ENGINE_FILE) as partial:
         partial.write_bytes(plan)
     engine = Engine(

@@ -13,11 +13,11 @@ from torch import Tensor
 from tritone_build.codecs.base import Codec
 from tritone_build.engines.overflow import overflowing_layers
 from tritone_build.engines.speech import speech_audio, speech_tokens
-from tritone_build.engines.wide_products import wide_products
 from tritone_build.errors import PrecisionError
 from tritone_build.graphs.precision import in_fp16
 from tritone_build.graphs.role import Role
 from tritone_build.graphs.roles import engine_role
+from tritone_build.graphs.wide_products import wide_products
 from tritone_runtime.fidelity import differing_share, snr_db
 
 __all__ = ["LEAST_DB", "LEAST_EQUAL", "verified"]

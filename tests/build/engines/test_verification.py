@@ -11,8 +11,8 @@ from tritone_build.codecs.base import Codec
 from tritone_build.engines.overflow import overflowing_layers
 from tritone_build.engines.speech import speech_audio, speech_tokens
 from tritone_build.engines.verification import verified
-from tritone_build.engines.wide_products import wide_products
 from tritone_build.errors import PrecisionError
+from tritone_build.graphs.wide_products import wide_products
 
 ANY_DB = 0.0
 
