@@ -1,1 +1,1 @@
-"""Time the models on a GPU, with every runtime that can run them."""
+"""Measure codecs on a GPU: steps of live streams, precision, state, and a server under load."""

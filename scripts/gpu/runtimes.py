@@ -1,10 +1,11 @@
-"""One interface for running a model with PyTorch, ONNX Runtime, TensorRT or TensorRT-RTX.
+"""One interface for running a model with ONNX Runtime or TensorRT.
 
 Tensors stay on the device. A runtime that cannot run on this machine raises :class:`MissingRuntimeError`.
 """
 
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -13,10 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from tritone_build.graphs.role import Role
 from tritone_runtime.manifests import ENGINE_FILE, ONNX_FILE
 
-__all__ = ["MissingRuntimeError", "OnnxRuntime", "Runtime", "TensorRt", "Torch"]
+__all__ = ["MissingRuntimeError", "OnnxRuntime", "Runtime", "TensorRt"]
 
 Tensors: TypeAlias = Mapping[str, Tensor]
 
@@ -34,24 +34,16 @@ class Runtime(Protocol):
         """Run the model on inputs by name; outputs by name, valid until the next call."""
 
 
-class Torch:
-    """The PyTorch network of a role, in the precision of its weights."""
-
-    def __init__(self, role: Role, device: str):
-        self._module, self._outputs = role.module.to(device), list(role.outputs)
-
-    @torch.no_grad()
-    def __call__(self, inputs: Tensors) -> Tensors:
-        """See :class:`Runtime`."""
-        return dict(zip(self._outputs, self._module(*inputs.values()), strict=True))
-
-
 class OnnxRuntime:
     """The ONNX graph in a model's version folder, on the provider for ``cuda`` or ``cpu``."""
 
-    def __init__(self, version: Path, device: str):
+    @staticmethod
+    def refuse_missing(device: str) -> None:
+        """Raise MissingRuntimeError if ONNX Runtime has no provider for the device."""
         if _PROVIDERS[device] not in onnxruntime.get_available_providers():
             raise MissingRuntimeError("ONNX Runtime has no CUDA provider here; pip install onnxruntime-gpu")
+
+    def __init__(self, version: Path, device: str):
         if device == "cuda":
             onnxruntime.preload_dlls()
         options = onnxruntime.SessionOptions()
@@ -79,19 +71,23 @@ class OnnxRuntime:
 
 
 class TensorRt:
-    """The engine in a model's version folder; ``library`` is ``tensorrt`` or ``tensorrt_rtx``."""
+    """The engine in a model's version folder."""
 
-    def __init__(self, version: Path, library: str):
-        try:
-            self._trt = import_module(library)
-        except ImportError as error:
-            raise MissingRuntimeError(f"{library} is not installed") from error
-        if not torch.cuda.is_available():
-            raise MissingRuntimeError(f"{library} runs engines on a GPU only")
+    @staticmethod
+    def refuse_missing(device: str) -> None:
+        """Raise MissingRuntimeError if there is no TensorRT, or no GPU for it."""
+        if find_spec("tensorrt") is None:
+            raise MissingRuntimeError("TensorRT is not installed")
+        if device != "cuda":
+            raise MissingRuntimeError("TensorRT runs engines on a GPU only")
+
+    def __init__(self, version: Path, device: str):
+        self.refuse_missing(device)
+        self._trt = import_module("tensorrt")
         self._runtime = self._trt.Runtime(self._trt.Logger(self._trt.Logger.ERROR))
         self._engine = self._runtime.deserialize_cuda_engine((version / ENGINE_FILE).read_bytes())
         if self._engine is None:
-            raise MissingRuntimeError(f"{library} does not load {version / ENGINE_FILE} on this GPU")
+            raise MissingRuntimeError(f"TensorRT does not load {version / ENGINE_FILE} on this GPU")
         self._context = self._engine.create_execution_context()
         names = [self._engine.get_tensor_name(number) for number in range(self._engine.num_io_tensors)]
         output = self._trt.TensorIOMode.OUTPUT
