@@ -13,6 +13,7 @@ import yaml
 from helpers.paths import ROOT
 
 from tritone_build.cli import main
+from tritone_server.settings.options import KEPT_REQUESTS
 
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -66,6 +67,7 @@ def test_the_server_gets_the_pool_for_its_streams_and_completes_no_config() -> N
     for script in (composed, deployed):
         assert "tritone-build check --repository /models --flags" in script
         assert "--disable-auto-complete-config" in script
+        assert f"--grpc-infer-allocation-pool-size={KEPT_REQUESTS}" in script
 
 
 @pytest.mark.parametrize("name", list(SERVICES))
