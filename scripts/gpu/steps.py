@@ -1,6 +1,6 @@
 """A step of live streams on a device, with the state of its streams in rows of a few tensors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TypeAlias
 
@@ -11,6 +11,7 @@ from scripts.gpu.models import Models, Network
 from tritone_build.codecs.base import Geometry
 from tritone_build.graphs.role import Role
 from tritone_runtime.executors.cuda_graphs import Replayed
+from tritone_runtime.executors.device_slots import write_rows
 from tritone_runtime.executors.state import StateTensor, state_tensors
 
 __all__ = ["Slots", "StepFunction", "at_work", "frame_of", "recorded", "state_of_stream"]
@@ -46,7 +47,7 @@ class Slots:
             if not writes:
                 return list(outputs.values())
             for tensor, rows in zip(self._tensors, self.rows, strict=True):
-                _write(tensor, rows, slots, outputs)
+                write_rows(tensor, rows, slots, outputs)
             return [outputs[self._outputs[0]], outputs["valid"]]
 
         return run
@@ -57,14 +58,6 @@ def _filled(tensor: StateTensor, count: int, device: torch.device) -> Tensor:
     dtype: torch.dtype = getattr(torch, tensor.dtype.name)
     rows = torch.empty(count, *tensor.shape, dtype=dtype, device=device)
     return rows.normal_(std=0.1) if dtype.is_floating_point else rows.fill_(_FULL_AFTER)
-
-
-def _write(tensor: StateTensor, rows: Tensor, slots: Tensor, outputs: Mapping[str, Tensor]) -> None:
-    new, axis = outputs[f"next_{tensor.name}"], tensor.ring_axis
-    if axis is None or tensor.places is None:
-        rows.index_copy_(0, slots, new)
-    else:
-        rows.movedim(axis + 1, 1)[slots[:, None], outputs[tensor.places]] = new.movedim(axis + 1, 1)
 
 
 def state_of_stream(role: Role, device: torch.device) -> list[Tensor]:

@@ -50,13 +50,17 @@ class Replayed:
         graph.graph.replay()
         return graph.outputs
 
+    def is_ready(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether nothing is to be recorded for these shapes."""
+        return self._queue is None or _shapes(inputs) in self._graphs or len(self._graphs) == _MOST_GRAPHS
+
     def record(self, inputs: Sequence[Tensor]) -> None:
         """Record the graph for these shapes, unless that was done; it calls the function with the inputs.
 
         Raises:
             torch.OutOfMemoryError: the GPU has too little memory.
         """
-        if self._queue is None or _shapes(inputs) in self._graphs or len(self._graphs) == _MOST_GRAPHS:
+        if self.is_ready(inputs):
             return
         try:
             self._graphs[_shapes(inputs)] = self._recorded(inputs)

@@ -22,7 +22,7 @@ from tritone_runtime.streams.slots import FreeSlots
 if TYPE_CHECKING:
     from tritone_runtime.executors.torch import TorchExecutor
 
-__all__ = ["DeviceSlots"]
+__all__ = ["DeviceSlots", "write_rows"]
 
 Array = NDArray[np.generic]
 
@@ -36,16 +36,20 @@ class _Arena:
         self.rows = torch.zeros(rows, *tensor.shape, dtype=dtype, device=device)
 
     def write(self, slots: Tensor, outputs: Mapping[str, Tensor]) -> None:
-        """Write the new state into rows ``slots`` INT64 [B]; of a ring, the newest steps at their places."""
-        new, axis = outputs[f"next_{self._tensor.name}"], self._tensor.ring_axis
-        if axis is None or self._tensor.places is None:
-            self.rows.index_copy_(0, slots, new)
-            return
-        # Of steps that go to the same place the last one counts: write no more than the ring holds.
-        kept = min(new.shape[axis + 1], self._tensor.shape[axis])
-        places = outputs[self._tensor.places][:, -kept:]
-        steps = new.narrow(axis + 1, new.shape[axis + 1] - kept, kept)
-        self.rows.movedim(axis + 1, 1)[slots[:, None], places] = steps.movedim(axis + 1, 1)
+        write_rows(self._tensor, self.rows, slots, outputs)
+
+
+def write_rows(tensor: StateTensor, rows: Tensor, slots: Tensor, outputs: Mapping[str, Tensor]) -> None:
+    """Write a step's new state into rows ``slots`` INT64 [B]; of a ring, the newest steps at their places."""
+    new, axis = outputs[f"next_{tensor.name}"], tensor.ring_axis
+    if axis is None or tensor.places is None:
+        rows.index_copy_(0, slots, new)
+        return
+    # Of steps that go to the same place the last one counts: write no more than the ring holds.
+    kept = min(new.shape[axis + 1], tensor.shape[axis])
+    places = outputs[tensor.places][:, -kept:]
+    steps = new.narrow(axis + 1, new.shape[axis + 1] - kept, kept)
+    rows.movedim(axis + 1, 1)[slots[:, None], places] = steps.movedim(axis + 1, 1)
 
 
 class _Step:
@@ -127,7 +131,7 @@ class DeviceSlots:
             slots = np.concatenate([slots, np.full(missing, self.count, slots.dtype)])
         with self._executor.at_work():
             inputs = [self._executor.tensor(data), self._executor.tensor(slots)]
-            if single:
+            if single and not self._replayed.is_ready(inputs):
                 self._record(inputs[0])
             output, valid = self._replayed(inputs)
             return {self._output: output.cpu().numpy()[:rows], "valid": valid.cpu().numpy()[:rows]}
