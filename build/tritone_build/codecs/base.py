@@ -58,11 +58,13 @@ class Geometry:
     can run step by step. ``lookaround_frames``: how far the decoder looks into the past and, unless
     causal, into the future. ``encode_causal`` and ``encode_lookaround_frames`` say the same of the encoder.
     Decoding takes any number of codebooks from ``min_codebooks`` to ``num_codebooks``; encoding returns
-    ``default_codebooks`` unless the caller asks for another number.
+    ``default_codebooks`` unless the caller asks for another number. ``samples_per_frame`` counts the samples
+    of one channel.
     """
 
     sample_rate_hz: int
     samples_per_frame: int
+    num_channels: int
     num_codebooks: int
     min_codebooks: int
     default_codebooks: int
@@ -137,10 +139,11 @@ class Quantizer(Protocol):
 
 @dataclass(frozen=True)
 class Codec:
-    """A codec with its weights; ``decoder`` is latent -> audio [B, S], ``encoder`` audio [B, 1, S] -> latent.
+    """A codec with its weights; ``decoder`` is latent -> audio, ``encoder`` audio [B, C, S] -> latent.
 
-    Both take a :class:`tritone_build.state.State` as second argument and compute in the dtype of their
-    input, which is ``dtype``. The quantizer always computes in FP32.
+    Decoded audio is [B, S] for one channel and [B, C, S] for more. Encoder and decoder take a
+    :class:`tritone_build.state.State` as second argument and compute in the dtype of their input, which is
+    ``dtype``. The quantizer always computes in FP32.
     """
 
     name: str

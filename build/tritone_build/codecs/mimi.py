@@ -182,6 +182,7 @@ def _geometry(config: MimiConfig, network: Network) -> Geometry:
     return Geometry(
         sample_rate_hz=config.sample_rate_hz,
         samples_per_frame=hop,
+        num_channels=1,
         num_codebooks=config.num_codebooks,
         min_codebooks=1,
         default_codebooks=min(_DEFAULT_CODEBOOKS, config.num_codebooks),

@@ -244,6 +244,7 @@ def _geometry(config: MossConfig, network: Network) -> Geometry:
     return Geometry(
         sample_rate_hz=config.sample_rate_hz,
         samples_per_frame=hop,
+        num_channels=1,
         num_codebooks=books,
         min_codebooks=1,
         default_codebooks=books,

@@ -194,6 +194,7 @@ def _geometry(config: NemoConfig, network: Network) -> Geometry:
     return Geometry(
         sample_rate_hz=config.sample_rate_hz,
         samples_per_frame=hop,
+        num_channels=1,
         num_codebooks=config.num_groups,
         min_codebooks=config.num_groups,
         default_codebooks=config.num_groups,
