@@ -34,6 +34,7 @@ from tritone_build.codecs import codec_within, load_codec, open_published, varia
 from tritone_build.errors import TritoneBuildError
 from tritone_client import Codec, CodecInfo, TritoneError
 from tritone_client.inputs.audio import read_audio, resampled, write_audio
+from tritone_client.inputs.checks import checked_audio
 from tritone_client.page.figures import figure_of
 from tritone_runtime.fidelity import differing_share, snr_db
 from tritone_server.binaries import find_server
@@ -93,7 +94,6 @@ class _RoundTrip:
 
 
 def _demo(options: argparse.Namespace, console: Console) -> None:
-    audio, rate_hz = read_audio(options.audio)
     hindrance = "--in-process" if options.in_process else _why_no_server()
     console.print(f"[bold]1/4[/] checkpoint and models of {options.codec}")
     source, noise = _checkpoint(options)
@@ -102,6 +102,7 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
     build_models([(options.codec, source)], options.repository)
     with _opened(options, hindrance, console) as codec:
         console.print(f"[bold]3/4[/] encoding and decoding {options.audio}")
+        audio, rate_hz = read_audio(options.audio, codec.info.num_channels)
         round_trip = _round_trip(codec, audio, rate_hz)
     _OUTPUT.mkdir(parents=True, exist_ok=True)
     wav, png = _OUTPUT / f"{options.codec}.wav", _OUTPUT / f"{options.codec}.png"
@@ -113,7 +114,7 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
     if not noise:
         _add_quality(table, round_trip)
     table.add_row("tokens against the reference", f"{100 * differing:.3f} % differ")
-    table.add_row("audio against the reference", f"{snr:.1f} dB, {len(round_trip.decoded)} samples")
+    table.add_row("audio against the reference", f"{snr:.1f} dB, {round_trip.decoded.shape[-1]} samples")
     console.print(table)
     console.print(f"sound: {wav}\nfigure: {png}")
 
@@ -157,13 +158,14 @@ def _round_trip(codec: Codec, audio: Audio, rate_hz: int) -> _RoundTrip:
     shortest = tokens[:, : info.min_frames]
     latencies = [_timed(lambda: codec.decode(shortest))[1] for _ in range(20)]
     latency_ms, streaming = 1000 * float(np.median(latencies)), _stream(codec, tokens)
-    at_codec_rate = resampled(audio, rate_hz, info.sample_rate_hz)
+    at_codec_rate = checked_audio(audio, rate_hz, info, resampled)
     return _RoundTrip(info, at_codec_rate, tokens, decoded, encode_s, decode_s, latency_ms, streaming)
 
 
 def _table(round_trip: _RoundTrip, how: str) -> Table:
     info, (books, frames) = round_trip.info, round_trip.tokens.shape
-    seconds = len(round_trip.decoded) / info.sample_rate_hz
+    samples = round_trip.decoded.shape[-1]
+    seconds = samples / info.sample_rate_hz
     table = Table("", "", title=f"{info.name} {how}", show_header=False)
     table.add_row("frames", f"{frames} of {1000 / info.frame_rate_hz:.1f} ms, {books} codebooks")
     table.add_row("bitrate", f"{info.bitrate_bps / 1000:.2f} kbit/s")
@@ -196,7 +198,7 @@ def _stream(codec: Codec, tokens: NDArray[np.int64]) -> str | None:
     with codec.decode_stream() as stream:
         pushes = [_timed(partial(stream.push, frame)) for frame in tokens.T]
     times = [1000 * seconds for _, seconds in pushes]
-    db = snr_db(codec.decode(tokens), np.concatenate([audio for audio, _ in pushes]))
+    db = snr_db(codec.decode(tokens), np.concatenate([audio for audio, _ in pushes], axis=-1))
     return f"first sound in {times[0]:.0f} ms, {np.median(times):.1f} ms a frame; {db:.0f} dB from the whole"
 
 

@@ -166,10 +166,10 @@ async def _pieces_of(
     async with stream:
         async for piece in _async_items(tokens):
             audio = await stream.push(piece)
-            if len(audio):
+            if audio.shape[-1]:
                 yield audio
         rest = await stream.close()
-        if len(rest):
+        if rest.shape[-1]:
             yield rest
 
 

@@ -98,8 +98,9 @@ class Codec(CodecBase):
                 view; or a list of utterances of any lengths.
 
         Returns:
-            Audio FP32 [T * samples_per_frame], nominally within -1..1 (a codec may exceed this a little); a
-            list of audio for a list of utterances.
+            Audio FP32 [T * samples_per_frame], or [C, T * samples_per_frame] for a codec with C > 1 channels,
+            nominally within -1..1 (a codec may exceed this a little); a list of audio for a list of
+            utterances.
 
         Raises:
             TokensError: wrong shape or type, no frames, or a token out of range; nothing was sent. For a
@@ -126,8 +127,9 @@ class Codec(CodecBase):
         """Turn audio into tokens. An incomplete last frame is padded with silence.
 
         Args:
-            audio: one utterance, floats [S] within -1..1, one channel, as a list or an array of any library
-                that NumPy can view; or a list of utterances of any lengths.
+            audio: one utterance, floats [S] within -1..1, as a list or an array of any library that NumPy can
+                view; or a list of utterances of any lengths. A codec with C > 1 channels takes [C, S]; audio
+                [S] is then copied to each channel.
             sample_rate_hz: of the audio; the client converts a rate that is not the codec's (audio extra).
             num_codebooks: number K of codebooks, for codecs with a choice; the codec's default if None.
 
@@ -151,8 +153,8 @@ class Codec(CodecBase):
     def decode_stream(self) -> Stream[np.float32]:
         """Start an utterance: push tokens [K, T] of any T, or one frame [K], and get audio FP32 [S].
 
-        A decoder that looks ahead gives its audio ``info.lookaround_frames`` frames late;
-        :meth:`Stream.close` returns the rest.
+        For a codec with C > 1 channels it is [C, S]. A decoder that looks ahead gives its audio
+        ``info.lookaround_frames`` frames late; :meth:`Stream.close` returns the rest.
 
         Raises:
             CodecNotOpenError: the codec was closed.
@@ -160,7 +162,7 @@ class Codec(CodecBase):
         return Stream(self._new_decode_stream())
 
     def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None = None) -> Stream[np.int64]:
-        """Start an utterance: push audio [S] of any length and get tokens INT64 [K, T]; T may be 0.
+        """Start an utterance: push audio [S] or [C, S] of any length and get tokens INT64 [K, T]; T may be 0.
 
         :meth:`Stream.close` pads an incomplete last frame with silence. An encoder that looks ahead gives its
         tokens late. Arguments as of :meth:`encode`.
@@ -174,7 +176,7 @@ class Codec(CodecBase):
         return Stream(self._new_encode_stream(sample_rate_hz, num_codebooks))
 
     def stream(self, tokens: Iterable[ArrayLike]) -> Generator[Audio, None, None]:
-        """Decode tokens as ``tokens`` yields them, and yield audio FP32 [S], which is never empty.
+        """Decode tokens as ``tokens`` yields them, and yield audio FP32 [S] or [C, S], which is never empty.
 
         Each item is as for :meth:`decode_stream`. Closing the iterator ends the stream. Errors are those of
         :meth:`Stream.push`; StreamBusyError if two threads ask the iterator at once.
@@ -186,10 +188,10 @@ class Codec(CodecBase):
         with self.decode_stream() as stream:
             for piece in tokens:
                 audio = stream.push(piece)
-                if len(audio):
+                if audio.shape[-1]:
                     yield audio
             rest = stream.close()
-            if len(rest):
+            if rest.shape[-1]:
                 yield rest
 
 

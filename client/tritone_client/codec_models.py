@@ -162,7 +162,8 @@ class CodecModels:
     def decode_stream(self) -> SansIO[LiveStream]:
         """A live stream from tokens to audio."""
         info = yield from self.info(DECODE)
-        return (yield from self._open_stream(DECODE, TokenInput(info), np.zeros(0, np.float32), {}))
+        empty = np.zeros(info.audio_shape(0), np.float32)
+        return (yield from self._open_stream(DECODE, TokenInput(info), empty, {}))
 
     def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[LiveStream]:
         """A live stream from audio to tokens."""

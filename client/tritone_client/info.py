@@ -17,7 +17,7 @@ class CodecInfo:
     Attributes:
         name: of the codec.
         sample_rate_hz: of its audio.
-        samples_per_frame: samples of audio in a frame (the hop).
+        samples_per_frame: samples of each channel in a frame (the hop).
         num_codebooks: most codebooks that tokens may have.
         codebook_size: entries of a codebook; tokens are 0..codebook_size - 1.
         min_frames: fewest frames of tokens that the model takes.
@@ -30,6 +30,7 @@ class CodecInfo:
         encoded_codebooks: unless 0, the model always encodes into this many codebooks, and the client keeps
             the first ones.
         echoes: whether the model returns each request's nonce, by which the client recognizes the answer.
+        num_channels: channels of its audio, C; audio is [S] for one channel and [C, S] for more.
     """
 
     name: str
@@ -46,6 +47,7 @@ class CodecInfo:
     default_codebooks: int
     encoded_codebooks: int = 0
     echoes: bool = False
+    num_channels: int = 1
 
     @classmethod
     def from_parameters(cls, name: str, model: str, parameters: Mapping[str, str]) -> "CodecInfo":
@@ -66,7 +68,12 @@ class CodecInfo:
                 default_codebooks=int(parameters.get("default_codebooks", parameters["num_codebooks"])),
                 encoded_codebooks=int(parameters.get("encoded_codebooks", 0)),
                 echoes=parameters.get("echoes") == "true",
+                num_channels=int(parameters.get("num_channels", 1)),
             )
+
+    def audio_shape(self, samples: int) -> tuple[int, ...]:
+        """Shape of audio: [samples], or [C, samples] for more than one channel."""
+        return (samples,) if self.num_channels == 1 else (self.num_channels, samples)
 
     @property
     def frame_rate_hz(self) -> float:

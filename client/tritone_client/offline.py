@@ -24,7 +24,7 @@ Results = list[NDArray[Any]]
 
 
 def decoded(models: CodecModels, tokens: Any) -> SansIO[Any]:
-    """Audio FP32 [S] of tokens [K, T]; a list of audio for a list of utterances."""
+    """Audio FP32 [S] or [C, S] of tokens [K, T]; a list of audio for a list of utterances."""
     info = yield from models.info(DECODE)
     items, several = utterances(tokens, axes=2)
     checked = _all_checked(items, lambda each: checked_tokens(each, info))
@@ -36,10 +36,10 @@ def decoded(models: CodecModels, tokens: Any) -> SansIO[Any]:
 
 
 def encoded(models: CodecModels, audio: Any, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[Any]:
-    """Tokens INT64 [K, T] of audio [S]; a list of tokens for a list of utterances."""
+    """Tokens INT64 [K, T] of audio [S] or [C, S]; a list of tokens for a list of utterances."""
     info = yield from models.info(ENCODE)
     books = checked_codebooks(num_codebooks, info)
-    items, several = utterances(audio, axes=1)
+    items, several = utterances(audio, axes=len(info.audio_shape(0)), whole_arrays=True)
     checked = _all_checked(items, lambda each: checked_audio(each, sample_rate_hz, info, resampled))
     if (yield from _better_as_streams(models, ENCODE, checked)):
         rate_hz = info.sample_rate_hz

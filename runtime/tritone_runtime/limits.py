@@ -17,7 +17,8 @@ class RequestLimits:
     """Limits of one model's requests.
 
     Args:
-        parameters: the model's parameters; they state sample rate, frame size and codebooks, if it has any.
+        parameters: the model's parameters; they state sample rate, frame size, channels and codebooks, if it
+            has any.
         longest_s: most audio in a request, in seconds.
     """
 
@@ -27,6 +28,7 @@ class RequestLimits:
         self._longest_s = longest_s
         self._rate_hz = int(parameters.get("sample_rate", "0"))
         self._samples_per_frame = int(parameters.get("samples_per_frame", "1"))
+        self._channels = int(parameters.get("num_channels", "0"))
         if "num_codebooks" in parameters:
             most = int(parameters["num_codebooks"])
             self._codebooks = range(int(parameters.get("min_codebooks", most)), most + 1)
@@ -39,12 +41,23 @@ class RequestLimits:
             begins: True for a whole input and the first step of a stream; the scheduler checks later steps.
 
         Raises:
-            BadInputError: there is too much audio, or the model does not take this number of codebooks.
+            BadInputError: there is too much audio, or the model does not take this number of channels or
+                codebooks.
         """
+        if self._channels and "audio" in arrays:
+            self._refuse_channels(arrays["audio"].shape[1:])
         for name, array in arrays.items():
             self._refuse_long(name, array)
         if begins and "tokens" in arrays:
             self._refuse_codebooks(arrays["tokens"].shape[1])
+
+    def _refuse_channels(self, shape: tuple[int, ...]) -> None:
+        expected = () if self._channels == 1 else (self._channels,)
+        if shape[:-1] != expected or not shape:
+            axes = "".join(f"{size}, " for size in expected)
+            raise BadInputError(
+                f"audio must have {self._channels} channel(s), [{axes}samples] in each row, got {list(shape)}"
+            )
 
     def _refuse_codebooks(self, codebooks: int) -> None:
         if self._codebooks and codebooks not in self._codebooks:

@@ -13,6 +13,7 @@ from scripts.bench.timing import Spread, interleaved_ms, ratio_row, spread_of
 from scripts.common.memory import MemoryMonitor
 from scripts.common.prepare import default_checkpoint
 from scripts.common.report import Row
+from scripts.common.speech_inputs import repeated_audio
 from scripts.peers import Reference, references_of
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_client import Codec
@@ -53,7 +54,7 @@ def offline_rows(
             rows += _decoding_rows(codec.name, session, peers, tokens[:, :frames], rounds)
     if not quick:
         samples = _ENCODED_FRAMES * codec.info.samples_per_frame
-        rows += _encoding_rows(codec, session, peers, sound.audio[:samples])
+        rows += _encoding_rows(codec, session, peers, sound.audio[..., :samples])
         if codec.name in _MEMORY_CODECS:
             rows.append(_memory_row(codec, server, sound.audio))
     return rows
@@ -147,7 +148,7 @@ def _formatted(ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 
 def _memory_row(codec: Codec, server: TritonServer, speech: NDArray[np.float32]) -> Row:
-    audio = np.resize(speech, _MEMORY_S * codec.info.sample_rate_hz)
+    audio = repeated_audio(speech, _MEMORY_S * codec.info.sample_rate_hz)
     with MemoryMonitor(server.pid) as memory:
         codec.decode(codec.encode(audio, codec.info.sample_rate_hz))
     value = memory.peak_mb

@@ -62,8 +62,8 @@ def _window_rows(
     step = our_step(codec, "decode", 1, threads, sound)
     for back in (*windows, exact):
         ends = range(exact, exact + _COMPARED_FRAMES)
-        frames = [session.decode(sound.tokens[:, end - back : end + 1])[-hop:] for end in ends]
-        error = _error(whole[exact * hop :], np.concatenate(frames))
+        frames = [session.decode(sound.tokens[:, end - back : end + 1])[..., -hop:] for end in ends]
+        error = _error(whole[..., exact * hop :], np.concatenate(frames, axis=-1))
         window = sound.tokens[:, : back + 1]
         limit = _EXACT_LIMIT if back == exact else _LIMITS.get(back)
         times = interleaved_ms([step, lambda window=window: session.decode(window)], rounds)  # type: ignore[misc]
@@ -82,7 +82,7 @@ def _growing_cache_rows(
     tokens = repeated(sound.tokens, _GROWN_FRAMES)
     stream, frame = network.growing_cache_stream(), torch.from_numpy(tokens[:, -1:])[None]
     audio = [stream.decode_step(torch.from_numpy(each)[None]).numpy()[0] for each in _frames(tokens)]
-    error = _error(session.decode(tokens), np.concatenate(audio))
+    error = _error(session.decode(tokens), np.concatenate(audio, axis=-1))
     step = our_step(codec, "decode", 1, threads, sound)
     times = interleaved_ms([step, lambda: stream.decode_step(frame)], rounds)
     how = f"frame {_GROWN_FRAMES}, transformers, only attention keeps its past: {error}"
@@ -106,9 +106,9 @@ def _concatenated_row(codec: str, session: OfflineSession, threads: int, sound: 
     tokens = repeated(sound.tokens, _PIECE * _PIECES)
     whole = session.decode(tokens)
     pieces = [session.decode(tokens[:, n : n + _PIECE]) for n in range(0, tokens.shape[1], _PIECE)]
-    joined = np.concatenate(pieces)
+    joined = np.concatenate(pieces, axis=-1)
     after = _PIECE * sound.info.samples_per_frame
-    error = f"{_error(whole[after:], joined[after:])} after the seam"
+    error = f"{_error(whole[..., after:], joined[..., after:])} after the seam"
     latent, length = session.latent(tokens[:, :_PIECE])
     plain = _unoptimized(codec, threads)
     times = interleaved_ms([lambda: session.sound(latent, length), lambda: plain(latent, length)], 2)

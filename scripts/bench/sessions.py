@@ -56,19 +56,20 @@ class OfflineSession:
         return latent, length_out
 
     def decode(self, tokens: NDArray[np.int64]) -> Array:
-        """Tokens [K, T] -> audio [S]."""
+        """Tokens [K, T] -> audio [S] or [C, S]."""
         latent, length = self.latent(tokens)
         audio: Array = self.sound(latent, length)[0]
         return audio
 
     def sound(self, latent: Array, length: Array) -> Array:
-        """Latent [1, D, T] and its length -> audio [1, S]."""
+        """Latent [1, D, T] and its length -> audio [1, S] or [1, C, S]."""
         audio: Array = self.vocoder.run({"latent": latent, "latent_len": length})[0]
         return audio
 
     def encode(self, audio: NDArray[np.float32]) -> Array:
-        """Audio [S] -> tokens [K, T], with the codec's default number of codebooks."""
-        tokens: Array = self.encoder.run({"audio": audio[None], "audio_len": np.array([[len(audio)]])})[0][0]
+        """Audio [S] or [C, S] -> tokens [K, T], with the codec's default number of codebooks."""
+        length = np.array([[audio.shape[-1]]])
+        tokens: Array = self.encoder.run({"audio": audio[None], "audio_len": length})[0][0]
         return tokens
 
 

@@ -35,14 +35,14 @@ _STREAM_FRAME_MS = {("mimi", "decode", 8): 3.0}
 
 @dataclass(frozen=True)
 class Sound:
-    """The input of a measurement: audio [S] at the codec's sample rate, and its tokens [K, T]."""
+    """The input of a measurement: audio [S] or [C, S] at the codec's sample rate, and its tokens [K, T]."""
 
     info: CodecInfo
     audio: NDArray[np.float32]
     tokens: NDArray[np.int64]
 
     def frames(self, role: str, batch: int) -> Iterator[Array]:
-        """Frame after frame, endlessly: [batch, K, 1] to decode or [batch, hop] to encode; rows differ."""
+        """Frames without end: [batch, K, 1] to decode or [batch, ..., hop] to encode; rows differ."""
         hop, count = self.info.samples_per_frame, self.tokens.shape[1] - 1
         frame = 0
         while True:
@@ -50,7 +50,7 @@ class Sound:
             if role == "decode":
                 yield np.stack([self.tokens[:, n : n + 1] for n in at])
             else:
-                yield np.stack([self.audio[n * hop : (n + 1) * hop] for n in at])
+                yield np.stack([self.audio[..., n * hop : (n + 1) * hop] for n in at])
             frame += 1
 
 

@@ -81,8 +81,8 @@ class StreamResult:
 
     @property
     def sound(self) -> NDArray[np.float32]:
-        """The kept answers, joined: [S]."""
-        return np.concatenate([np.zeros(0, np.float32), *self.audio])
+        """The kept answers, joined: [S] or [C, S]."""
+        return np.concatenate(self.audio, axis=-1) if self.audio else np.zeros(0, np.float32)
 
     @property
     def first_ms(self) -> float:

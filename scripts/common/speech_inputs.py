@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client import Codec
+from tritone_client import Codec, CodecInfo
 from tritone_client.inputs.audio import read_audio, resampled
 from tritone_server.launcher import TritonServer
 
 __all__ = [
+    "in_channels",
     "reordered",
     "repeated",
+    "repeated_audio",
     "speech_of",
     "stream_inputs",
     "tokens_of",
@@ -24,17 +26,30 @@ __all__ = [
 _SPEECH = Path("samples/speech.wav")
 _SEQUENCES = 6
 _SLICE_FRAMES = 5
+_DELAY, _QUIETER = 17, 0.8
 
 
 def speech_of(codec: Codec) -> NDArray[np.float32]:
-    """The speech sample at the codec's sample rate, [S]."""
+    """The speech sample as the codec takes it, [S] or [C, S]."""
     audio, rate_hz = read_audio(_SPEECH)
-    return resampled(audio, rate_hz, codec.info.sample_rate_hz)
+    return in_channels(resampled(audio, rate_hz, codec.info.sample_rate_hz), codec.info)
+
+
+def in_channels(audio: NDArray[np.float32], info: CodecInfo) -> NDArray[np.float32]:
+    """Audio [S] in the codec's channels: each hears it later and quieter than the channel before."""
+    if info.num_channels == 1:
+        return audio
+    return np.stack([np.roll(audio, _DELAY * n) * np.float32(_QUIETER**n) for n in range(info.num_channels)])
+
+
+def repeated_audio(audio: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """Audio [S] or [C, S], repeated or cut to the given number of samples per channel."""
+    return np.take(audio, range(samples), axis=-1, mode="wrap")
 
 
 def tokens_of(codec: Codec) -> NDArray[np.int64]:
     """The speech sample as tokens [K, T]."""
-    return codec.encode(*read_audio(_SPEECH))
+    return codec.encode(speech_of(codec), codec.info.sample_rate_hz)
 
 
 def repeated(tokens: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
@@ -57,13 +72,14 @@ def stream_inputs(codec: str, direction: str, server: TritonServer) -> tuple[str
     """The name of a streaming model's input, and the speech sample in that form.
 
     Returns:
-        ``tokens`` and [frames, K, 1], or ``audio`` and [frames, hop].
+        ``tokens`` and [frames, K, 1], or ``audio`` and [frames, hop] or [frames, C, hop].
     """
     with Codec(codec, server.url) as client:
         if direction == "decode":
             return "tokens", tokens_of(client).T[:, :, None]
         audio, hop = speech_of(client), client.info.samples_per_frame
-    return "audio", audio[: len(audio) // hop * hop].reshape(-1, hop)
+    frames = audio.shape[-1] // hop
+    return "audio", np.stack(np.split(audio[..., : frames * hop], frames, axis=-1))
 
 
 def write_sequences(path: Path, name: str, frames: NDArray[np.generic]) -> None:

@@ -61,7 +61,8 @@ def _memory_row(server: TritonServer, utterances: Mapping[str, UtteranceSet], co
 
 
 def _begins_with(audio: NDArray[np.float32], whole: NDArray[np.float32]) -> bool:
-    return len(audio) >= len(whole) and bool(np.allclose(audio[: len(whole)], whole, atol=1e-4))
+    samples = whole.shape[-1]
+    return audio.shape[-1] >= samples and bool(np.allclose(audio[..., :samples], whole, atol=1e-4))
 
 
 @contextmanager

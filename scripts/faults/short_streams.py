@@ -91,7 +91,7 @@ class _ShortStreams:
         try:
             with codec.decode_stream() as stream:
                 pieces = [stream.push(frame) for frame in own.utterances[number].tokens.T]
-                audio = np.concatenate([*pieces, stream.close()])
+                audio = np.concatenate([*pieces, stream.close()], axis=-1)
         except TritoneError as failure:
             error = f"{type(failure).__name__}: {failure}"
         with self._lock:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scripts.common.report import Row
 from scripts.common.rounding import limit_of
-from scripts.common.speech_inputs import speech_of
+from scripts.common.speech_inputs import repeated_audio, speech_of
 from tritone_client import Codec, Stream
 from tritone_client.transport.grpc_transport import Transport
 from tritone_runtime.fidelity import differing_share
@@ -106,7 +106,7 @@ class Case:
 
     def audio(self, seconds: float) -> NDArray[np.float32]:
         """The speech sample, repeated or cut to this length."""
-        return np.resize(self.speech, round(seconds * self.codec.info.sample_rate_hz))
+        return repeated_audio(self.speech, round(seconds * self.codec.info.sample_rate_hz))
 
     def frames(self, seconds: float) -> int:
         """The number of frames in this time."""

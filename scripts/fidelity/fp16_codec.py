@@ -51,19 +51,19 @@ class Fp16Codec:
         return self._path(f"{role}_stream").exists()
 
     def decode(self, tokens: Array, most: int) -> Array:
-        """Tokens [K, T] -> audio [S], in pieces of at most ``most`` frames."""
-        return np.concatenate([self._decoded(piece[None]) for piece in split_evenly(tokens, most)])
+        """Tokens [K, T] -> audio [S] or [C, S], in pieces of at most ``most`` frames."""
+        return np.concatenate([self._decoded(piece[None]) for piece in split_evenly(tokens, most)], axis=-1)
 
     def _decoded(self, tokens: Array) -> Array:
         length = np.array([[tokens.shape[2]]])
         latent, frames = self._session("dequantize").run(None, {"tokens": tokens, "tokens_len": length})
         audio, samples = self._session("vocoder").run(None, {"latent": latent, "latent_len": frames})
-        sound: Array = audio[0, : samples.item()]
+        sound: Array = audio[0, ..., : samples.item()]
         return sound
 
     def encode(self, audio: Array, most: int, hop: int) -> Array:
-        """Audio [S] -> tokens [K, T], in pieces of at most ``most`` frames of ``hop`` samples."""
-        given = [(piece[None], np.array([[len(piece)]])) for piece in split_evenly(audio, most, hop)]
+        """Audio [S] or [C, S] -> tokens [K, T], in pieces of at most ``most`` frames of ``hop`` samples."""
+        given = [(piece[None], np.array([[piece.shape[-1]]])) for piece in split_evenly(audio, most, hop)]
         made = [self._session("encode").run(None, {"audio": a, "audio_len": n})[0][0] for a, n in given]
         return np.concatenate(made, axis=1)
 

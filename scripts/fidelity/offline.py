@@ -27,7 +27,7 @@ def reference_rows(case: Case) -> list[Row]:
     info, seconds = case.codec.info, case.durations.reference
     checkpoint = open_checkpoint(default_checkpoint(case.name))
     references = references_of(checkpoint)
-    audio = case.audio(seconds)[: -info.samples_per_frame // 3]
+    audio = case.audio(seconds)[..., : -info.samples_per_frame // 3]
     rows = []
     for books in sorted({info.default_codebooks, info.num_codebooks}):
         tokens = case.codec.encode(audio, info.sample_rate_hz, books)
@@ -35,7 +35,7 @@ def reference_rows(case: Case) -> list[Row]:
         for name, reference in references.items():
             rows.append(_encode_row(case, name, reference, audio, tokens))
             value = snr_db(reference.decode(torch.tensor(tokens)[None])[0].numpy(), decoded)
-            how = f"{name}, {books} codebooks, {tokens.shape[1]} frames, {len(decoded)} samples each"
+            how = f"{name}, {books} codebooks, {tokens.shape[1]} frames, {decoded.shape[-1]} samples each"
             rows.append(decibels(case, "decode_vs_reference", value, how))
     return rows + _exact_rows(case, checkpoint, references)
 
@@ -47,7 +47,7 @@ def _encode_row(
     books = len(tokens) if info.min_codebooks < info.num_codebooks else None
     theirs = reference.encode(samples, books)[0].numpy()
     differs, share = theirs != tokens, differing_share(theirs, tokens)
-    how = f"{name}, {len(tokens)} codebooks, {len(audio) / info.sample_rate_hz:.1f} s of speech, "
+    how = f"{name}, {len(tokens)} codebooks, {audio.shape[-1] / info.sample_rate_hz:.1f} s of speech, "
     how += f"{tokens.shape[1]} frames, last one partial"
     if books is not None:  # after a token that differs, the finer codebooks of its frame differ as well
         differs &= np.cumsum(differs, axis=0) == 1
@@ -90,7 +90,7 @@ def _batch_row(case: Case) -> Row:
     worst = float("inf")
     for row, length, audio in zip(batch, lengths, batched, strict=True):
         alone = np.zeros_like(audio)
-        alone[: length * info.samples_per_frame] = case.codec.decode(row[:, :length])
+        alone[..., : length * info.samples_per_frame] = case.codec.decode(row[:, :length])
         worst = min(worst, snr_db(alone, audio))
     how = f"rows of {', '.join(map(str, lengths))} frames in one batch, the worst row"
     return decibels(case, "batch_vs_single", worst, how)

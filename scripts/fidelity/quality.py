@@ -67,7 +67,7 @@ def _offline(case: Case, tokens: NDArray[np.int64]) -> Audio:
 
 def _streamed(case: Case, tokens: NDArray[np.int64]) -> Audio:
     with case.codec.decode_stream() as stream:
-        return np.concatenate([stream.push(frame) for frame in tokens.T])
+        return np.concatenate([stream.push(frame) for frame in tokens.T], axis=-1)
 
 
 def _fp16(case: Case, tokens: NDArray[np.int64]) -> Audio:

@@ -100,10 +100,12 @@ def _try(codec: Codec, models: Sequence[str], log: Log) -> None:
 
 
 def _noise(info: CodecInfo) -> NDArray[np.float32]:
-    """Noise [S]: whole frames of at least one second, two frames and the codec's minimum."""
+    """Noise [S] or [C, S]: whole frames of at least one second, two frames and the codec's minimum."""
     hop = info.samples_per_frame
     frames = max(2, info.min_frames, -(-max(info.sample_rate_hz, info.min_samples) // hop))
-    return (0.01 * np.random.default_rng(0).standard_normal(frames * hop)).astype(np.float32)
+    return (0.01 * np.random.default_rng(0).standard_normal(info.audio_shape(frames * hop))).astype(
+        np.float32
+    )
 
 
 def _choices(info: CodecInfo) -> list[int]:
@@ -114,7 +116,7 @@ def _choices(info: CodecInfo) -> list[int]:
 def _encoded(codec: Codec, noise: NDArray[np.float32], books: int, trial: _Trial) -> NDArray[np.int64]:
     info, what = codec.info, f"encode noise into {books} codebooks"
     tokens = trial.ask(what, lambda: codec.encode(noise, info.sample_rate_hz, books))
-    _expect_shape(trial, what, tokens, (books, len(noise) // info.samples_per_frame))
+    _expect_shape(trial, what, tokens, (books, noise.shape[-1] // info.samples_per_frame))
     inside = bool(((tokens >= 0) & (tokens < info.codebook_size)).all())
     trial.expect(what, inside, f"tokens must be in 0..{info.codebook_size - 1}")
     return tokens
@@ -124,7 +126,7 @@ def _decoded(codec: Codec, tokens: NDArray[np.int64], trial: _Trial) -> NDArray[
     books, frames = tokens.shape
     what = f"decode tokens of {books} codebooks"
     sound = trial.ask(what, lambda: codec.decode(tokens))
-    _expect_shape(trial, what, sound, (frames * codec.info.samples_per_frame,))
+    _expect_shape(trial, what, sound, codec.info.audio_shape(frames * codec.info.samples_per_frame))
     trial.expect(what, bool((np.abs(sound) <= 1).all()), "samples must be in -1..1")
     return sound
 

@@ -88,11 +88,11 @@ def compared(
     """Compare a stream with the whole.
 
     Args:
-        whole: the whole signal [S].
-        heard: the stream's samples [S]; a wrong stream may have fewer or more.
+        whole: the whole signal [S] or [C, S].
+        heard: the stream's samples, of as many channels; a wrong stream may have fewer or more.
         samples_per_frame: samples per frame of both.
         limit: least SNR of a correct stream.
-        others: whole signals [S] of other streams by name, to recognise their frames.
+        others: whole signals of other streams by name, to recognise their frames.
         failovers: the stream's failovers, for the report.
     """
     db = snr_db(whole, heard) if whole.shape == heard.shape else -inf
@@ -101,12 +101,12 @@ def compared(
     source = ""
     if wrong is not None:
         source = _source(wrong, {"its own whole": whole, **(others or {})}, heard, samples_per_frame)
-    return Comparison(len(whole), len(heard), db, each, limit, wrong, source, tuple(failovers))
+    return Comparison(whole.shape[-1], heard.shape[-1], db, each, limit, wrong, source, tuple(failovers))
 
 
 def frames_db(whole: Samples, heard: Samples, samples_per_frame: int) -> NDArray[np.float64]:
-    """SNR in dB of each complete frame that both signals [S] have, against the mean power of the first."""
-    frames = min(len(whole), len(heard)) // samples_per_frame
+    """SNR in dB of each complete frame that both signals have, against the mean power of the first."""
+    frames = min(whole.shape[-1], heard.shape[-1]) // samples_per_frame
     theirs, ours = (_framed(each, samples_per_frame)[:frames] for each in (whole, heard))
     noise = np.square(theirs - ours).mean(1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -116,7 +116,10 @@ def frames_db(whole: Samples, heard: Samples, samples_per_frame: int) -> NDArray
 
 
 def _framed(samples: Samples, size: int) -> NDArray[np.float64]:
-    return samples[: len(samples) // size * size].reshape(-1, size).astype(np.float64)
+    """Complete frames of ``size`` samples per channel, with all channels of a frame in one row."""
+    frames = samples.shape[-1] // size
+    cut = samples[..., : frames * size].reshape(-1, frames, size)
+    return cut.transpose(1, 0, 2).reshape(frames, -1).astype(np.float64)
 
 
 def _first_wrong(db: float, each: NDArray[np.float64], limit: Limit, same_length: bool) -> int | None:

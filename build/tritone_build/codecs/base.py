@@ -81,6 +81,10 @@ class Geometry:
         """Frames per second."""
         return self.sample_rate_hz / self.samples_per_frame
 
+    def audio_shape(self, samples: int) -> tuple[int, ...]:
+        """Shape of one row of audio: [samples], or [C, samples] for more than one channel."""
+        return (samples,) if self.num_channels == 1 else (self.num_channels, samples)
+
     @property
     def min_samples(self) -> int:
         """Shortest audio that can be encoded: a whole frame, and enough samples for ``min_frames``."""
@@ -211,7 +215,7 @@ class Dequantizer(nn.Module):
 class Vocoder(nn.Module):
     """Latent FP32 [B, D, T], lengths INT64 [B, 1] -> audio FP32 [B, T * hop], lengths INT64 [B, 1].
 
-    Audio after a row's length is zero.
+    Audio of more than one channel is [B, C, T * hop]. Audio after a row's length is zero.
     """
 
     def __init__(self, codec: Codec):
@@ -222,15 +226,17 @@ class Vocoder(nn.Module):
         """See the class."""
         audio = widened(whole(self.decoder, latent.to(self.dtype)))
         audio_len = latent_len * self.hop
-        return torch.where(_steps_within(audio_len, audio.shape[1]), audio, 0.0), audio_len
+        within = _steps_within(audio_len, audio.shape[-1])
+        return torch.where(within if audio.ndim == within.ndim else within[:, None], audio, 0.0), audio_len
 
 
 class Encoder(nn.Module):
     """Audio FP32 [B, S], lengths INT64 [B, 1] -> tokens INT64 [B, K, T], lengths INT64 [B, 1].
 
-    A partial last frame is padded with zeros: T = ceil(S / hop). If the encoder looks ahead, all rows of
-    a batch must have the same number of frames; if it is causal, tokens after a row's length are 0. If
-    the codec allows fewer codebooks, K is the third input, INT64 [1, 1].
+    Audio of more than one channel is [B, C, S]. A partial last frame is padded with zeros: T = ceil(S / hop).
+    If the encoder looks ahead, all rows of a batch must have the same number of frames; if it is causal,
+    tokens after a row's length are 0. If the codec allows fewer codebooks, K is the third input, INT64
+    [1, 1].
     """
 
     def __init__(self, codec: Codec):
@@ -242,7 +248,9 @@ class Encoder(nn.Module):
         self, audio: Tensor, audio_len: Tensor, num_codebooks: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See the class."""
-        hop, samples, fewest = self.geometry.samples_per_frame, audio.shape[1], self.geometry.min_samples
+        hop, samples, fewest = self.geometry.samples_per_frame, audio.shape[-1], self.geometry.min_samples
+        if self.geometry.num_channels == 1:
+            audio = audio[:, None]
         audio_len = require(audio_len, audio_len <= samples, "audio_len must be at most S, the samples sent")
         audio_len = require(audio_len, audio_len >= fewest, f"audio_len must be at least {fewest} samples")
         tokens_len = torch.div(audio_len + hop - 1, hop, rounding_mode="floor")
@@ -250,12 +258,12 @@ class Encoder(nn.Module):
         if not self.geometry.encode_causal:
             rule = "all rows of a batch must fill the same number of frames, for an encoder that looks ahead"
             tokens_len = require(tokens_len, tokens_len == frames, rule)
-        sent = _steps_within(audio_len, samples)
+        sent = _steps_within(audio_len, samples)[:, None]
         tokens_len = require(
             tokens_len, torch.isfinite(audio) | ~sent, "audio must be finite: no NaN, no infinity"
         )
         padded = nn.functional.pad(torch.where(sent, audio, 0.0), (0, frames * hop - samples))
-        latent = whole(self.encoder, padded[:, None].to(self.dtype))
+        latent = whole(self.encoder, padded.to(self.dtype))
         tokens = self.quantizer.quantize(widened(latent))
         if num_codebooks is not None:
             most = self.geometry.num_codebooks

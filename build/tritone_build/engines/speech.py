@@ -18,16 +18,27 @@ from tritone_build.codecs.base import Codec, Encoder, Vocoder
 
 __all__ = ["speech_audio", "speech_tokens"]
 
+_DELAY, _QUIETER = 17, 0.8
 _TOKENS, _SPEAKER = Path(__file__).with_name("speech_tokens.npy"), "nanocodec_mini"
 
 
 def speech_audio(codec: Codec, frames: int) -> Tensor:
-    """Speech as the codec's encoder takes it, repeated as often as needed: FP32 [1, frames * hop]."""
+    """Speech as the codec's encoder takes it, repeated as often as needed: FP32 [1, frames * hop].
+
+    With more than one channel it is [1, C, frames * hop]; each channel hears the speaker later and quieter.
+    """
     audio, rate_hz = _sentence()
     rate_hz_out, samples = codec.geometry.sample_rate_hz, frames * codec.geometry.samples_per_frame
     length = round(audio.shape[-1] * rate_hz_out / rate_hz)
     converted: Tensor = functional.interpolate(audio[None], size=length, mode="linear")[0]
-    return converted.repeat(1, -(-samples // length))[:, :samples]
+    mono = converted.repeat(1, -(-samples // length))[:, :samples]
+    if codec.geometry.num_channels == 1:
+        return mono
+    return torch.stack([_heard(mono, channel) for channel in range(codec.geometry.num_channels)], dim=1)
+
+
+def _heard(mono: Tensor, channel: int) -> Tensor:
+    return mono.roll(_DELAY * channel, dims=1) * _QUIETER**channel
 
 
 def speech_tokens(codec: Codec, frames: int) -> Tensor:
@@ -35,7 +46,7 @@ def speech_tokens(codec: Codec, frames: int) -> Tensor:
     audio = speech_audio(codec, frames)
     with torch.no_grad():
         encoder = Encoder(replace(codec, dtype=torch.float32))
-        tokens, _ = encoder.forward(audio, torch.tensor([audio.shape[1:]]))
+        tokens, _ = encoder.forward(audio, torch.tensor([audio.shape[-1:]]))
     return tokens[:, : codec.geometry.default_codebooks]
 
 

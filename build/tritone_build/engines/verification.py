@@ -74,14 +74,14 @@ def _speech(codec: Codec, role: str, frames: int) -> Tensor:
 
 
 def _output(role: Role, data: Tensor, steps: Sequence[int]) -> Tensor:
-    """Audio [S] or the first codebook [T], of all steps together."""
+    """Audio [..., S] or the first codebook [T], of all steps together."""
     pieces, past = [], _fresh(role)
     unit = data.shape[-1] // sum(steps)
     for piece in torch.split(data, [unit * frames for frames in steps], dim=-1):
         others = past if role.packing else [torch.tensor([[piece.shape[-1]]])]
         output, *past = role.module(piece, *others)
-        pieces.append(output[0, 0] if output.ndim > 2 else output[0])  # noqa: PLR2004 - tokens [B, K, T]
-    return torch.cat(pieces)
+        pieces.append(output[0, 0] if output.dtype == torch.int64 else output[0])
+    return torch.cat(pieces, dim=-1)
 
 
 def _fresh(role: Role) -> list[Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tritone_build.codecs.base import Codec
 from tritone_build.graphs.steps import Packing
 
-__all__ = ["BATCH", "Axes", "Role", "choice_of_codebooks", "example_tokens", "token_axes"]
+__all__ = ["BATCH", "Axes", "Role", "audio_axes", "choice_of_codebooks", "example_tokens", "token_axes"]
 
 Axes: TypeAlias = tuple[int | str, ...]
 
@@ -49,6 +49,12 @@ def token_axes(codec: Codec) -> Axes:
     """Axes of tokens; the number of codebooks varies if the caller may choose it."""
     g = codec.geometry
     return ("batch", "codebooks" if g.min_codebooks < g.num_codebooks else g.num_codebooks, "frames")
+
+
+def audio_axes(codec: Codec) -> Axes:
+    """Axes of audio; channels have an axis only if there is more than one."""
+    channels = codec.geometry.num_channels
+    return ("batch", "samples") if channels == 1 else ("batch", channels, "samples")
 
 
 def choice_of_codebooks(codec: Codec) -> dict[str, list[list[int]]]:

@@ -10,7 +10,15 @@ import torch
 from tritone_build.codecs.base import Codec, Dequantizer, Encoder, Vocoder
 from tritone_build.engines.buckets import BUCKETS, BucketedDequantizer, most_frames
 from tritone_build.graphs.precision import in_fp16
-from tritone_build.graphs.role import BATCH, Axes, Role, choice_of_codebooks, example_tokens, token_axes
+from tritone_build.graphs.role import (
+    BATCH,
+    Axes,
+    Role,
+    audio_axes,
+    choice_of_codebooks,
+    example_tokens,
+    token_axes,
+)
 from tritone_build.graphs.stream_roles import (
     decode_stream,
     decode_stream_engine,
@@ -80,7 +88,7 @@ def _vocoder(codec: Codec) -> Role:
         Vocoder(codec),
         (torch.zeros(BATCH, dim, frames), torch.full((BATCH, 1), frames)),
         {"latent": ("batch", dim, "frames"), "latent_len": _LENGTH},
-        {"audio": ("batch", "samples"), "audio_len": _LENGTH},
+        {"audio": audio_axes(codec), "audio_len": _LENGTH},
     )
 
 
@@ -101,8 +109,8 @@ def _encode_engine(codec: Codec) -> Role:
     return Role(
         "encode",
         Encoder(codec),
-        (torch.zeros(BATCH, samples), torch.full((BATCH, 1), samples)),
-        {"audio": ("batch", "samples"), "audio_len": _LENGTH},
+        (torch.zeros(BATCH, *g.audio_shape(samples)), torch.full((BATCH, 1), samples)),
+        {"audio": audio_axes(codec), "audio_len": _LENGTH},
         {"tokens": ("batch", g.num_codebooks, "frames"), "tokens_len": _LENGTH},
         engine=True,
     )

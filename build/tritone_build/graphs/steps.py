@@ -177,7 +177,10 @@ class Step(nn.Module):
 
 
 class DecodeStep(Step):
-    """Tokens [B, K, T] -> audio [B, T * hop]; NaN in the rows with a token out of range."""
+    """Tokens [B, K, T] -> audio [B, T * hop], or [B, C, T * hop]; NaN in the rows with a token out of range.
+
+    C is the number of channels if there is more than one.
+    """
 
     def __init__(self, codec: Codec):
         g = codec.geometry
@@ -190,14 +193,14 @@ class DecodeStep(Step):
         valid = in_range.flatten(1).all(1)
         latent = self.quantizer.dequantize(torch.where(in_range, data, 0))
         audio = widened(self.network(latent.to(self.dtype), state))
-        return torch.where(valid[:, None], audio, torch.nan), valid
+        return torch.where(valid.reshape(-1, *(1,) * (audio.ndim - 1)), audio, torch.nan), valid
 
 
 class EncodeStep(Step):
-    """Audio [B, n * hop] -> tokens [B, K, n]; -1 in the rows with NaN or infinity.
+    """Audio [B, n * hop], or [B, C, n * hop], -> tokens [B, K, n]; -1 in the rows with NaN or infinity.
 
-    If the codec allows fewer codebooks, K is an option, INT64 [1, 1]; without it, or with ``choice`` False,
-    all codebooks are returned.
+    C is the number of channels if there is more than one. If the codec allows fewer codebooks, K is an
+    option, INT64 [1, 1]; without it, or with ``choice`` False, all codebooks are returned.
     """
 
     def __init__(self, codec: Codec, choice: bool = True):
@@ -206,14 +209,17 @@ class EncodeStep(Step):
         rule = "audio must be finite: no NaN, no infinity"
         if choice:
             rule += f"; num_codebooks must be in 1..{g.num_codebooks}"
-        super().__init__(codec, codec.encoder, torch.zeros(1, 1, g.samples_per_frame), rule)
+        super().__init__(codec, codec.encoder, torch.zeros(1, g.num_channels, g.samples_per_frame), rule)
         self.num_options = int(choice)
 
     def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
         """See the class."""
         finite, most = torch.isfinite(data), self.geometry.num_codebooks
-        valid = finite.all(1)
-        latent = self.network(torch.where(finite, data, 0.0)[:, None].to(self.dtype), state)
+        valid = finite.flatten(1).all(1)
+        audio = torch.where(finite, data, 0.0)
+        if self.geometry.num_channels == 1:
+            audio = audio[:, None]
+        latent = self.network(audio.to(self.dtype), state)
         tokens = self.quantizer.quantize(widened(latent))
         for count in options:
             valid = valid & ((count >= 1) & (count <= most))[:, 0]

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from tritone_build.codecs.base import Codec
-from tritone_build.graphs.role import BATCH, Axes, Role, choice_of_codebooks, example_tokens, token_axes
+from tritone_build.graphs.role import (
+    BATCH,
+    Axes,
+    Role,
+    audio_axes,
+    choice_of_codebooks,
+    example_tokens,
+    token_axes,
+)
 from tritone_build.graphs.steps import DecodeStep, EncodeStep, ImplicitStateStep, Packing, Step
 
 __all__ = [
@@ -83,13 +91,13 @@ def _all_codebooks(codec: Codec) -> Axes:
 def _decoding(codec: Codec) -> _StreamCall:
     tokens, axes = example_tokens(codec), token_axes(codec)
     step = DecodeStep(codec)
-    return _StreamCall("decode_stream", step, "tokens", axes, tokens, 1, "audio", ("batch", "samples"))
+    return _StreamCall("decode_stream", step, "tokens", axes, tokens, 1, "audio", audio_axes(codec))
 
 
 def _encoding(codec: Codec, axes: Axes, choice: bool = True) -> _StreamCall:
-    hop = codec.geometry.samples_per_frame
-    audio, step = torch.zeros(BATCH, 5 * hop), EncodeStep(codec, choice)
-    return _StreamCall("encode_stream", step, "audio", ("batch", "samples"), audio, hop, "tokens", axes)
+    hop, step = codec.geometry.samples_per_frame, EncodeStep(codec, choice)
+    audio = torch.zeros(BATCH, *codec.geometry.audio_shape(5 * hop))
+    return _StreamCall("encode_stream", step, "audio", audio_axes(codec), audio, hop, "tokens", axes)
 
 
 def _by_slot(call: _StreamCall, options: dict[str, list[list[int]]]) -> Role:

@@ -51,6 +51,7 @@ def parameters(codec: Codec, role: str) -> dict[str, str]:
     return {
         "sample_rate": str(g.sample_rate_hz),
         "samples_per_frame": str(g.samples_per_frame),
+        "num_channels": str(g.num_channels),
         "num_codebooks": str(g.num_codebooks),
         "min_codebooks": str(g.min_codebooks),
         "default_codebooks": str(g.default_codebooks),

@@ -7,10 +7,11 @@ padded to the longest row, and an array of lengths::
 
     with MossTokenizer("moss", url="127.0.0.1:8001") as tokenizer:
         codes, codes_lengths = tokenizer.encode(input_values, n_quantizers=16)  # [nq, B, T], [B]
-        audio, audio_lengths = tokenizer.decode(codes, codes_lengths)  # [B, 1, S], [B]
+        audio, audio_lengths = tokenizer.decode(codes, codes_lengths)  # [B, C, S], [B]
 
-Names are those of onnx/export_onnx.py in OpenMOSS/MOSS-Audio-Tokenizer (56df9ee). Here, the lengths of codes
-also count an incomplete last frame, so that the codes cover every sample.
+C is the number of channels: 1, or 2 for MOSS-Audio-Tokenizer-v2 and -Nano. Names are those of
+onnx/export_onnx.py in OpenMOSS/MOSS-Audio-Tokenizer (56df9ee). Here, the lengths of codes also count an
+incomplete last frame, so that the codes cover every sample.
 """
 
 from types import TracebackType
@@ -54,7 +55,8 @@ class MossTokenizer:
         """Encode audio to codes.
 
         Args:
-            input_values: floats [B, 1, S] or [B, S] at the codec's rate.
+            input_values: floats [B, C, S] at the codec's rate; [B, S] for one channel, which a stereo codec
+                copies to both.
             input_lengths: samples of each row [B]; by default the rows are complete.
             n_quantizers: number of codebooks; all by default.
 
@@ -66,13 +68,15 @@ class MossTokenizer:
             TokensError: the codec does not have ``n_quantizers`` codebooks; nothing was sent.
             ServerRefusedError, ServerUnavailableError: as of :meth:`tritone_client.Codec.encode`.
         """
-        audio = as_array(input_values, "input_values is [B, 1, S] or [B, S], floating point", AudioError)
+        channels = self._codec.info.num_channels
+        expected = f"input_values is [B, {channels}, S] or [B, S]"
+        audio = as_array(input_values, f"{expected}, floating point", AudioError)
         if audio.ndim == _AXES and audio.shape[1] == 1:
             audio = audio[:, 0]
-        if audio.ndim != _AXES - 1:
-            raise AudioError(f"input_values is [B, 1, S] or [B, S], got {list(audio.shape)}")
-        lengths = _lengths(input_lengths, len(audio), audio.shape[1], AudioError)
-        rows = [row[:length] for row, length in zip(audio, lengths, strict=True)]
+        if audio.ndim != _AXES - 1 and audio.shape[1:-1] != (channels,):
+            raise AudioError(f"{expected}, got {list(audio.shape)}")
+        lengths = _lengths(input_lengths, len(audio), audio.shape[-1], AudioError)
+        rows = [row[..., :length] for row, length in zip(audio, lengths, strict=True)]
         tokens = self._codec.encode(rows, self._codec.info.sample_rate_hz, n_quantizers)
         return _padded(tokens).transpose(1, 0, 2), _sizes(tokens)
 
@@ -86,7 +90,7 @@ class MossTokenizer:
             audio_codes_lengths: frames of each row [B]; by default the rows are complete.
 
         Returns:
-            Audio FP32 [B, 1, S], silent after a row's end, and the lengths in samples, INT64 [B].
+            Audio FP32 [B, C, S], silent after a row's end, and the lengths in samples, INT64 [B].
 
         Raises:
             TokensError: the codes have another shape or type, or are out of range; nothing was sent.
@@ -99,7 +103,8 @@ class MossTokenizer:
             raise TokensError(f"audio_codes is [nq, B, T] or [nq, T], got {list(codes.shape)}")
         lengths = _lengths(audio_codes_lengths, codes.shape[1], codes.shape[2], TokensError)
         audio = self._codec.decode([codes[:, row, :length] for row, length in enumerate(lengths)])
-        return _padded(audio)[:, None], _sizes(audio)
+        padded = _padded(audio)
+        return padded if padded.ndim == _AXES else padded[:, None], _sizes(audio)
 
     def close(self) -> None:
         """Close the connection."""

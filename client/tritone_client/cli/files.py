@@ -105,14 +105,18 @@ def encode_files(codec: Codec, plan: Plan) -> None:
     """Encode audio files to token files."""
 
     def convert(source: Path, target: Path) -> None:
-        audio, rate_hz = (
-            audio_of_file(_standard_input(), "standard input") if source == _PIPE else read_audio(source)
-        )
+        audio, rate_hz = _read_audio(source, codec.info.num_channels)
         made = io.BytesIO()
         np.save(made, codec.encode(audio, rate_hz))
         _write(target, made.getvalue())
 
     _convert_all(plan, convert)
+
+
+def _read_audio(source: Path, channels: int) -> tuple[NDArray[np.float32], int]:
+    if source == _PIPE:
+        return audio_of_file(_standard_input(), "standard input", channels)
+    return read_audio(source, channels)
 
 
 def decode_files(codec: Codec, plan: Plan, ending: str) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tritone_client.cli.file_kinds import kind_of
 from tritone_client.cli.pacing import Report, paced
-from tritone_client.cli.pcm import audio_of, pcm_of
+from tritone_client.cli.pcm import audio_of, raw_of
 from tritone_client.codec import Codec
 from tritone_client.errors import AudioError, TokensError, TritoneError
 from tritone_client.inputs.audio import write_audio
@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
         "source",
-        help="a file of tokens; or - for raw audio on standard input: mono, 16 bit, at the codec's rate",
+        help="a file of tokens; or - for raw audio on standard input: 16 bit, at the codec's rate, channels "
+        "interleaved",
     )
     parser.add_argument("target", help="an audio file; or - for raw audio on standard output")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
@@ -62,9 +63,11 @@ def encode_and_decode(codec: Codec, options: argparse.Namespace) -> None:
         report = Report(hop / rate_hz)
 
         def decoded(tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-            return decoder.push(tokens) if tokens.shape[1] else np.zeros(0, np.float32)
+            return (
+                decoder.push(tokens) if tokens.shape[1] else np.zeros(codec.info.audio_shape(0), np.float32)
+            )
 
-        for chunk in _chunks(hop):
+        for chunk in _chunks(hop, codec.info.num_channels):
             _play(report, play, codec, report.timed(lambda chunk=chunk: decoded(encoder.push(chunk))))  # type: ignore[misc]
         _play(report, play, codec, decoded(encoder.close()))
         _play(report, play, codec, decoder.close())
@@ -79,21 +82,21 @@ def _frames(options: argparse.Namespace) -> int:
 
 def _play(report: Report, play: Player, codec: Codec, audio: NDArray[np.float32]) -> None:
     play(audio)
-    report.received(len(audio) / codec.info.sample_rate_hz)
+    report.received(audio.shape[-1] / codec.info.sample_rate_hz)
 
 
-def _chunks(samples: int) -> Iterator[NDArray[np.float32]]:
-    """Raw audio from standard input, ``samples`` at a time; an odd byte at the end is left out.
+def _chunks(samples: int, channels: int) -> Iterator[NDArray[np.float32]]:
+    """Raw audio from standard input, ``samples`` at a time; a part of a sample at the end is left out.
 
     Raises:
         AudioError: standard input is a file with a header, which would become noise.
     """
-    first = True
-    while chunk := sys.stdin.buffer.read(2 * samples):
+    first, size = True, 2 * channels
+    while chunk := sys.stdin.buffer.read(size * samples):
         if first and (kind := _file_kind(chunk)):
             raise AudioError(f"raw audio is expected on standard input, got {kind}; name the file instead")
         first = False
-        yield audio_of(chunk[: len(chunk) // 2 * 2])
+        yield audio_of(chunk[: len(chunk) // size * size], channels)
 
 
 def _file_kind(beginning: bytes) -> str | None:
@@ -110,11 +113,11 @@ def _playing(codec: Codec, target: str) -> Iterator[Player]:
         return
     pieces: list[NDArray[Any]] = []
     yield pieces.append
-    write_audio(Path(target), np.concatenate(pieces), codec.info.sample_rate_hz)
+    write_audio(Path(target), np.concatenate(pieces, axis=-1), codec.info.sample_rate_hz)
 
 
 def _to_standard_output(audio: NDArray[np.float32]) -> None:
-    sys.stdout.buffer.write(pcm_of(audio).astype("<i2").tobytes())
+    sys.stdout.buffer.write(raw_of(audio))
     sys.stdout.buffer.flush()
 
 

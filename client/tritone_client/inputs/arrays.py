@@ -100,11 +100,12 @@ class Utterances(NamedTuple):
     several: bool
 
 
-def utterances(given: Any, axes: int) -> Utterances:
+def utterances(given: Any, axes: int, whole_arrays: bool = False) -> Utterances:
     """Whether ``given`` is one utterance with ``axes`` axes, or a list of utterances.
 
     An array is one utterance. A list is one utterance if its items have fewer axes than an utterance,
-    such as the K rows of tokens [K, T].
+    such as the K rows of tokens [K, T]. With ``whole_arrays`` an array in a list is an utterance in any case,
+    such as audio of one channel for a codec that has two.
     """
     if isinstance(given, Iterator):
         return Utterances(list(given), several=True)
@@ -113,6 +114,7 @@ def utterances(given: Any, axes: int) -> Utterances:
         return Utterances([given], several=False)
     items = list(given)
     several = not items or max(map(_axes, items)) >= axes
+    several = several or (whole_arrays and any(hasattr(each, "__array__") for each in items))
     return Utterances(items, True) if several else Utterances([items], False)
 
 

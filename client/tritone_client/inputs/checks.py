@@ -99,36 +99,53 @@ def checked_audio(
     info: CodecInfo,
     resample: Callable[[NDArray[np.float32], int, int], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """Audio FP32 [S] at the codec's rate; AudioError says what is wrong."""
-    samples, rate_hz = checked_samples(audio), checked_rate(sample_rate_hz)
-    if rate_hz != info.sample_rate_hz and len(samples):
+    """Audio FP32 [S] or [C, S] at the codec's rate; AudioError says what is wrong."""
+    samples, rate_hz = checked_samples(audio, info.num_channels), checked_rate(sample_rate_hz)
+    if rate_hz != info.sample_rate_hz and samples.shape[-1]:
         samples = resample(samples, rate_hz, info.sample_rate_hz)
-    refuse_few_samples(len(samples), info)
+    refuse_few_samples(samples.shape[-1], info)
     return samples
 
 
-def checked_samples(given: Any) -> NDArray[np.float32]:
-    """Audio FP32 [S] of any length; AudioError says what is wrong."""
-    audio = as_array(given, "audio is one channel [S], floating point within -1..1", AudioError)
-    if audio.ndim != 1:
-        raise AudioError(f"audio is one channel [S], got {list(audio.shape)}; {_advice(audio)}")
+def checked_samples(given: Any, channels: int = 1) -> NDArray[np.float32]:
+    """Audio FP32 of any length, [S] for one channel and [C, S] for more; AudioError says what is wrong.
+
+    If the codec has more than one channel, each gets a copy of audio of one channel.
+    """
+    one = "one channel [S]"
+    expected = one if channels == 1 else f"{channels} channels [{channels}, S], or {one} for all of them"
+    audio = as_array(given, f"audio is {expected}, floating point within -1..1", AudioError)
+    if channels > 1 and audio.ndim == 1:
+        audio = audio[None]
+    if not _has_channels(audio, channels):
+        raise AudioError(f"audio is {expected}, got {list(np.shape(given))}; {_advice(audio, channels)}")
     if audio.dtype.kind != "f" and audio.dtype.name != "bfloat16":
         raise AudioError(f"audio is floating point within -1..1, got {audio.dtype}{_scale(audio)}")
     with np.errstate(over="ignore"):
         samples: NDArray[np.float32] = audio.astype(np.float32)
+    if channels > 1 and len(samples) == 1:
+        samples = samples.repeat(channels, axis=0)
     broken = np.count_nonzero(~np.isfinite(samples))
     if broken:
         raise AudioError(f"audio must be finite, got {broken} NaN or infinite samples")
     return samples
 
 
-def _advice(audio: NDArray[Any]) -> str:
+def _has_channels(audio: NDArray[Any], channels: int) -> bool:
+    if channels == 1:
+        return audio.ndim == 1
+    return audio.ndim == 2 and len(audio) in (1, channels)  # noqa: PLR2004
+
+
+def _advice(audio: NDArray[Any], channels: int) -> str:
     """Part of an error message: what to do with audio of a wrong shape."""
+    if channels > 1 and _has_channels(audio.T, channels):
+        return "if it is [S, C], pass its transpose"
     if audio.size and audio.size == max(audio.shape, default=0):
         return "drop its axes of length 1"
     if audio.dtype.kind in "iu" and audio.dtype != np.int16:
         return f"if these {audio.dtype} are tokens, decode them"
-    return "mix channels down first"
+    return "mix channels down first" if channels == 1 else f"mix it to {channels} channels first"
 
 
 def _scale(audio: NDArray[Any]) -> str:

@@ -72,9 +72,9 @@ class Page:
         return Shown(alert=_alert(words))
 
     def _converted(self, name: str, path: Path) -> Shown:
-        audio, rate_hz = read_recording(path)
         with Codec(name, self.url, _TIMEOUT_S) as codec:
             info = codec.info
+            audio, rate_hz = read_recording(path, info.num_channels)
             begun = time.perf_counter()
             tokens = codec.encode(audio, rate_hz)
             encoded = time.perf_counter()
@@ -82,7 +82,7 @@ class Page:
             ended = time.perf_counter()
         figure = figure_of(info, resampled(audio, rate_hz, info.sample_rate_hz), tokens, decoded)
         facts = _facts(info, tokens, encoded - begun, ended - encoded)
-        return Shown((info.sample_rate_hz, pcm_of(decoded)), figure, facts, self.recordings.keep(tokens))
+        return Shown((info.sample_rate_hz, pcm_of(decoded.T)), figure, facts, self.recordings.keep(tokens))
 
 
 def _words(error: Exception) -> str:

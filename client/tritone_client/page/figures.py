@@ -16,7 +16,8 @@ _COLUMNS = 2000
 def figure_of(
     info: CodecInfo, audio: NDArray[np.float32], tokens: NDArray[np.int64], decoded: NDArray[np.float32]
 ) -> Figure:
-    """Waveforms, spectrograms and the map of tokens: audio [S], tokens [K, T], decoded [T * hop]."""
+    """Waveforms, spectrograms and the map of tokens [K, T]; of audio [C, S] the mean of the channels."""
+    audio, decoded = (each.mean(0) if each.ndim > 1 else each for each in (audio, decoded))
     figure = Figure(figsize=(9, 9), layout="constrained")
     axes = figure.subplots(5, 1, sharex=True, height_ratios=(1, 3, 2, 1, 3))
     _waveform(axes[0], audio, info.sample_rate_hz, "in")

@@ -1,7 +1,8 @@
 """The page's live player: decodes tokens frame by frame at the pace of the audio, over a web socket.
 
 The browser sends ``{"codec", "recording"}``. It receives an object with the facts; then for each frame an
-object with its time, and the samples as FP32; at the end ``{"ended": true}`` or ``{"error": text}``.
+object with its time, and the samples as FP32, channel after channel; at the end ``{"ended": true}`` or
+``{"error": text}``.
 """
 
 import asyncio
@@ -58,7 +59,12 @@ class LivePlayer:
             codec.decode_stream() as stream,
         ):
             period_s = 1 / codec.info.frame_rate_hz
-            facts = {"sample_rate_hz": codec.info.sample_rate_hz, "frame_ms": 1000 * period_s}
+            info = codec.info
+            facts = {
+                "sample_rate_hz": info.sample_rate_hz,
+                "frame_ms": 1000 * period_s,
+                "channels": info.num_channels,
+            }
             await socket.send_json(facts | {"frames": tokens.shape[1]})
             count = None
             async for number, frame in _paced(tokens.T, period_s):
@@ -87,7 +93,7 @@ class LivePlayer:
 async def _send(socket: WebSocket, audio: NDArray[np.float32], figures: dict[str, Any]) -> None:
     if figures:
         await socket.send_json(figures)
-    if len(audio):
+    if audio.shape[-1]:
         await socket.send_bytes(audio.astype("<f4").tobytes())
 
 

@@ -43,8 +43,11 @@ window.tritoneLive = (() => {
         late += 1;
         until = now + reserve;
       }
-      const buffer = context.createBuffer(1, samples.length, facts.sample_rate_hz);
-      buffer.copyToChannel(samples, 0);
+      const length = samples.length / facts.channels;
+      const buffer = context.createBuffer(facts.channels, length, facts.sample_rate_hz);
+      for (let channel = 0; channel < facts.channels; channel += 1) {
+        buffer.copyToChannel(samples.subarray(channel * length, (channel + 1) * length), channel);
+      }
       const source = new AudioBufferSourceNode(context, { buffer });
       source.connect(context.destination);
       source.start(until);

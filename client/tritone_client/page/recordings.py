@@ -35,8 +35,12 @@ class Recordings:
         return self._tokens.get(name)
 
 
-def read_recording(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Audio FP32 [S] and its rate in Hz; AudioError if the file is not audio, or too long for the page."""
+def read_recording(path: Path, channels: int) -> tuple[NDArray[np.float32], int]:
+    """Audio FP32 for a codec with that many channels, and its rate in Hz; see :func:`read_audio`.
+
+    Raises:
+        AudioError: the file is not audio, or too long for the page.
+    """
     import soundfile
 
     try:
@@ -50,4 +54,4 @@ def read_recording(path: Path) -> tuple[NDArray[np.float32], int]:
             f"{path.name} is {seconds / 60:.0f} minutes long, the page takes up to {LONGEST_S // 60}; "
             "for longer files use: tritone encode"
         )
-    return read_audio(path)
+    return read_audio(path, channels)

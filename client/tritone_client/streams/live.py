@@ -56,22 +56,23 @@ class TokenInput:
 
 
 class AudioInput:
-    """Audio [S] of any length at ``sample_rate_hz``, which is converted to the codec's rate."""
+    """Audio [S] or [C, S] of any length at ``sample_rate_hz``, which is converted to the codec's rate."""
 
     def __init__(self, info: CodecInfo, sample_rate_hz: int):
         self._info = info
         rate_hz = checks.checked_rate(sample_rate_hz)
         same = rate_hz == info.sample_rate_hz
-        self._resample = None if same else resampling(rate_hz, info.sample_rate_hz)
+        self._resample = None if same else resampling(rate_hz, info.sample_rate_hz, info.num_channels)
 
     def checked(self, data: Any) -> NDArray[Any]:
-        """FP32 [S] at the codec's rate."""
-        samples = checks.checked_samples(data)
+        """FP32 [S] or [C, S] at the codec's rate."""
+        samples = checks.checked_samples(data, self._info.num_channels)
         return samples if self._resample is None else self._resample(samples, False)
 
     def flush(self) -> NDArray[Any] | None:
         """The last samples of the rate conversion."""
-        return None if self._resample is None else self._resample(np.zeros(0, np.float32), True)
+        nothing = np.zeros(self._info.audio_shape(0), np.float32)
+        return None if self._resample is None else self._resample(nothing, True)
 
     def refuse_few(self, total: int) -> None:
         """AudioError if the codec needs more samples."""
@@ -79,7 +80,7 @@ class AudioInput:
 
 
 def _first_rows(answer: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
-    """The first codebooks of tokens [K, T], as many as ``like`` has; audio stays as it is."""
+    """The first codebooks of tokens [K, T], as many as ``like`` has; audio has as many rows as it."""
     return answer[: len(like)] if like.ndim > 1 else answer
 
 

@@ -31,10 +31,10 @@ class Stream(Generic[T]):
         """Send the next piece, of any length, and get the output that is ready; it may be empty.
 
         Args:
-            data: tokens [K, T] or one frame [K], to decode; floats [S] within -1..1, to encode.
+            data: tokens [K, T] or one frame [K], to decode; floats [S] or [C, S] within -1..1, to encode.
 
         Returns:
-            Audio FP32 [S], or tokens INT64 [K, T].
+            Audio FP32 [S] or [C, S], or tokens INT64 [K, T].
 
         Raises:
             TokensError, AudioError: the piece is wrong; nothing was sent, and the stream goes on.

@@ -41,7 +41,7 @@ def guessed_ids_row(server: TritonServer, codec: str, utterances: UtteranceSet) 
             audio.append(stream.answer(frame, Place(own, number == 0, last)))
             for guess in [] if last else guesses[number :: len(frames) - 1]:
                 statuses[stream.status(frame, Place(guess))] += 1
-    comparison = utterances.compared(0, np.concatenate(audio))
+    comparison = utterances.compared(0, np.concatenate(audio, axis=-1))
     counts = ", ".join(f"{status} {count}" for status, count in statuses.items())
     how = f"{counts}; half of them beside a live id, "
     how += f"whose stream: {comparison}; ids are {_ID_BITS} bits of the system's "

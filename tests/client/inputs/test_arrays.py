@@ -88,6 +88,13 @@ def test_numbers_of_other_libraries_have_their_own_bfloat16() -> None:
     assert checked_samples(np.full(3, 0.5).astype(bfloat16)).tolist() == [0.5] * 3
 
 
+def test_arrays_of_one_channel_in_a_list_are_utterances_of_a_stereo_codec() -> None:
+    mono = np.zeros(2000)
+    assert utterances([mono, mono], axes=2, whole_arrays=True).several
+    assert utterances([np.zeros((2, 2000))], axes=2, whole_arrays=True).several
+    assert not utterances([[0.0] * 2000, [0.5] * 2000], axes=2, whole_arrays=True).several
+
+
 def test_a_generator_gives_utterances_one_after_the_other() -> None:
     items, several = utterances((each for each in [TOKENS, TOKENS]), axes=2)
     assert (len(items), several) == (2, True)

@@ -118,3 +118,35 @@ def test_another_rate_without_the_extra_says_what_to_install(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "soxr", None)
     with pytest.raises(MissingExtraError, match=r"tritone-client\[audio\]"):
         checked_audio(np.zeros(48000), 48000, INFO, resampled)
+
+
+STEREO = replace(INFO, num_channels=2)
+MONO_TONE = np.sin(np.arange(48000) / 10)
+
+
+@pytest.mark.parametrize("audio", [MONO_TONE, MONO_TONE[None], MONO_TONE.tolist()])
+def test_audio_of_one_channel_is_copied_to_both_channels_of_a_stereo_codec(audio: Any) -> None:
+    checked = checked_audio(audio, 22050, STEREO, resampled)
+    assert checked.shape == (2, 48000)
+    assert (checked == MONO_TONE.astype(np.float32)).all()
+
+
+def test_channels_keep_their_order_at_another_rate() -> None:
+    converted = checked_audio(np.stack([MONO_TONE, 0 * MONO_TONE]), 48000, STEREO, resampled)
+    assert converted.shape == (2, 22050)
+    assert not converted[1].any()
+    assert (converted[0] == checked_audio(MONO_TONE, 48000, INFO, resampled)).all()
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"),
+    [
+        (np.zeros((5000, 2)), r"got \[5000, 2\]; if it is \[S, C\], pass its transpose"),
+        (np.zeros((6, 5000)), r"got \[6, 5000\]; mix it to 2 channels first"),
+        (np.zeros((1, 2, 5000)), "2 channels"),
+        (np.zeros((2, 1763)), r"at least 1764 samples \(80 ms\)"),
+    ],
+)
+def test_bad_audio_for_a_stereo_codec(audio: NDArray[Any], message: str) -> None:
+    with pytest.raises(AudioError, match=message):
+        checked_audio(audio, 22050, STEREO, resampled)
