@@ -24,6 +24,8 @@ from tritone_build.errors import CheckpointError
 
 __all__ = ["write_fixture", "write_nemo"]
 
+_SHARD_BYTES = 5_000_000_000
+
 
 def write_fixture(
     config: Mapping[str, Any],
@@ -31,6 +33,7 @@ def write_fixture(
     seed: int = 0,
     layout: str | None = None,
     spelling: Spelling = Spelling.PARAMETRIZED,
+    shards: int | None = None,
 ) -> Path:
     """Write a checkpoint of the network that ``config`` describes and return the file with its weights.
 
@@ -40,10 +43,12 @@ def write_fixture(
             folder for ``safetensors`` and ``sharded``.
         seed: the same seed gives the same weights in every layout and spelling.
         layout: ``nemo`` and ``nemo.gz`` are NeMo's archive, plain or compressed; ``safetensors`` is
-            ``config.json`` beside ``model.safetensors``, as on the Hugging Face hub; ``sharded`` has two
-            shards and their index instead; ``kyutai`` is Kyutai's file alone. Default: the first layout
+            ``config.json`` beside ``model.safetensors``, as on the Hugging Face hub; ``sharded`` has shards
+            and their index instead; ``kyutai`` is Kyutai's file alone. Default: the first layout
             in which the codec is published.
         spelling: how normalized weights are stored, if the codec has any.
+        shards: number of files in the layout ``sharded``. Default: each has at most 5 GB, the limit of
+            Hugging Face's writer.
 
     Raises:
         CheckpointError: the codec is not published in that layout.
@@ -59,7 +64,7 @@ def write_fixture(
     if layout == "safetensors":
         return _write_safetensors(path / "model.safetensors", config, tensors)
     if layout == "sharded":
-        return _write_shards(path, config, tensors)
+        return _write_shards(path, config, tensors, shards)
     if layout == "kyutai":
         bare = any(config == variant.config for variant in family.VARIANTS)
         return _write_safetensors(path, None if bare else config, tensors)
@@ -95,12 +100,15 @@ def _write_safetensors(path: Path, config: Mapping[str, Any] | None, tensors: di
     return path
 
 
-def _write_shards(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> Path:
-    """Write two shards of about equal size and return their index."""
+def _write_shards(
+    folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor], count: int | None
+) -> Path:
+    """Write shards of about equal size and return their index."""
     total, begun = sum(tensor.nbytes for tensor in tensors.values()), 0
-    shards: tuple[dict[str, Tensor], ...] = ({}, {})
+    count = count or -(-total // _SHARD_BYTES)
+    shards: tuple[dict[str, Tensor], ...] = tuple({} for _ in range(count))
     for name, tensor in tensors.items():
-        shards[2 * begun >= total][name] = tensor
+        shards[count * begun // total][name] = tensor
         begun += tensor.nbytes
     names = [f"model-{n + 1:05}-of-{len(shards):05}.safetensors" for n in range(len(shards))]
     for name, shard in zip(names, shards, strict=True):

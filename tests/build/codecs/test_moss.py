@@ -43,7 +43,7 @@ def codec(codecs: dict[str, Codec]) -> Codec:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return write_fixture(CONFIG, tmp_path / "moss").parent
+    return write_fixture(CONFIG, tmp_path / "moss", shards=2).parent
 
 
 def noise(codec: Codec, frames: int = FRAMES) -> torch.Tensor:
