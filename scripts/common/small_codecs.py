@@ -6,13 +6,13 @@ from typing import Any
 
 from tritone_build.codecs import VARIANTS
 
-__all__ = ["CAUSAL", "NEMO", "SMALL", "small"]
+__all__ = ["CAUSAL", "NEMO", "SMALL", "STEREO", "small"]
 
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with two stages, two residual blocks, few channels and short windows."""
     if "quantizer_kwargs" in config:
-        return _small_moss(config)
+        return _small_stereo_moss(config) if "number_channels" in config else _small_moss(config)
     return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
 
 
@@ -31,15 +31,41 @@ def _small_moss(config: Mapping[str, Any]) -> dict[str, Any]:
         two, eight = patches
         decodes = half == "decoder_kwargs"
         reduced[half] = [first, two, second, eight] if decodes else [eight, first, two, second]
-    reduced["quantizer_kwargs"] |= {
-        "input_dim": 48,
-        "output_dim": 48,
-        "rvq_dim": 32,
-        "codebook_size": 128,
-        "codebook_dim": 4,
-    }
+    reduced["quantizer_kwargs"] |= _SMALL_QUANTIZER
     rate = {"sampling_rate": 400, "downsample_rate": 16, "causal_transformer_context_duration": 0.4}
     return reduced | rate
+
+
+_SMALL_QUANTIZER = {
+    "input_dim": 48,
+    "output_dim": 48,
+    "rvq_dim": 32,
+    "codebook_size": 128,
+    "codebook_dim": 4,
+}
+
+
+def _small_stereo_moss(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Two transformers each way, at 50 and 25 Hz, with windows of 20 and 15 steps, between patches.
+
+    The one at 25 Hz has a linear map between equal sizes.
+    """
+    stage = next(block for block in config["encoder_kwargs"] if block["module_type"] == "Transformer")
+    stage = stage | {"d_model": 64, "num_heads": 4, "num_layers": 2, "dim_feedforward": 96}
+
+    def patch(size: int) -> dict[str, Any]:
+        return {"module_type": "PatchedPretransform", "patch_size": size}
+
+    def sized(channels_in: int, channels_out: int, seconds: float) -> dict[str, Any]:
+        sizes = {"input_dimension": channels_in, "output_dimension": channels_out}
+        return {**stage, **sizes, "context_duration": seconds}
+
+    encoder = [patch(8), sized(8, 32, 0.4), patch(2), sized(64, 24, 0.6), patch(2)]
+    decoder = [patch(2), sized(24, 64, 0.6), patch(2), sized(32, 8, 0.4), patch(8)]
+    quantizer = {**config["quantizer_kwargs"], **_SMALL_QUANTIZER}
+    rate = {"sampling_rate": 200, "downsample_rate": 16}
+    halves = {"encoder_kwargs": encoder, "decoder_kwargs": decoder, "quantizer_kwargs": quantizer}
+    return {**copy.deepcopy(dict(config)), **halves, **rate}
 
 
 def _small_mimi(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +97,11 @@ def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
     return reduced
 
 
-SMALL = {f"small_{name}": small(variant.config) for name, variant in VARIANTS.items()}
+_NEMO = ("nanocodec", "nanocodec_1780bps", "nanocodec_1890bps", "nanocodec_mini", "lfsc")
+_KINDS = (*_NEMO, "mimi", "moss")
+"""Published codecs that stand for all: ``moss_v2`` has the code and the kind of network of ``moss_nano``."""
+
+SMALL = {f"small_{name}": small(VARIANTS[name].config) for name in _KINDS}
 CAUSAL = [name for name in SMALL if name != "small_lfsc"]
-NEMO = [name for name in SMALL if name not in ("small_mimi", "small_moss")]
+NEMO = [f"small_{name}" for name in _NEMO]
+STEREO = {"small_moss_nano": small(VARIANTS["moss_nano"].config)}

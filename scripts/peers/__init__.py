@@ -14,7 +14,10 @@ _PEERS = {"nemo": nemo, "moshi": moshi, "transformers": transformers_mimi, "open
 
 
 class Reference(Protocol):
-    """An implementation of a codec other than ours, usually by its authors."""
+    """An implementation of a codec other than ours, usually by its authors.
+
+    Audio [B, S] is [B, C, S] for a codec of several channels.
+    """
 
     def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
         """Audio FP32 [B, S] -> tokens [B, K, T]; K is the implementation's default unless given."""

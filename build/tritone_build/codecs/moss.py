@@ -1,8 +1,9 @@
-"""MOSS Audio Tokenizer of OpenMOSS: causal transformers at four rates, and 32 residual codebooks.
+"""MOSS Audio Tokenizer of OpenMOSS, v2 and Nano: causal transformers at several rates, residual codebooks.
 
-After modeling_moss_audio_tokenizer.py of OpenMOSS/MOSS-Audio-Tokenizer (56df9ee). Encoder and decoder are
-causal and compute over [B, T, C]; attention sees the last ten seconds at every rate, in a stream of any
-length.
+After modeling_moss_audio_tokenizer.py of OpenMOSS/MOSS-Audio-Tokenizer (56df9ee), and for stereo
+audio_tokenizer_v2.py of vllm-omni 0.30.0. Encoder and decoder are causal and compute over [B, T, C]; each
+transformer has its own window, in a stream of any length. The network itself is mono: two channels are one
+signal of twice the rate, left, right, left, right.
 """
 
 import re
@@ -16,16 +17,9 @@ from torch import Tensor, nn
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
-from tritone_build.codecs.moss_config import (
-    PUBLISHED,
-    SHALLOW,
-    Block,
-    MossConfig,
-    PatchConfig,
-    StageConfig,
-    describes,
-    parse,
-)
+from tritone_build.codecs.moss_config import Block, MossConfig, PatchConfig, StageConfig, describes, parse
+from tritone_build.codecs.moss_names import blocks_in, published_name, respelled
+from tritone_build.codecs.moss_published import MOSS, MOSS_NANO, MOSS_V2, shallow
 from tritone_build.codecs.strict import check_strictly
 from tritone_build.layers.lfq import ResidualLfq
 from tritone_build.layers.patch import Patch, Unpatch
@@ -48,50 +42,34 @@ __all__ = [
 ]
 
 VARIANTS: tuple[Variant, ...] = (
-    Variant("moss", "OpenMOSS-Team/MOSS-Audio-Tokenizer", PUBLISHED, shallow=SHALLOW),
+    Variant("moss", "OpenMOSS-Team/MOSS-Audio-Tokenizer", MOSS, shallow=shallow(MOSS)),
+    Variant("moss_nano", "OpenMOSS-Team/MOSS-Audio-Tokenizer-Nano", MOSS_NANO),
+    Variant(
+        "moss_v2",
+        "OpenMOSS-Team/MOSS-Audio-Tokenizer-v2",
+        MOSS_V2,
+        revision="f6e20e543b33d2c252a7ef71bdf8aa71e5ff9169",
+        shallow=shallow(MOSS_V2),
+    ),
 )
 LAYOUTS: tuple[str, ...] = ("sharded", "safetensors")
+# Endings without "quantizer." would also fit the newer names of attention, which is not normalized.
 NORMALIZED: tuple[str, ...] = (
-    ".in_proj.weight",
-    ".out_proj.weight",
     "quantizer.input_proj.weight",
     "quantizer.output_proj.weight",
+    *(f"quantizer.quantizers.{book}.in_proj.weight" for book in range(32)),
+    *(f"quantizer.quantizers.{book}.out_proj.weight" for book in range(32)),
 )
 
-SIGNATURE: tuple[str, ...] = (
-    "quantizer.quantizers.",
-    "encoder.1.transformer.layers.",
-    "decoder.0.transformer.layers.",
-)
-
-_OLDER = ((".self_attn.in_proj_weight", "in_projs.0"), (".self_attn.out_proj.weight", "out_projs.0"))
-"""Older names that the authors' class also accepts."""
-_LAYER = {
-    "attention.in_proj_weight": "self_attn.in_projs.0.weight",
-    "attention.out_weight": "self_attn.out_projs.0.weight",
-    "up_weight": "linear1.weight",
-    "down_weight": "linear2.weight",
-    "scale1": "layer_scale_1.scale",
-    "scale2": "layer_scale_2.scale",
-}
-_QUANTIZER = {
-    "codebooks": "quantizers.{}.codebook.weight",
-    "code_in_weight": "quantizers.{}.in_proj.weight",
-    "code_in_bias": "quantizers.{}.in_proj.bias",
-    "code_out_weight": "quantizers.{}.out_proj.weight",
-    "code_out_bias": "quantizers.{}.out_proj.bias",
-    "in_weight": "input_proj.weight",
-    "in_bias": "input_proj.bias",
-    "out_weight": "output_proj.weight",
-    "out_bias": "output_proj.bias",
-}
+# The decoder is not among them, since that of Nano has its transformers at other places.
+SIGNATURE: tuple[str, ...] = ("quantizer.quantizers.", "encoder.1.transformer.layers.")
 
 
-def _projection(channels_in: int, channels_out: int) -> nn.Parameter | None:
-    return None if channels_in == channels_out else nn.Parameter(torch.empty(channels_out, channels_in))
+def _map(channels_in: int, channels_out: int, exists: bool) -> nn.Parameter | None:
+    return nn.Parameter(torch.empty(channels_out, channels_in)) if exists else None
 
 
-def _projected(x: Tensor, weight: Tensor | None) -> Tensor:
+def _mapped(x: Tensor, weight: Tensor | None) -> Tensor:
     return x if weight is None else x @ weight.T.to(x.dtype)
 
 
@@ -100,9 +78,10 @@ class Stage(nn.Module):
 
     def __init__(self, config: StageConfig):
         super().__init__()
-        self.in_weight = _projection(config.channels_in, config.transformer.dim)
+        dim = config.transformer.dim
+        self.in_weight = _map(config.channels_in, dim, config.maps_in)
         self.transformer = Transformer(config.transformer)
-        self.out_weight = _projection(config.transformer.dim, config.channels_out)
+        self.out_weight = _map(dim, config.channels_out, config.maps_out)
 
     def reach(self, past: int, future: int) -> tuple[int, int]:
         """See :class:`tritone_build.layers.reach.HasReach`."""
@@ -110,7 +89,7 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         """See the class."""
-        return _projected(self.transformer(_projected(x, self.in_weight), state), self.out_weight)
+        return _mapped(self.transformer(_mapped(x, self.in_weight), state), self.out_weight)
 
 
 class Blocks(nn.Module):
@@ -133,19 +112,30 @@ class Blocks(nn.Module):
 
 
 class MossDecoder(Blocks):
-    """Latent [B, D, T] -> audio [B, T * hop], not limited to -1..1."""
+    """Latent [B, D, T] -> audio [B, T * hop], or [B, C, T * hop] for C > 1 channels; not limited to -1..1."""
+
+    def __init__(self, blocks: Sequence[Block], num_channels: int):
+        super().__init__(blocks, Unpatch)
+        self.num_channels = num_channels
 
     def forward(self, latent: Tensor, state: State) -> Tensor:
         """See the class."""
-        return self.run(latent.transpose(1, 2), state)[:, :, 0]
+        interleaved = self.run(latent.transpose(1, 2), state)[:, :, 0]
+        if self.num_channels == 1:
+            return interleaved
+        return interleaved.reshape(len(interleaved), -1, self.num_channels).transpose(1, 2)
 
 
 class MossEncoder(Blocks):
-    """Audio [B, 1, S], S a multiple of the hop, -> latent [B, D, T]."""
+    """Audio [B, C, S], S a multiple of the hop, -> latent [B, D, T]."""
+
+    def __init__(self, blocks: Sequence[Block]):
+        super().__init__(blocks, Patch)
 
     def forward(self, audio: Tensor, state: State) -> Tensor:
         """See the class."""
-        return self.run(audio.transpose(1, 2), state).transpose(1, 2)
+        interleaved = audio.transpose(1, 2).reshape(len(audio), -1, 1)
+        return self.run(interleaved, state).transpose(1, 2)
 
 
 class Network(nn.Module):
@@ -154,15 +144,16 @@ class Network(nn.Module):
     def __init__(self, config: MossConfig):
         super().__init__()
         q = config.quantizer
-        self.encoder = MossEncoder(config.encoder, Patch)
-        self.decoder = MossDecoder(config.decoder, Unpatch)
+        self.newer_names = config.newer
+        self.encoder = MossEncoder(config.encoder)
+        self.decoder = MossDecoder(config.decoder, config.num_channels)
         self.quantizer = ResidualLfq(q.num_codebooks, q.codebook_size, q.code_dim, q.dim, config.latent_dim)
 
     def published(self) -> dict[str, Tensor]:
         """Tensors by published name, with weight norm folded; without data on the meta device."""
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.named_parameters():
-            there = published_name(name)
+            there = published_name(name, self.newer_names)
             if "{}" in there:
                 tensors |= {there.format(index): entry for index, entry in enumerate(parameter)}
             else:
@@ -173,7 +164,7 @@ class Network(nn.Module):
         """Take over the tensors of :meth:`published`; those in FP32 are not copied."""
         state = {}
         for name, parameter in self.named_parameters():
-            there = published_name(name)
+            there = published_name(name, self.newer_names)
             if "{}" in there:
                 state[name] = torch.stack([tensors[there.format(n)].float() for n in range(len(parameter))])
             else:
@@ -181,27 +172,24 @@ class Network(nn.Module):
         self.load_state_dict(state, assign=True)
 
 
-def published_name(name: str) -> str:
-    """Published name of a parameter, with {} for the number of the codebook if it holds several."""
-    half, part, *rest = name.split(".")
-    if half == "quantizer":
-        return f"quantizer.{_QUANTIZER[part]}"
-    block, kind, *rest = rest
-    if kind != "transformer":
-        return f"{half}.{block}.{'input' if kind == 'in_weight' else 'output'}_proj.weight"
-    _, layer, *leaf = rest
-    inside = ".".join(leaf)
-    return f"{half}.{block}.transformer.layers.{layer}.{_LAYER.get(inside, inside)}"
-
-
 def recognises(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint is of this family, supported or not."""
-    return describes(checkpoint.config) or "quantizer.quantizers.0.codebook.weight" in checkpoint.tensors
+    return describes(checkpoint.config) or all(
+        any(name.startswith(part) for name in checkpoint.tensors) for part in SIGNATURE
+    )
 
 
 def _config_of(checkpoint: Checkpoint) -> MossConfig:
-    """Parse the checkpoint's configuration; without one, the published one, which the tensors must fit."""
-    return parse(checkpoint.config if describes(checkpoint.config) else PUBLISHED)
+    """Parse the checkpoint's configuration; without one, the published one with the same blocks."""
+    if describes(checkpoint.config):
+        return parse(checkpoint.config)
+    published, there = [parse(variant.config) for variant in VARIANTS], blocks_in(checkpoint.tensors)
+    return next((config for config in published if _stages_of(config) == there), published[0])
+
+
+def _stages_of(config: MossConfig) -> set[tuple[str, int]]:
+    halves = (("encoder", config.encoder), ("decoder", config.decoder))
+    return {(half, n) for half, blocks in halves for n, b in enumerate(blocks) if isinstance(b, StageConfig)}
 
 
 def variant_of(checkpoint: Checkpoint) -> str | None:
@@ -214,18 +202,11 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
     config = _config_of(checkpoint)
     with torch.device("meta"):
         network = Network(config)
-    tensors = {_newer(name): t for name, t in weight_norm.fold(checkpoint.tensors).items()}
+    tensors = respelled(weight_norm.fold(checkpoint.tensors), config.newer)
     shapes = {name: tensor.shape for name, tensor in network.published().items()}
     check_strictly(shapes, {}, tensors, checkpoint.source)
     network.assign(tensors)
     return _codec(name, config, network, checkpoint.sha256)
-
-
-def _newer(name: str) -> str:
-    for old, new in _OLDER:
-        if name.endswith(old):
-            return f"{name.removesuffix(old)}.self_attn.{new}.weight"
-    return name
 
 
 def outline(name: str, config: Mapping[str, Any]) -> Codec:
@@ -244,7 +225,7 @@ def _geometry(config: MossConfig, network: Network) -> Geometry:
     return Geometry(
         sample_rate_hz=config.sample_rate_hz,
         samples_per_frame=hop,
-        num_channels=1,
+        num_channels=config.num_channels,
         num_codebooks=books,
         min_codebooks=1,
         default_codebooks=books,
@@ -254,7 +235,7 @@ def _geometry(config: MossConfig, network: Network) -> Geometry:
         encode_causal=True,
         min_frames=1,
         lookaround_frames=reach_of(network.decoder.chain())[0],
-        encode_lookaround_frames=ceil(reach_of(network.encoder.chain())[0] / hop),
+        encode_lookaround_frames=ceil(reach_of(network.encoder.chain())[0] / (hop * config.num_channels)),
     )
 
 

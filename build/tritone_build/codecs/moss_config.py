@@ -1,10 +1,10 @@
 """MOSS Audio Tokenizer's geometry, from the configuration beside its weights.
 
-The defaults of the authors' configuration class describe another model (48 kHz, stereo), so missing keys have
-no defaults here.
+The defaults of the authors' configuration class describe no model that is published, so missing keys have no
+defaults here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
@@ -12,87 +12,12 @@ from typing import Any, TypeAlias
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.transformer import TransformerConfig
 
-__all__ = ["PUBLISHED", "SHALLOW", "Block", "MossConfig", "PatchConfig", "QuantizerConfig", "StageConfig"]
-__all__ += ["describes", "parse"]
+__all__ = ["Block", "MossConfig", "PatchConfig", "QuantizerConfig", "StageConfig", "describes", "parse"]
 
-
-def _stage(dim: int, channels_in: int, channels_out: int, layers: int) -> dict[str, Any]:
-    return {
-        "module_type": "Transformer",
-        "input_dimension": channels_in,
-        "output_dimension": channels_out,
-        "d_model": dim,
-        "num_heads": dim // 64,
-        "num_layers": layers,
-        "dim_feedforward": 4 * dim,
-        "causal": True,
-        "norm": "layer_norm",
-        "positional_embedding": "rope",
-        "max_period": 10000,
-        "gating": "none",
-        "layer_scale": 0.01,
-        "conv_layout": True,
-    }
-
-
-def _patch(size: int) -> dict[str, Any]:
-    return {"module_type": "PatchedPretransform", "patch_size": size}
-
-
-PUBLISHED: dict[str, Any] = {
-    "model_type": "speech_tokenizer",
-    "architectures": ["MossAudioTokenizerModel"],
-    "sampling_rate": 24000,
-    "downsample_rate": 1920,
-    "causal_transformer_context_duration": 10,
-    "code_dim": 768,
-    "encoder_kwargs": [
-        _patch(240),
-        _stage(768, 240, 384, 12),
-        _patch(2),
-        _stage(768, 768, 384, 12),
-        _patch(2),
-        _stage(768, 768, 640, 12),
-        _patch(2),
-        _stage(1280, 1280, 768, 32),
-    ],
-    "decoder_kwargs": [
-        _stage(1280, 768, 1280, 32),
-        _patch(2),
-        _stage(768, 640, 768, 12),
-        _patch(2),
-        _stage(768, 384, 768, 12),
-        _patch(2),
-        _stage(768, 384, 240, 12),
-        _patch(240),
-    ],
-    "quantizer_type": "rlfq",
-    "quantizer_kwargs": {
-        "quantizer_type": "rlfq",
-        "input_dim": 768,
-        "rvq_dim": 512,
-        "output_dim": 768,
-        "num_quantizers": 32,
-        "codebook_size": 1024,
-        "codebook_dim": 8,
-    },
-}
-"""The part of OpenMOSS-Team/MOSS-Audio-Tokenizer's config.json that describes the network."""
-
-SHALLOW: Mapping[str, Any] = PUBLISHED | {
-    half: [block | {"num_layers": 2} if "num_layers" in block else block for block in PUBLISHED[half]]
-    for half in ("encoder_kwargs", "decoder_kwargs")
-}
-"""The published network with two layers in each transformer."""
-
-_REQUIRED = (
-    "sampling_rate",
-    "downsample_rate",
-    "causal_transformer_context_duration",
-    "encoder_kwargs",
-    "decoder_kwargs",
-    "quantizer_kwargs",
-)
+_ALIASES = {"channels_numbers": "number_channels", "sample_rate": "sampling_rate"}
+"""Keys that the authors' class also accepts, and what it calls them."""
+_REQUIRED = ("sampling_rate", "downsample_rate", "encoder_kwargs", "decoder_kwargs", "quantizer_kwargs")
+_SECONDS = "causal_transformer_context_duration"
 _ONLY_OF_STAGES = {"causal": True, "norm": "layer_norm", "positional_embedding": "rope", "gating": "none"}
 _QUANTIZERS = ("rlfq", "random_prefix_rlfq")
 
@@ -106,11 +31,13 @@ class PatchConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """A transformer between two linear maps; a map is left out if its two sizes are equal."""
+    """A transformer between two linear maps; ``maps_in`` and ``maps_out`` say whether they exist."""
 
     channels_in: int
     channels_out: int
     transformer: TransformerConfig
+    maps_in: bool
+    maps_out: bool
 
 
 Block: TypeAlias = PatchConfig | StageConfig
@@ -128,11 +55,18 @@ class QuantizerConfig:
 
 @dataclass(frozen=True)
 class MossConfig:
-    """The network of a checkpoint: the blocks of encoder and decoder in order, and the quantizer."""
+    """The network of a checkpoint: the blocks of encoder and decoder in order, and the quantizer.
+
+    ``samples_per_frame`` counts the samples of one channel. ``newer`` is true if the configuration says how
+    many channels there are, as those of v2 and Nano do. Then transformers have linear maps also between
+    equal sizes, and the tensors are published under newer names.
+    """
 
     sample_rate_hz: int
     samples_per_frame: int
+    num_channels: int
     latent_dim: int
+    newer: bool
     encoder: tuple[Block, ...]
     decoder: tuple[Block, ...]
     quantizer: QuantizerConfig
@@ -145,20 +79,21 @@ def describes(config: Mapping[str, Any]) -> bool:
 
 def parse(config: Mapping[str, Any]) -> MossConfig:
     """Parse a configuration; UnsupportedNetworkError names a missing key or an unsupported option."""
+    config = _without_aliases(config)
     missing = [key for key in _REQUIRED if key not in config]
     if missing:
         raise UnsupportedNetworkError(f"the configuration has no {', '.join(missing)}")
     _refuse_siblings(config)
-    rate, hop = config["sampling_rate"], config["downsample_rate"]
-    quantizer = config["quantizer_kwargs"]
-    latent_dim = quantizer["input_dim"]
-    seconds = config["causal_transformer_context_duration"]
+    rate, hop, quantizer = config["sampling_rate"], config["downsample_rate"], config["quantizer_kwargs"]
+    channels = config.get("number_channels", 1)
     parsed = MossConfig(
         sample_rate_hz=rate,
         samples_per_frame=hop,
-        latent_dim=latent_dim,
-        encoder=_blocks(config["encoder_kwargs"], rate, seconds, grows=False),
-        decoder=_blocks(config["decoder_kwargs"], rate / hop, seconds, grows=True),
+        num_channels=channels,
+        latent_dim=quantizer["input_dim"],
+        newer="number_channels" in config,
+        encoder=_blocks(config, "encoder", rate * channels),
+        decoder=_blocks(config, "decoder", rate / hop),
         quantizer=QuantizerConfig(
             quantizer["num_quantizers"],
             quantizer["codebook_size"],
@@ -166,20 +101,30 @@ def parse(config: Mapping[str, Any]) -> MossConfig:
             quantizer["rvq_dim"],
         ),
     )
-    for half, blocks, ends in (
-        ("encoder", parsed.encoder, (1, latent_dim)),
-        ("decoder", parsed.decoder, (latent_dim, 1)),
-    ):
-        _check_fits(half, blocks, hop, ends, grows=half == "decoder")
+    _check_fits(parsed, "encoder")
+    _check_fits(parsed, "decoder")
     return parsed
 
 
+def _without_aliases(config: Mapping[str, Any]) -> dict[str, Any]:
+    renamed = dict(config)
+    for alias, key in _ALIASES.items():
+        value = renamed.pop(alias, None)
+        if value is not None and renamed.setdefault(key, value) != value:
+            raise UnsupportedNetworkError(
+                f"{key} = {renamed[key]} and {alias} = {value} contradict each other"
+            )
+    return renamed
+
+
 def _refuse_siblings(config: Mapping[str, Any]) -> None:
-    channels = config.get("number_channels") or config.get("channels_numbers") or 1
-    if channels != 1:
+    channels = config.get("number_channels", 1)
+    if channels not in (1, 2):
+        raise UnsupportedNetworkError(f"number_channels = {channels!r} is not supported; supported: 1, 2")
+    if channels > 1 and not config.get("enable_channel_interleave", True):
         raise UnsupportedNetworkError(
-            f"number_channels = {channels}: MOSS-Audio-Tokenizer-v2 and -Nano, which are stereo, are not "
-            "supported; supported: MOSS-Audio-Tokenizer (24 kHz, mono)"
+            f"enable_channel_interleave = {config['enable_channel_interleave']!r} is not supported with "
+            f"number_channels = {channels}; supported: True, the channels in turn as one signal"
         )
     quantizer = config["quantizer_kwargs"]
     kind = quantizer.get("quantizer_type", config.get("quantizer_type"))
@@ -195,18 +140,22 @@ def _refuse_siblings(config: Mapping[str, Any]) -> None:
         )
 
 
-def _blocks(
-    written: Sequence[Mapping[str, Any]], rate_hz: float, seconds: float, grows: bool
-) -> tuple[Block, ...]:
+def _blocks(config: Mapping[str, Any], half: str, rate_hz: float) -> tuple[Block, ...]:
+    """Blocks of the half of the network whose input has ``rate_hz`` steps per second."""
     blocks: list[Block] = []
-    for each in written:
-        kind = each.get("module_type")
+    for number, written in enumerate(config[f"{half}_kwargs"]):
+        kind = written.get("module_type")
         if kind == "PatchedPretransform":
-            size = each["patch_size"]
+            size = written["patch_size"]
             blocks.append(PatchConfig(size))
-            rate_hz = rate_hz * size if grows else rate_hz / size
+            rate_hz = rate_hz * size if half == "decoder" else rate_hz / size
         elif kind == "Transformer":
-            blocks.append(_stage_config(each, int(rate_hz * each.get("context_duration", seconds))))
+            seconds = written.get("context_duration") or config.get(_SECONDS)
+            if seconds is None:
+                raise UnsupportedNetworkError(
+                    f"{half}_kwargs[{number}] has no context_duration, and the configuration no {_SECONDS}"
+                )
+            blocks.append(_stage_config(written, round(rate_hz * seconds), "number_channels" in config))
         else:
             raise UnsupportedNetworkError(
                 f"module_type = {kind!r} is not supported; supported: PatchedPretransform, Transformer"
@@ -214,43 +163,53 @@ def _blocks(
     return tuple(blocks)
 
 
-def _stage_config(written: Mapping[str, Any], context: int) -> StageConfig:
+def _stage_config(written: Mapping[str, Any], context: int, always_maps: bool) -> StageConfig:
     for key, value in _ONLY_OF_STAGES.items():
         if written.get(key, value) != value:
             raise UnsupportedNetworkError(f"{key} = {written[key]!r} is not supported; supported: {value!r}")
     if written.get("layer_scale") is None:
         raise UnsupportedNetworkError("a transformer without layer_scale is not supported")
+    dim = written["d_model"]
     return StageConfig(
         channels_in=written["input_dimension"],
         channels_out=written["output_dimension"],
         transformer=TransformerConfig(
-            dim=written["d_model"],
+            dim=dim,
             num_layers=written["num_layers"],
             num_heads=written["num_heads"],
             feedforward_dim=written["dim_feedforward"],
             context=context,
             rope_theta=float(written["max_period"]),
         ),
+        maps_in=always_maps or written["input_dimension"] != dim,
+        maps_out=always_maps or written["output_dimension"] != dim,
     )
 
 
-def _check_fits(half: str, blocks: tuple[Block, ...], hop: int, ends: tuple[int, int], grows: bool) -> None:
-    """Check that each block fits the output of the block before it, and that a frame has ``hop`` samples."""
+def _check_fits(config: MossConfig, half: str) -> None:
+    """Check that each block fits the output of the block before it, and that a frame has its samples."""
+    blocks = config.encoder if half == "encoder" else config.decoder
     rate = prod(block.size for block in blocks if isinstance(block, PatchConfig))
-    if rate != hop:
+    if rate != config.samples_per_frame * config.num_channels:
         raise UnsupportedNetworkError(
-            f"{half}_kwargs: patch sizes multiply to {rate}, not to downsample_rate {hop}"
+            f"{half}_kwargs: patch sizes multiply to {rate}, not to downsample_rate "
+            f"{config.samples_per_frame}{f' x {config.num_channels} channels' * (config.num_channels > 1)}"
         )
-    channels, last = ends
+    channels, last = (1, config.latent_dim) if half == "encoder" else (config.latent_dim, 1)
     for number, block in enumerate(blocks):
-        if isinstance(block, StageConfig):
-            if block.channels_in != channels:
-                raise UnsupportedNetworkError(
-                    f"{half}_kwargs[{number}]: input_dimension is {block.channels_in}, the block before it "
-                    f"gives {channels}"
-                )
-            channels = block.channels_out
-        else:
-            channels = channels // block.size if grows else channels * block.size
+        channels = _channels_after(block, channels, f"{half}_kwargs[{number}]")
     if channels != last:
         raise UnsupportedNetworkError(f"{half}_kwargs: the last block gives {channels}, expected {last}")
+
+
+def _channels_after(block: Block, channels: int, where: str) -> int:
+    grows = where.startswith("decoder")
+    if isinstance(block, StageConfig):
+        if block.channels_in != channels:
+            raise UnsupportedNetworkError(
+                f"{where}: input_dimension is {block.channels_in}, the block before it gives {channels}"
+            )
+        return block.channels_out
+    if grows and channels % block.size:
+        raise UnsupportedNetworkError(f"{where}: patch_size {block.size} does not divide {channels} channels")
+    return channels // block.size if grows else channels * block.size

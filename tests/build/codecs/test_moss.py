@@ -19,7 +19,8 @@ from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.checkpoints.shards import INDEX
 from tritone_build.codecs import VARIANTS, load_codec, moss
 from tritone_build.codecs.base import Codec
-from tritone_build.codecs.moss_config import PUBLISHED, parse
+from tritone_build.codecs.moss_config import parse
+from tritone_build.codecs.moss_published import MOSS
 from tritone_build.errors import CheckpointError, CheckpointMismatchError, UnsupportedNetworkError
 from tritone_build.graphs.steps import DecodeStep, ImplicitStateStep
 from tritone_build.state import whole
@@ -95,13 +96,13 @@ def test_streams_are_exact_where_the_reference_in_chunks_is_not(
 
 def test_the_published_geometry_has_the_published_tensors() -> None:
     with torch.device("meta"):
-        tensors = moss.Network(parse(PUBLISHED)).published()
+        tensors = moss.Network(parse(MOSS)).published()
     normalized = [name for name in tensors if name.endswith(moss.NORMALIZED)]
     assert len(tensors) + len(normalized) == 1600
     scales = sum(len(tensors[name]) for name in normalized)
     assert sum(tensor.numel() for tensor in tensors.values()) + scales == 1_774_566_400
     assert tensors["decoder.0.transformer.layers.31.self_attn.in_projs.0.weight"].shape == (3840, 1280)
-    assert VARIANTS["moss"].name == moss.variant_of(Checkpoint("x", "sharded", PUBLISHED, tensors, ""))
+    assert VARIANTS["moss"].name == moss.variant_of(Checkpoint("x", "sharded", MOSS, tensors, ""))
 
 
 def test_shards_hold_what_one_file_does(folder: Path, tmp_path: Path) -> None:
@@ -181,11 +182,16 @@ def changed(half: str, block: int, **values: Any) -> dict[str, Any]:
     return config
 
 
+def _without(key: str) -> dict[str, Any]:
+    return {there: value for there, value in CONFIG.items() if there != key}
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({**CONFIG, "number_channels": 2}, "MOSS-Audio-Tokenizer-v2 and -Nano, which are stereo"),
-        ({k: v for k, v in CONFIG.items() if k != "sampling_rate"}, "has no sampling_rate"),
+        ({**CONFIG, "number_channels": 2}, "multiply to 16, not to downsample_rate 16 x 2 channels"),
+        (_without("causal_transformer_context_duration"), r"encoder_kwargs\[1\] has no context_duration"),
+        (_without("sampling_rate"), "has no sampling_rate"),
         (
             {**CONFIG, "quantizer_kwargs": {**CONFIG["quantizer_kwargs"], "quantizer_type": "rvq"}},
             "quantizer_type = 'rvq' is not supported; supported: rlfq",
