@@ -10,6 +10,7 @@ age share a batch.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import lcm
 from typing import Literal, TypeAlias
 
 import torch
@@ -21,14 +22,16 @@ __all__ = ["TURN", "Count", "Edge", "Entry", "Ring", "Segment", "State", "Window
 Edge: TypeAlias = Literal["zeros", "replicate"]
 
 TURN = 1 << 32
-"""Period of step counts: rotary phases and places in a ring repeat after this many steps."""
+"""Period of rotary phases: they repeat after this many steps."""
 _ALWAYS = 1 << 24
 """A count that has reached this value never falls below it again, so an old stream never looks fresh."""
+_MULTIPLE = 8
+"""Rings are a multiple of this many steps long, so that rows of keys begin at multiples of 16 bytes."""
 
 
 def ring_capacity(context: int) -> int:
-    """Length of the ring for a window of ``context`` steps: a power of two, so it divides ``TURN``."""
-    return 1 << (context - 1).bit_length()
+    """Length of the ring for a window of ``context`` steps, which are at most ``context - 1`` past ones."""
+    return max(1, -(-(context - 1) // _MULTIPLE)) * _MULTIPLE
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,15 @@ class Ring:
 
 @dataclass(frozen=True)
 class Count:
-    """Steps of all earlier calls, INT64 [B, 1], and the name of the entry that counts them."""
+    """Steps of all earlier calls, INT64 [B, 1], modulo ``period``, and the name of the entry for them."""
 
     name: str
     before: Tensor
+    period: int
+
+    def within_turn(self) -> Tensor:
+        """Steps of all earlier calls modulo ``TURN``, so that products with 32 bit numbers fit INT64."""
+        return self.before if self.period == TURN else torch.remainder(self.before, TURN)
 
 
 @dataclass(frozen=True)
@@ -126,21 +134,22 @@ class State:
             return tail
         return torch.where(started.reshape(-1, *(1,) * (x.ndim - 1)), tail, first)
 
-    def count(self, layer: nn.Module, steps: int, like: Tensor) -> Count:
-        """Count the steps of earlier calls, modulo ``TURN``; a large count never becomes small again.
+    def count(self, layer: nn.Module, steps: int, like: Tensor, period: int = TURN) -> Count:
+        """Count the steps of earlier calls, modulo ``period``; a large count never becomes small again.
 
         Args:
             layer: the layer that asks.
             steps: number of steps in this call.
             like: any tensor [B, ...] of this call, for batch size and device.
+            period: a multiple of ``TURN``.
         """
         if self._past is None:
             before = torch.zeros_like(like.flatten(1)[:, :1], dtype=torch.int64)
         else:
             before = self._past[self._name(layer, "count")]
         after = before + steps
-        self._store(layer, "count", torch.where(after >= TURN + _ALWAYS, after - TURN, after))
-        return Count(self._name(layer, "count"), before)
+        self._store(layer, "count", torch.where(after >= period + _ALWAYS, after - period, after))
+        return Count(self._name(layer, "count"), before, period)
 
     def window(self, layer: nn.Module, steps: int, context: int, like: Tensor) -> Window:
         """Return which steps each step of this call can see: the last ``context`` steps, itself included.
@@ -151,7 +160,9 @@ class State:
             context: number of steps that a step can see.
             like: any tensor [B, ...] of this call, for batch size and device.
         """
-        count, capacity, step = self.count(layer, steps, like), ring_capacity(context), torch.arange(steps)
+        capacity = ring_capacity(context)
+        # Rotary phases and places in the ring both continue where the count begins again.
+        count, step = self.count(layer, steps, like, lcm(TURN, capacity)), torch.arange(steps)
         self.places[count.name, capacity] = torch.remainder(count.before + step, capacity)
         age = step[:, None] - step
         biases = [_bias((age >= 0) & (age < context))[None, None]]

@@ -138,7 +138,7 @@ class Transformer(nn.Module):
         """[B, T, D] -> [B, T, D]."""
         steps = x.shape[1]
         window = state.window(self, steps, self.config.context, x)
-        rotary = rotation(window.count.before, steps, self.config)
+        rotary = rotation(window.count.within_turn(), steps, self.config)
         for layer in self.layers:
             x = layer(x, state, window, rotary)
         return x

@@ -133,7 +133,9 @@ def load_codec_double(codec: Codec) -> Any:
 
 
 @pytest.mark.parametrize(
-    "start", [0, 2**20 + 3, 2**32 + 2**24 - 37], ids=["fresh", "old", "about to turn over"]
+    "start",
+    [0, 2**20 + 3, 2**32 - 37, 3 * 2**32 + 2**24 - 37],
+    ids=["fresh", "old", "phases about to begin again", "count about to begin again"],
 )
 def test_a_stream_of_any_age_gives_what_a_young_one_gives(
     start: int, codec: Codec, checkpoint: Checkpoint

@@ -1,6 +1,7 @@
 """Streaming equals offline: the same network, whatever way a signal is cut."""
 
 from collections.abc import Sequence
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from scripts.common.rounding import measured_limit
 from scripts.common.small_codecs import CAUSAL
 from scripts.peers import Reference
 from tritone_build.codecs.base import Codec
-from tritone_build.graphs.steps import DecodeStep, packing_of
+from tritone_build.graphs.steps import DecodeStep, Packing, packing_of
 from tritone_build.layers.conv import Causal, Conv1d, UpsampleConv1d
-from tritone_build.state import TURN, State, whole
+from tritone_build.layers.transformer import Transformer, TransformerConfig
+from tritone_build.state import TURN, State, ring_capacity, whole
 from tritone_runtime.executors.onnx_runtime import OnnxExecutor
 from tritone_runtime.executors.state import state_tensors
+from tritone_runtime.fidelity import snr_db
 from tritone_runtime.streams.slots import Slots
 from tritone_server.stream_check import compared
 
@@ -87,6 +90,48 @@ def test_a_count_turns_over_without_ever_being_small_again() -> None:
     state = State(counter, state.next)
     state.count(counter, 5, like)
     assert state.next[".count"].item() == (1 << 24) + 4
+
+
+@pytest.mark.parametrize(
+    ("context", "capacity"),
+    [(1, 8), (9, 8), (10, 16), (72, 72), (125, 128), (250, 256), (400, 400), (500, 504), (1600, 1600)],
+)
+def test_a_ring_holds_the_past_of_a_window_and_at_most_seven_steps_more(context: int, capacity: int) -> None:
+    assert ring_capacity(context) == capacity
+
+
+@pytest.mark.parametrize("context", [1, 10, 20, 40])
+@pytest.mark.parametrize("most", [1, 5, 70], ids=["single steps", "pieces", "more than the ring holds"])
+@pytest.mark.parametrize("turning", ["phases", "count"])
+def test_attention_goes_on_where_phases_or_the_count_begin_again(
+    context: int, most: int, turning: str
+) -> None:
+    """The first steps see the empty ring of a stream whose count was set; the steps beyond see none of it."""
+    torch.manual_seed(0)
+    network = Transformer(TransformerConfig(32, 2, 2, 48, context)).requires_grad_(False)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    network = network.double()
+    x, period = torch.randn(1, 6 * context + 150, 32).double(), lcm(TURN, ring_capacity(context))
+    start = (TURN if turning == "phases" else period + (1 << 24)) - 3 * context - 20
+    step = packed_step(network, x[:, :1])
+    past = [torch.zeros(1, *part.shape, dtype=part.dtype) for part in step.parts]
+    past = [tensor + start if tensor.dtype == torch.int64 else tensor.double() for tensor in past]
+    pieces = []
+    for piece in torch.split(x, most, 1):
+        state = step.state(network, past, None)
+        pieces.append(network(piece, state))
+        past = list(step.next_by_row(state, past))
+    (count,) = (tensor.item() for tensor in past if tensor.dtype == torch.int64)
+    assert count == (start + x.shape[1] if turning == "phases" else start + x.shape[1] - period)
+    seen = slice(2 * context, None)
+    assert snr_db(whole(network, x)[:, seen].numpy(), torch.cat(pieces, 1)[:, seen].numpy()) > 100
+
+
+def packed_step(network: nn.Module, x: Tensor) -> Packing:
+    state = State(network)
+    network(x, state)
+    return packing_of(state.entries)
 
 
 def test_state_names_sort_alike_going_in_and_out(repository: Path) -> None:
@@ -159,3 +204,25 @@ def test_a_token_out_of_range_makes_its_own_row_nan_and_no_other(
         assert found["valid"].tolist() == [False, True]
         assert np.isnan(found["audio"][0]).all()
         assert np.array_equal(found["audio"][1], good["audio"][1])
+
+
+AGES = [TURN - 40, TURN + (1 << 24) - 40, 3 * TURN - 40, 3 * TURN + (1 << 24) - 40]
+"""Counts before phases and counts begin again, for rings whose length is or is no power of two (16, 24)."""
+
+
+@pytest.mark.parametrize("name", ["small_mimi", "small_moss"])
+@pytest.mark.parametrize("age", AGES)
+def test_an_exported_step_of_any_age_gives_what_a_young_one_gives(
+    name: str, age: int, repository: Path, codecs: dict[str, Codec], references: dict[str, Reference]
+) -> None:
+    g = codecs[name].geometry
+    frames = g.lookaround_frames + 60
+    tokens = np.random.default_rng(0).integers(0, g.codebook_size, (1, g.default_codebooks, frames))
+    heard = []
+    for start in (1000, age):
+        step = Stepper(repository, codecs[name])
+        step.slots.pasts["past_counts"][:] = start
+        pieces = [step(tokens[:, :, at : at + 1], [1])["audio"][0] for at in range(frames)]
+        heard.append(np.concatenate(pieces)[g.lookaround_frames * g.samples_per_frame :])
+    limit = measured_limit(references[name], codecs[name], tokens[0])
+    assert snr_db(*heard) >= limit.whole_db
