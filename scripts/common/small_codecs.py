@@ -13,6 +13,8 @@ def small(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with two stages, two residual blocks, few channels and short windows."""
     if "quantizer_kwargs" in config:
         return _small_stereo_moss(config) if "number_channels" in config else _small_moss(config)
+    if "decoder_config" in config:
+        return _small_qwen3_tts(config)
     return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
 
 
@@ -81,6 +83,27 @@ def _small_mimi(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, **sizes, **heads, **books, **rate, "num_hidden_layers": 2, "sliding_window": 20}
 
 
+def _small_qwen3_tts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Two blocks each way; the heads are wider than the model, as in the published decoder."""
+    encoder = _small_mimi(config["encoder_config"])
+    rates = {"upsample_rates": [8, 3], "upsampling_ratios": [2, 2]}
+    hop = 8 * 3 * 2 * 2
+    sizes = {"latent_dim": 48, "decoder_dim": 64, "hidden_size": 32, "intermediate_size": 56}
+    books = {"codebook_dim": encoder["hidden_size"], "codebook_size": encoder["codebook_size"]}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16}
+    layers = {"num_hidden_layers": 2, "sliding_window": 20}
+    decoder = {**config["decoder_config"], **rates, **sizes, **books, **heads, **layers}
+    return {
+        **config,
+        "input_sample_rate": encoder["sampling_rate"],
+        "output_sample_rate": encoder["sampling_rate"],
+        "decode_upsample_rate": hop,
+        "encode_downsample_rate": hop,
+        "decoder_config": decoder,
+        "encoder_config": encoder,
+    }
+
+
 _RESIDUAL = {"resblock_kernel_sizes": (3, 7, 11), "resblock_dilation_sizes": (1, 3, 5)}
 """What NeMo's classes take where a configuration says nothing."""
 
@@ -97,11 +120,10 @@ def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
     return reduced
 
 
-_NEMO = ("nanocodec", "nanocodec_1780bps", "nanocodec_1890bps", "nanocodec_mini", "lfsc")
-_KINDS = (*_NEMO, "mimi", "moss")
-"""Published codecs that stand for all: ``moss_v2`` has the code and the kind of network of ``moss_nano``."""
+_NEMO = ("nanocodec", "nanocodec_1890bps", "lfsc")
+_KINDS = (*_NEMO, "mimi", "moss", "moss_nano", "qwen3_tts_12hz")
+"""Published codecs that stand for all kinds of networks; the rest have other sizes only."""
 
 SMALL = {f"small_{name}": small(VARIANTS[name].config) for name in _KINDS}
 CAUSAL = [name for name in SMALL if name != "small_lfsc"]
 NEMO = [f"small_{name}" for name in _NEMO]
-STEREO = {"small_moss_nano": small(VARIANTS["moss_nano"].config)}

@@ -29,10 +29,15 @@ __all__ = [
     "NORMALIZED",
     "SIGNATURE",
     "VARIANTS",
+    "EncoderNetwork",
+    "MimiEncoder",
+    "Network",
+    "constants_of",
     "in_layout",
     "load",
     "outline",
     "recognises",
+    "seeded_tensor",
     "seeded_tensors",
     "variant_of",
 ]
@@ -92,14 +97,13 @@ class MimiEncoder(nn.Module):
         return latent.transpose(1, 2)
 
 
-class Network(nn.Module):
-    """Encoder, decoder and quantizer."""
+class EncoderNetwork(nn.Module):
+    """Encoder and quantizer."""
 
     def __init__(self, config: MimiConfig):
         super().__init__()
         self.config = config
         self.encoder = MimiEncoder(config)
-        self.decoder = MimiDecoder(config)
         self.quantizer = SplitResidualQuantizer(
             config.num_codebooks, config.codebook_size, config.codebook_dim, config.dim
         )
@@ -129,6 +133,14 @@ class Network(nn.Module):
         self.load_state_dict(state, assign=True)
 
 
+class Network(EncoderNetwork):
+    """Encoder, decoder and quantizer."""
+
+    def __init__(self, config: MimiConfig):
+        super().__init__(config)
+        self.decoder = MimiDecoder(config)
+
+
 def recognises(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint is of this family, supported or not."""
     return describes(checkpoint.config) or mimi_names.layout_of(checkpoint.tensors) is not None
@@ -156,7 +168,7 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
         )
     published = network.published()
     expected = mimi_names.to_hugging_face(published, heads) if layout == "safetensors" else published
-    constants = {name: tensor for name, tensor in expected.items() if tensor is _INITIALIZED}
+    constants = constants_of(expected)
     shapes = {name: tensor.shape for name, tensor in expected.items()}
     check_strictly(shapes, constants, checkpoint.tensors, checkpoint.source)
     tensors = checkpoint.tensors
@@ -164,6 +176,11 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
         tensors = mimi_names.to_kyutai(tensors, published, heads)
     network.assign(tensors)
     return _codec(name, config, network, checkpoint.sha256)
+
+
+def constants_of(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors among the published ones that have the same value in every checkpoint."""
+    return {name: tensor for name, tensor in published.items() if tensor is _INITIALIZED}
 
 
 def outline(name: str, config: Mapping[str, Any]) -> Codec:
@@ -210,7 +227,7 @@ def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dic
     """
     with torch.device("meta"):
         shapes = Network(parse(config)).published()
-    return {name: _seeded(name, tensor, generator) for name, tensor in shapes.items()}
+    return {name: seeded_tensor(name, tensor, generator) for name, tensor in shapes.items()}
 
 
 _SPREADS = (
@@ -223,7 +240,8 @@ _SPREADS = (
 """Mean and spread of the tensors whose name contains a word; all other tensors are weights."""
 
 
-def _seeded(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
+def seeded_tensor(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
+    """A random tensor for a name in Kyutai's layout."""
     if like is _INITIALIZED:
         return _INITIALIZED.clone()
     if name.endswith("cluster_usage"):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["initialized_name", "layout_of", "published_name", "to_hugging_face", "to_kyutai"]
+__all__ = ["halves", "initialized_name", "layout_of", "pairs", "published_name", "to_hugging_face", "to_kyutai"]
 
 _TRANSFORMER = {
     "attention.in_proj_weight": "self_attn.in_proj_weight",
@@ -106,7 +106,7 @@ def to_hugging_face(tensors: Mapping[str, Tensor], num_heads: int) -> dict[str, 
             renamed[there] = tensor
             continue
         queries, keys, values = tensor.chunk(3)
-        parts = (_halves(queries, num_heads), _halves(keys, num_heads), values)
+        parts = (halves(queries, num_heads), halves(keys, num_heads), values)
         for part, value in zip(_PARTS, parts, strict=True):
             renamed[there.removesuffix(_IN_PROJ) + part] = value
     return renamed
@@ -119,17 +119,17 @@ def to_kyutai(tensors: Mapping[str, Tensor], names: Iterable[str], num_heads: in
         there = _hugging_face_name(name)
         if there.endswith(_IN_PROJ):
             queries, keys, values = (tensors[there.removesuffix(_IN_PROJ) + part] for part in _PARTS)
-            renamed[name] = torch.cat([_pairs(queries, num_heads), _pairs(keys, num_heads), values])
+            renamed[name] = torch.cat([pairs(queries, num_heads), pairs(keys, num_heads), values])
         else:
             renamed[name] = tensors[there]
     return renamed
 
 
-def _halves(weight: Tensor, num_heads: int) -> Tensor:
+def halves(weight: Tensor, num_heads: int) -> Tensor:
     """Reorder the rows of each head: the first number of every rotary pair before all second numbers."""
     return weight.reshape(num_heads, -1, 2, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
 
 
-def _pairs(weight: Tensor, num_heads: int) -> Tensor:
-    """The inverse of :func:`_halves`."""
+def pairs(weight: Tensor, num_heads: int) -> Tensor:
+    """The inverse of :func:`halves`."""
     return weight.reshape(num_heads, 2, -1, weight.shape[1]).transpose(1, 2).reshape(weight.shape)

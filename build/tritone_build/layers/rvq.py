@@ -34,10 +34,10 @@ class ResidualQuantizer(nn.Module):
         summed = entries.reshape(*tokens.shape, codebooks.shape[2]).sum(1)  # 0 for no codebooks
         return summed @ self.out_weight[:, :, 0].T
 
-    def quantize(self, latent: Tensor) -> list[Tensor]:
-        """Latent [B, T, D] -> tokens [B, T] of each codebook."""
+    def quantize(self, latent: Tensor, count: int | None = None) -> list[Tensor]:
+        """Latent [B, T, D] -> tokens [B, T] of each codebook, or of the first ``count``."""
         residual, tokens = latent @ self.in_weight[:, :, 0].T, []
-        for codebook in self.codebooks():
+        for codebook in self.codebooks()[:count]:
             # |x - c|^2 - |x|^2: |x|^2 is the same for all entries.
             nearest = (codebook.square().sum(1) - 2 * (residual @ codebook.T)).argmin(2)
             tokens.append(nearest)
@@ -59,7 +59,7 @@ class SplitResidualQuantizer(nn.Module):
         latent = self.semantic.dequantize(tokens[:, :1]) + self.acoustic.dequantize(tokens[:, 1:])
         return latent.transpose(1, 2)
 
-    def quantize(self, latent: Tensor) -> Tensor:
-        """Latent [B, D, T] -> tokens INT64 [B, K, T]."""
-        steps = latent.transpose(1, 2)
-        return torch.stack(self.semantic.quantize(steps) + self.acoustic.quantize(steps), 1)
+    def quantize(self, latent: Tensor, count: int | None = None) -> Tensor:
+        """Latent [B, D, T] -> tokens INT64 [B, K, T] of all codebooks, or of the first ``count``."""
+        steps, acoustic = latent.transpose(1, 2), None if count is None else count - 1
+        return torch.stack(self.semantic.quantize(steps) + self.acoustic.quantize(steps, acoustic), 1)

@@ -1,5 +1,7 @@
 """Activations of codecs in the style of HiFi-GAN."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,7 +9,7 @@ from torch.nn import functional
 from tritone_build.layers.channels import padded_alike
 from tritone_build.layers.wide import widened
 
-__all__ = ["HalfSnake", "LeakyReLU"]
+__all__ = ["HalfSnake", "LeakyReLU", "SnakeBeta"]
 
 _EPSILON = 1e-9
 _SLOPE = 0.01
@@ -50,3 +52,24 @@ class HalfSnake(nn.Module):
         wide = widened(snaked)
         wide = wide + (self.alpha + _EPSILON).reciprocal() * torch.sin(self.alpha * wide).square()
         return torch.cat([wide.to(x.dtype), functional.leaky_relu(rest, _SLOPE)], dim=1)
+
+
+class SnakeBeta(nn.Module):
+    """x + sin(a x)^2 / b with a = exp(alpha) and b = exp(beta) per channel, along the axis ``channel_axis``.
+
+    After SnakeBeta of NVIDIA's BigVGAN (Lee et al. 2023, arXiv 2206.04658), as in
+    qwen_tts/core/tokenizer_12hz/modeling_qwen3_tts_tokenizer_v2.py of qwen-tts 0.1.1.
+    """
+
+    def __init__(self, channels: int, channel_axis: Literal[1, 2]):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.empty(channels))
+        self.beta = nn.Parameter(torch.empty(channels))
+        self.shape = (-1, 1) if channel_axis == 1 else (-1,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T] or [B, T, C]."""
+        scale, gain = self.alpha.exp(), (self.beta.exp() + _EPSILON).reciprocal()
+        wide = widened(x)
+        wide = wide + gain.reshape(self.shape) * torch.sin(scale.reshape(self.shape) * wide).square()
+        return wide.to(x.dtype)

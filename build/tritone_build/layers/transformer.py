@@ -1,11 +1,14 @@
 """Causal transformers with a sliding window; their state is bounded and never loses precision.
 
 Architecture: moshi/modules/transformer.py of Kyutai's moshi 0.2.13 (pre-norm, rotary embedding,
-layer scale, exact GELU, no biases except in the norms').
+layer scale, exact GELU, no biases except in the norms'). With RMSNorm and SwiGLU it is the transformer of
+Qwen3-TTS's 12 Hz tokenizer (qwen_tts/core/tokenizer_12hz/modeling_qwen3_tts_tokenizer_v2.py of qwen-tts
+0.1.1, Qwen3TTSTokenizerV2DecoderTransformerLayer).
 """
 
 from dataclasses import dataclass
 from math import pi
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +18,16 @@ from tritone_build.layers.reach import Reach
 from tritone_build.layers.wide import widened
 from tritone_build.state import TURN, Segment, State, Window
 
-__all__ = ["Transformer", "TransformerConfig"]
+__all__ = ["RMSNorm", "Transformer", "TransformerConfig", "normalized"]
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Sizes of a transformer; each step sees the last ``context`` steps, itself included."""
+    """Sizes of a transformer; each step sees the last ``context`` steps, itself included.
+
+    ``head_width`` is the size of a head if the heads together are not as wide as the model. ``gated`` says
+    that the feed-forward part is SwiGLU (Shazeer 2020, arXiv 2002.05202) instead of GELU between two maps.
+    """
 
     dim: int
     num_layers: int
@@ -29,11 +36,19 @@ class TransformerConfig:
     context: int
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
+    norm: Literal["layer", "rms"] = "layer"
+    gated: bool = False
+    head_width: int | None = None
 
     @property
     def head_dim(self) -> int:
         """Size of a query, key or value of one head."""
-        return self.dim // self.num_heads
+        return self.head_width or self.dim // self.num_heads
+
+    @property
+    def attention_dim(self) -> int:
+        """Size of the queries, keys or values of all heads."""
+        return self.num_heads * self.head_dim
 
 
 def rotation(before: Tensor, steps: int, config: TransformerConfig) -> tuple[Tensor, Tensor]:
@@ -52,20 +67,23 @@ def rotation(before: Tensor, steps: int, config: TransformerConfig) -> tuple[Ten
 
 
 class Attention(nn.Module):
-    """Multi-head attention; ``in_proj_weight`` [3 D, D] with the rotary pairs of a head interleaved."""
+    """Multi-head attention; ``in_proj_weight`` [3 A, D] with the rotary pairs of a head interleaved.
+
+    A is the size of all heads together.
+    """
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.config = config
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * config.dim, config.dim))
-        self.out_weight = nn.Parameter(torch.empty(config.dim, config.dim))
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * config.attention_dim, config.dim))
+        self.out_weight = nn.Parameter(torch.empty(config.dim, config.attention_dim))
 
     def projection(self) -> Tensor:
-        """Weight [D, 3 D]: first numbers of all rotary pairs before the second ones, queries scaled."""
-        heads, dim = self.config.num_heads, self.config.dim
-        queries, keys, values = (self.in_proj_weight[first : first + dim] for first in (0, dim, 2 * dim))
+        """Weight [D, 3 A]: first numbers of all rotary pairs before the second ones, queries scaled."""
+        heads, dim, size = self.config.num_heads, self.config.dim, self.config.attention_dim
+        queries, keys, values = (self.in_proj_weight[first : first + size] for first in (0, size, 2 * size))
         pairs = (each.reshape(heads, -1, 2, dim).transpose(1, 2) for each in (queries, keys))
-        queries, keys = (each.reshape(dim, dim) for each in pairs)
+        queries, keys = (each.reshape(size, dim) for each in pairs)
         return torch.cat([queries * self.config.head_dim**-0.5, keys, values]).T
 
     def forward(
@@ -97,9 +115,27 @@ def _weighted(weights: Tensor, segments: list[Segment]) -> Tensor:
     return seen
 
 
-def _normalized(norm: nn.Module, x: Tensor) -> Tensor:
-    normalized: Tensor = norm(widened(x))
-    return normalized.to(x.dtype)
+class RMSNorm(nn.Module):
+    """x / sqrt(mean of x^2 + eps) * weight, over the last axis (Zhang and Sennrich 2019, arXiv 1910.07467)."""
+
+    def __init__(self, dim: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape; written as ONNX Runtime recognizes it."""
+        return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight
+
+
+def normalized(norm: nn.Module, x: Tensor) -> Tensor:
+    """Apply a norm to x in FP32 at least; the result has the dtype of x."""
+    wide: Tensor = norm(widened(x))
+    return wide.to(x.dtype)
+
+
+def _norm(config: TransformerConfig) -> nn.Module:
+    return (nn.LayerNorm if config.norm == "layer" else RMSNorm)(config.dim, config.norm_eps)
 
 
 class TransformerLayer(nn.Module):
@@ -107,19 +143,27 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
-        self.norm1 = nn.LayerNorm(config.dim, config.norm_eps)
-        self.norm2 = nn.LayerNorm(config.dim, config.norm_eps)
+        self.norm1, self.norm2 = _norm(config), _norm(config)
         self.attention = Attention(config)
         self.up_weight = nn.Parameter(torch.empty(config.feedforward_dim, config.dim))
+        self.gate_weight = nn.Parameter(torch.empty_like(self.up_weight)) if config.gated else None
         self.down_weight = nn.Parameter(torch.empty(config.dim, config.feedforward_dim))
         self.scale1 = nn.Parameter(torch.empty(config.dim))
         self.scale2 = nn.Parameter(torch.empty(config.dim))
 
     def forward(self, x: Tensor, state: State, window: Window, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        x = x + self.attention(_normalized(self.norm1, x), state, window, rotary, self.scale1)
-        hidden = functional.gelu(_normalized(self.norm2, x) @ self.up_weight.T.to(x.dtype))
+        x = x + self.attention(normalized(self.norm1, x), state, window, rotary, self.scale1)
+        hidden = self._hidden(normalized(self.norm2, x))
         return x + hidden @ (self.down_weight * self.scale2[:, None]).T.to(x.dtype)
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [B, T, feedforward_dim]."""
+        if self.gate_weight is None:
+            return functional.gelu(x @ self.up_weight.T.to(x.dtype))
+        both = x @ torch.cat([self.gate_weight, self.up_weight]).T.to(x.dtype)
+        gate, up = torch.split(both, [len(self.up_weight)] * 2, 2)
+        return functional.silu(widened(gate)).to(x.dtype) * up
 
 
 class Transformer(nn.Module):

@@ -42,7 +42,7 @@ def product(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
 class UnfoldedConv1d(nn.Module):
     """Causal convolution, its kernel a multiple of its stride: [B, T, C] -> [B, T / stride, C'].
 
-    ``weight`` is [C', C, kernel], as in ``nn.Conv1d``.
+    ``weight`` is [C', C, kernel], as in ``nn.Conv1d``. A convolution with a stride has no dilation.
     """
 
     def __init__(
@@ -53,11 +53,18 @@ class UnfoldedConv1d(nn.Module):
         stride: int = 1,
         bias: bool = True,
         edge: Edge = "zeros",
+        dilation: int = 1,
     ):
         super().__init__()
+        assert dilation == 1 or stride == 1
         self.weight = nn.Parameter(torch.empty(channels_out, channels_in, kernel))
         self.bias = nn.Parameter(torch.empty(channels_out)) if bias else None
-        self.stride, self.edge = stride, edge
+        self.stride, self.edge, self.dilation = stride, edge, dilation
+
+    @property
+    def width(self) -> int:
+        """Earlier input steps that an output step sees."""
+        return (self.weight.shape[2] - self.stride) * self.dilation
 
     @property
     def rate_change(self) -> Fraction:
@@ -66,7 +73,7 @@ class UnfoldedConv1d(nn.Module):
 
     def reach(self, past: int, future: int) -> Reach:
         """See :class:`tritone_build.layers.reach.HasReach`."""
-        return past * self.stride + self.weight.shape[2] - self.stride, future * self.stride + self.stride - 1
+        return past * self.stride + self.width, future * self.stride + self.stride - 1
 
     def pad_channels(self, inputs: int, outputs: int) -> None:
         """See :class:`tritone_build.layers.channels.PadsChannels`."""
@@ -83,19 +90,21 @@ class UnfoldedConv1d(nn.Module):
     def forward(self, x: Tensor, state: State) -> Tensor:
         """[B, T, C] -> [B, T / stride, C']."""
         kernel, blocks = self.weight.shape[2], x.shape[1] // self.stride
-        x = state.extend(self, x, kernel - self.stride, axis=1, edge=self.edge)
+        x = state.extend(self, x, self.width, axis=1, edge=self.edge)
         x = x.reshape(x.shape[0], -1, self.stride * x.shape[2])
         count = kernel // self.stride
         if count * self.weight.shape[0] < x.shape[2]:
             return self._summed(x, blocks, count)
-        return product(neighbours(x, blocks, count), self.matrix(), self.bias)
+        return product(neighbours(x, blocks, count, self.dilation), self.matrix(), self.bias)
 
     def _summed(self, x: Tensor, steps: int, count: int) -> Tensor:
         """For few output channels: multiply first, then add the contributions of neighbouring steps."""
         size = self.weight.shape[0]
         matrix = self.matrix().reshape(count, -1, size).transpose(0, 1).reshape(-1, count * size)
         parts = product(x, matrix, None)
-        first, *others = (parts.narrow(1, n, steps).narrow(2, n * size, size) for n in range(count))
+        first, *others = (
+            parts.narrow(1, n * self.dilation, steps).narrow(2, n * size, size) for n in range(count)
+        )
         y = sum(others, first)
         return y if self.bias is None else y + self.bias.to(x.dtype)
 
