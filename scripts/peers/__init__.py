@@ -4,13 +4,19 @@ from typing import Protocol
 
 from torch import Tensor
 
-from scripts.peers import moshi, nemo, openmoss, transformers_mimi
+from scripts.peers import moshi, nemo, openmoss, qwen_tts, transformers_mimi
 from scripts.peers.layouts import all_layouts
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
 __all__ = ["Reference", "reference_of", "references_of"]
 
-_PEERS = {"nemo": nemo, "moshi": moshi, "transformers": transformers_mimi, "openmoss": openmoss}
+_PEERS = {
+    "nemo": nemo,
+    "moshi": moshi,
+    "transformers": transformers_mimi,
+    "openmoss": openmoss,
+    "qwen-tts": qwen_tts,
+}
 
 
 class Reference(Protocol):
