@@ -6,7 +6,7 @@ from typing import Any
 
 from tritone_build.codecs import VARIANTS
 
-__all__ = ["CAUSAL", "NEMO", "SMALL", "STEREO", "small"]
+__all__ = ["CAUSAL", "NEMO", "SMALL", "small"]
 
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:

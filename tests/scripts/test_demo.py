@@ -40,6 +40,18 @@ def test_the_demo_serves_the_codec_that_comes_along_and_matches_nemo() -> None:
     assert float(intelligible) >= 0.9, "noise would have 0.3 or less"
 
 
+def test_the_demo_serves_a_stereo_codec_at_full_size_and_matches_openmoss() -> None:
+    """Random weights: they are small enough to be made here."""
+    done = run("--codec=moss_nano")
+    assert done.returncode == 0, done.stderr
+    (differing,) = re.findall(r"tokens against the reference\D+([\d.]+) % differ", done.stdout)
+    assert float(differing) <= 0.1, "more than a tie in a thousand tokens"
+    (decibels,) = re.findall(r"audio against the reference\D+([\d.]+) dB", done.stdout)
+    assert float(decibels) >= 100
+    sound = soundfile.info(ROOT / "artifacts/demo" / "moss_nano.wav")
+    assert (sound.channels, sound.samplerate, sound.frames % 3840) == (2, 48000, 0)
+
+
 def test_the_demo_serves_a_checkpoint_that_it_is_given(
     repository: Path, checkpoints: dict[str, Checkpoint], tmp_path: Path
 ) -> None:

@@ -12,7 +12,15 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["halves", "initialized_name", "layout_of", "pairs", "published_name", "to_hugging_face", "to_kyutai"]
+__all__ = [
+    "halves",
+    "initialized_name",
+    "layout_of",
+    "pairs",
+    "published_name",
+    "to_hugging_face",
+    "to_kyutai",
+]
 
 _TRANSFORMER = {
     "attention.in_proj_weight": "self_attn.in_proj_weight",

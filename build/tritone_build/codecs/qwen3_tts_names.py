@@ -54,7 +54,9 @@ def to_published(parameters: Mapping[str, Tensor], num_heads: int, num_blocks: i
         if there.endswith(_IN_PROJ):
             queries, keys, values = tensor.chunk(3)
             split = (halves(queries, num_heads), halves(keys, num_heads), values)
-            published |= {there.removesuffix(_IN_PROJ) + part: t for part, t in zip(_PARTS, split, strict=True)}
+            published |= {
+                there.removesuffix(_IN_PROJ) + part: t for part, t in zip(_PARTS, split, strict=True)
+            }
         elif "{}" in there:
             published |= {there.format(number): entry for number, entry in enumerate(tensor)}
         else:

@@ -15,11 +15,11 @@ incomplete last frame, so that the codes cover every sample.
 """
 
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tritone_client.adapters.batches import lengths_of, padded, sizes_of
 from tritone_client.codec import Codec
 from tritone_client.codec_models import Endpoints
 from tritone_client.errors import AudioError, TokensError
@@ -75,10 +75,10 @@ class MossTokenizer:
             audio = audio[:, 0]
         if audio.ndim != _AXES - 1 and audio.shape[1:-1] != (channels,):
             raise AudioError(f"{expected}, got {list(audio.shape)}")
-        lengths = _lengths(input_lengths, len(audio), audio.shape[-1], AudioError)
+        lengths = lengths_of(input_lengths, len(audio), audio.shape[-1], AudioError)
         rows = [row[..., :length] for row, length in zip(audio, lengths, strict=True)]
         tokens = self._codec.encode(rows, self._codec.info.sample_rate_hz, n_quantizers)
-        return _padded(tokens).transpose(1, 0, 2), _sizes(tokens)
+        return padded(tokens).transpose(1, 0, 2), sizes_of(tokens)
 
     def decode(
         self, audio_codes: ArrayLike, audio_codes_lengths: ArrayLike | None = None
@@ -101,10 +101,10 @@ class MossTokenizer:
             codes = codes[:, None]
         if codes.ndim != _AXES:
             raise TokensError(f"audio_codes is [nq, B, T] or [nq, T], got {list(codes.shape)}")
-        lengths = _lengths(audio_codes_lengths, codes.shape[1], codes.shape[2], TokensError)
+        lengths = lengths_of(audio_codes_lengths, codes.shape[1], codes.shape[2], TokensError)
         audio = self._codec.decode([codes[:, row, :length] for row, length in enumerate(lengths)])
-        padded = _padded(audio)
-        return padded if padded.ndim == _AXES else padded[:, None], _sizes(audio)
+        batch = padded(audio)
+        return batch if batch.ndim == _AXES else batch[:, None], sizes_of(audio)
 
     def close(self) -> None:
         """Close the connection."""
@@ -115,31 +115,3 @@ class MossTokenizer:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
-
-
-def _lengths(
-    given: ArrayLike | None, rows: int, most: int, error: type[AudioError] | type[TokensError]
-) -> list[int]:
-    if not rows:
-        raise error("a batch of no rows; give one at least")
-    if given is None:
-        return [most] * rows
-    lengths = as_array(given, f"lengths are one per row, of {rows}, integers", error).ravel()
-    fit = (
-        lengths.dtype.kind in "iu"
-        and len(lengths) == rows
-        and bool(((lengths >= 0) & (lengths <= most)).all())
-    )
-    if not fit:
-        raise error(f"lengths are one per row, of {rows}, and at most {most}; got {lengths.tolist()}")
-    return [int(length) for length in lengths]
-
-
-def _padded(rows: list[NDArray[Any]]) -> NDArray[Any]:
-    """Rows [..., N] of different N as one array, padded with zeros."""
-    longest = max(row.shape[-1] for row in rows)
-    return np.stack([np.pad(row, [(0, 0)] * (row.ndim - 1) + [(0, longest - row.shape[-1])]) for row in rows])
-
-
-def _sizes(rows: list[NDArray[Any]]) -> Lengths:
-    return np.array([row.shape[-1] for row in rows], dtype=np.int64)

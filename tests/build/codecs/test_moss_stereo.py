@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from scripts.common.small_codecs import STEREO
+from scripts.common.small_codecs import SMALL
 from scripts.peers.openmoss import OpenMoss
 from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
@@ -26,7 +26,7 @@ from tritone_build.graphs.steps import packing_of
 from tritone_build.state import State, whole
 from tritone_runtime.fidelity import snr_db
 
-CONFIG = STEREO["small_moss_nano"]
+CONFIG = SMALL["small_moss_nano"]
 FRAMES = {"small_moss_nano": 90, "moss_nano": 53}
 """Eleven windows of the small transformers; of the full size, more than the window of the fastest one."""
 TIE = 1e-4
