@@ -264,8 +264,8 @@ _SPREADS = (
 )
 """Mean and spread of the tensors whose name contains a word; all other tensors are weights."""
 _LOG_SCALE, _BETA_SPREAD = 1.5, 0.2
-_GAINS = ((".conv2.", 0.3), ("decoder.decoder.", 0.9))
-_LAST_GAIN = 0.08
+_GAINS = ((".conv2.", 0.3), ("decoder.decoder.", 0.8))
+_LAST_GAIN = 0.15
 
 
 def _seeded(name: str, like: Tensor, generator: torch.Generator) -> Tensor:
