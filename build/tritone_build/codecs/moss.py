@@ -123,7 +123,7 @@ class MossDecoder(Blocks):
         interleaved = self.run(latent.transpose(1, 2), state)[:, :, 0]
         if self.num_channels == 1:
             return interleaved
-        return interleaved.reshape(len(interleaved), -1, self.num_channels).transpose(1, 2)
+        return interleaved.unflatten(1, (-1, self.num_channels)).transpose(1, 2)
 
 
 class MossEncoder(Blocks):
@@ -134,7 +134,7 @@ class MossEncoder(Blocks):
 
     def forward(self, audio: Tensor, state: State) -> Tensor:
         """See the class."""
-        interleaved = audio.transpose(1, 2).reshape(len(audio), -1, 1)
+        interleaved = audio.transpose(1, 2).flatten(1)[:, :, None]
         return self.run(interleaved, state).transpose(1, 2)
 
 
