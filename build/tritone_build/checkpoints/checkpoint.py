@@ -21,7 +21,14 @@ from torch import Tensor
 from tritone_build.checkpoints.file_kinds import FileKind, checkpoint_kind
 from tritone_build.checkpoints.hub import fetched
 from tritone_build.checkpoints.nemo_archive import read_nemo
-from tritone_build.checkpoints.shards import INDEX_SUFFIX, config_in, named_weights, read_shards, shards_of
+from tritone_build.checkpoints.shards import (
+    INDEX_SUFFIX,
+    codec_folder,
+    config_in,
+    named_weights,
+    read_shards,
+    shards_of,
+)
 from tritone_build.errors import CheckpointError, CheckpointNotFoundError
 from tritone_runtime.manifests import sha256_of
 
@@ -50,6 +57,8 @@ class Checkpoint:
 def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     """Read a checkpoint from a .nemo file, a safetensors file or folder, or a hub id ``owner/name``.
 
+    Of a folder or repository with a folder ``speech_tokenizer``, as Qwen3-TTS has, only that folder is read.
+
     Args:
         source: path or hub id; a path that exists has precedence. An appended ``#prefix`` chooses the codec
             within a model: the tensors whose names begin with that prefix.
@@ -66,7 +75,7 @@ def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
         return checkpoint_part(checkpoint, prefix.rstrip(".")) if prefix else checkpoint
     path = Path(source) if source and Path(source).exists() else fetched(source, revision)
     if path.is_dir():
-        path = _weights_in(path, source)
+        path = _weights_in(codec_folder(path), source)
     try:
         layout, config, tensors = _read(path)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, SafetensorError, OSError) as error:

@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from tritone_build.checkpoints.shards import INDEX_SUFFIX, named_weights, shards_of
+from tritone_build.checkpoints.shards import (
+    CODEC_FOLDER,
+    INDEX_SUFFIX,
+    codec_folder,
+    named_weights,
+    shards_of,
+)
 from tritone_build.errors import CheckpointNotFoundError
 
 __all__ = ["fetched"]
@@ -16,7 +22,7 @@ def fetched(source: str, revision: str | None) -> Path:
     """Fetch a checkpoint from the hub and return its folder in the local cache; ``source`` is ``owner/name``.
 
     A repository may hold the same model in several formats. If its configuration or its only index names
-    files, only those are fetched.
+    files, only those are fetched; if it has a folder for the codec, only that folder.
 
     Raises:
         CheckpointNotFoundError: there is no repository of that name, or it cannot be fetched.
@@ -26,7 +32,10 @@ def fetched(source: str, revision: str | None) -> Path:
         raise CheckpointNotFoundError(
             f"no checkpoint at {source or 'an empty path'}; expected a .nemo file, a folder or a hub id"
         )
-    folder = _snapshot(source, revision, _DESCRIPTIONS)
+    folder = _snapshot(source, revision, [*_DESCRIPTIONS, f"{CODEC_FOLDER}/config.json"])
+    if codec_folder(folder) != folder:
+        inner = [f"{CODEC_FOLDER}/{pattern}" for pattern in (*_DESCRIPTIONS, *_WEIGHTS)]
+        return _snapshot(source, revision, inner)
     named = named_weights(folder)
     if named is None:
         return _snapshot(source, revision, [*_DESCRIPTIONS, *_WEIGHTS])

@@ -12,10 +12,27 @@ from torch import Tensor
 from tritone_build.checkpoints.file_kinds import checkpoint_kind
 from tritone_build.errors import CheckpointError
 
-__all__ = ["INDEX", "INDEX_SUFFIX", "config_in", "named_weights", "read_shards", "shards_of"]
+__all__ = [
+    "CODEC_FOLDER",
+    "INDEX",
+    "INDEX_SUFFIX",
+    "codec_folder",
+    "config_in",
+    "named_weights",
+    "read_shards",
+    "shards_of",
+]
 
 INDEX_SUFFIX = ".safetensors.index.json"
 INDEX = f"model{INDEX_SUFFIX}"
+CODEC_FOLDER = "speech_tokenizer"
+"""The folder in which Qwen3-TTS's checkpoints hold their codec, beside the weights of the language model."""
+
+
+def codec_folder(folder: Path) -> Path:
+    """Return the folder of the codec in a larger model's checkpoint, else the checkpoint's own folder."""
+    inner = folder / CODEC_FOLDER
+    return inner if (inner / "config.json").exists() else folder
 
 
 def config_in(folder: Path) -> Mapping[str, Any]:

@@ -71,5 +71,6 @@ class SnakeBeta(nn.Module):
         """[B, C, T] or [B, T, C]."""
         scale, gain = self.alpha.exp(), (self.beta.exp() + _EPSILON).reciprocal()
         wide = widened(x)
-        wide = wide + gain.reshape(self.shape) * torch.sin(scale.reshape(self.shape) * wide).square()
+        sine = torch.sin(scale.reshape(self.shape) * wide)
+        wide = wide + gain.reshape(self.shape) * (sine * sine)  # ONNX Runtime's Pow takes four times as long
         return wide.to(x.dtype)
