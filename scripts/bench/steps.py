@@ -24,9 +24,9 @@ _WARM, _QUICK_WARM = 130, 25
 _ROUNDS, _QUICK_ROUNDS, _QUICK_ROLES = 40, 15, ("decode",)
 _ALONE_WARM, _ALONE_ROUNDS = 5, 25
 _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
-    ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5, "openmoss": 1.0},
+    ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5, "openmoss": 1.0, "sglang-omni": 1.0},
     ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2, "openmoss": 1.0},
-    ("decode", 8): {"moshi": 1 / 2, "openmoss": 1.0},
+    ("decode", 8): {"moshi": 1 / 2, "openmoss": 1.0, "sglang-omni": 1.0},
 }
 """Largest allowed ratio of our step to the peer's, by direction and number of streams."""
 _STREAM_FRAME_MS = {("mimi", "decode", 8): 3.0}

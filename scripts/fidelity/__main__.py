@@ -8,6 +8,7 @@ compiled   time and memory of compiling with TensorRT-RTX
 half       FP16 against FP32
 long       the end of a long stream, and the server's memory
 replay     streams that failed over with part of their past
+windows    ways in which other projects stream, against decoding in one piece
 quality    STOI, PESQ and word errors of speech, for codecs with trained weights
 
 nanocodec_mini has its trained weights; all other codecs get seeded random ones at full geometry. The input is
@@ -40,6 +41,7 @@ from scripts.fidelity.half_precision import compile_rows, fp16_rows
 from scripts.fidelity.offline import offline_rows, reference_rows
 from scripts.fidelity.quality import quality_rows
 from scripts.fidelity.streams import chunking_rows, isolation_rows, long_rows
+from scripts.fidelity.windows import other_stream_rows
 from scripts.train.speech_synthesis import SynthesizerError
 from tritone_client import Codec
 from tritone_client.transport.grpc_transport import Transport
@@ -55,6 +57,7 @@ _CHECKS = {
     "half": ("in FP16", fp16_rows),
     "long": ("as long streams", long_rows),
     "replay": ("as streams that failed over with part of their past", replay_rows),
+    "windows": ("as other projects stream it", other_stream_rows),
     "quality": ("by its speech quality", quality_rows),
 }
 _COMPILED = {"compiled", "half", "quality"}

@@ -10,12 +10,16 @@ from typing import Protocol
 from safetensors.torch import save_file
 from torch import Tensor
 
-from scripts.peers import moshi, openmoss
+from scripts.peers import moshi, openmoss, qwen_tts, sglang_qwen, token_windows
 from scripts.peers.layouts import all_layouts
+from scripts.peers.qwen_decoder import decoder_of
 from scripts.peers.rustymimi import RustyMimi
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
 __all__ = ["StepPeer", "StreamOpener", "streaming_peers"]
+
+_WINDOW_FRAMES = (25, 72)
+"""Frames of context of the stateless streams."""
 
 
 class StepPeer(Protocol):
@@ -46,7 +50,17 @@ def streaming_peers(checkpoint: Checkpoint, num_codebooks: int) -> Mapping[str, 
             return {"moshi": streaming, "rustymimi": partial(_rustymimi, each, num_codebooks)}
         if openmoss.recognises(each):
             return {"openmoss": partial(openmoss.reference(each).streaming, num_codebooks=num_codebooks)}
+        if qwen_tts.recognises(each):
+            return _qwen_streams(each)
     return {}
+
+
+def _qwen_streams(checkpoint: Checkpoint) -> Mapping[str, StreamOpener]:
+    decoder = decoder_of(checkpoint.config, checkpoint.tensors)
+    windows = {
+        f"window-{context}": partial(token_windows.streaming, decoder, context) for context in _WINDOW_FRAMES
+    }
+    return {"sglang-omni": partial(sglang_qwen.streaming, decoder), **windows}
 
 
 @contextmanager

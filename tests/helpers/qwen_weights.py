@@ -52,6 +52,9 @@ _SPREADS = {  # mean and standard deviation, by the last part of the name
     "embedding_sum": (0, 1),
 }
 
+_LAST = "decoder.decoder.6.conv.weight"
+"""The last convolution, which must not make the audio so loud that it is cut off."""
+
 
 def drawn(config: Mapping[str, Any], seed: int = 0) -> dict[str, Tensor]:
     """Tensors for a network of this configuration, all of which have an effect on its output."""
@@ -73,4 +76,5 @@ def _tensor(name: str, noise: Tensor) -> Tensor:
         return mean + deviation * noise
     if noise.ndim == 1:  # a norm
         return 1 + 0.1 * noise
-    return noise / math.sqrt(noise[0].numel())
+    gain = 0.1 if name == _LAST else 1
+    return gain * noise / math.sqrt(noise[0].numel())
