@@ -24,11 +24,14 @@ _WARM, _QUICK_WARM = 130, 25
 _ROUNDS, _QUICK_ROUNDS, _QUICK_ROLES = 40, 15, ("decode",)
 _ALONE_WARM, _ALONE_ROUNDS = 5, 25
 _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
-    ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5, "openmoss": 1.0, "sglang-omni": 1.0},
+    ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5, "openmoss": 1.0, "sglang-omni": 0.6},
     ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2, "openmoss": 1.0},
-    ("decode", 8): {"moshi": 1 / 2, "openmoss": 1.0, "sglang-omni": 1.0},
+    ("decode", 8): {"moshi": 1 / 2, "openmoss": 1.0, "sglang-omni": 0.8},
 }
 """Largest allowed ratio of our step to the peer's, by direction and number of streams."""
+_WINDOW_TARGETS: Mapping[str, tuple[int, float]] = {"window-72": (72, 1 / 10)}
+"""Frames of context of a peer that decodes a window for each frame, and the largest allowed ratio to it."""
+_WINDOW_ROUNDS = 4
 _STREAM_FRAME_MS = {("mimi", "decode", 8): 3.0}
 """Most ms per stream and frame, by codec, direction and number of streams."""
 
@@ -58,12 +61,26 @@ def step_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> li
     """Our step beside that of every peer that keeps streams; no rows for codecs without such a peer."""
     peers = streaming_peers(open_checkpoint(default_checkpoint(codec)), len(sound.tokens))
     warm, rounds = (_QUICK_WARM, _QUICK_ROUNDS) if quick else (_WARM, _ROUNDS)
-    return [
+    rows = [
         row
         for role, batch in (_TARGETS if peers else ())
         if role in _QUICK_ROLES or not quick
         for row in _peer_rows(codec, role, batch, threads, sound, peers, warm, rounds)
     ]
+    windows = [name for name in _WINDOW_TARGETS if name in peers]
+    return rows + [_window_row(codec, threads, sound, name, peers[name]) for name in windows]
+
+
+def _window_row(codec: str, threads: int, sound: Sound, name: str, opener: StreamOpener) -> Row:
+    """Our step beside a stream that has all its context, since it got that in one push."""
+    context, limit = _WINDOW_TARGETS[name]
+    with opener(1) as peer:
+        peer.decode_step(torch.from_numpy(np.resize(sound.tokens.T, (context, len(sound.tokens))).T[None]))
+        sides = [our_step(codec, "decode", 1, threads, sound), _theirs(peer, "decode", 1, sound)]
+        ours, theirs = interleaved_ms(sides, _WINDOW_ROUNDS)
+    how = f"each frame again with {context} before it: {statistics.median(ours):.1f} against "
+    how += f"{statistics.median(theirs):.1f} ms"
+    return ratio_row(codec, f"decode_step_vs_{name}", ours, theirs, limit, how)
 
 
 def _peer_rows(
@@ -122,4 +139,6 @@ def _theirs(peer: StepPeer, role: str, batch: int, sound: Sound) -> Callable[[],
     frames = sound.frames(role, batch)
     if role == "decode":
         return lambda: peer.decode_step(torch.from_numpy(next(frames)))
+    if sound.info.num_channels > 1:
+        return lambda: peer.encode_step(torch.from_numpy(next(frames)))
     return lambda: peer.encode_step(torch.from_numpy(next(frames))[:, None])
