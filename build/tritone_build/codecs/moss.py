@@ -123,7 +123,7 @@ class MossDecoder(Blocks):
         interleaved = self.run(latent.transpose(1, 2), state)[:, :, 0]
         if self.num_channels == 1:
             return interleaved
-        return interleaved.unflatten(1, (-1, self.num_channels)).transpose(1, 2)
+        return interleaved.reshape(interleaved.shape[0], -1, self.num_channels).transpose(1, 2)
 
 
 class MossEncoder(Blocks):

@@ -1,10 +1,8 @@
 """MOSS-Audio-Tokenizer-v2 and -Nano, with two channels: ours against OpenMOSS's own code, and their order."""
 
 import copy
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,12 +14,9 @@ from scripts.common.small_codecs import SMALL
 from scripts.peers.openmoss import OpenMoss
 from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
-from tritone_build.checkpoints.shards import INDEX
-from tritone_build.checkpoints.weight_norm import Spelling
-from tritone_build.codecs import VARIANTS, codec_within, load_codec, moss, shallow_variants
+from tritone_build.codecs import VARIANTS, load_codec, moss
 from tritone_build.codecs.base import Codec
-from tritone_build.codecs.moss_config import StageConfig, parse
-from tritone_build.errors import CheckpointMismatchError, UnsupportedNetworkError
+from tritone_build.codecs.moss_config import parse
 from tritone_build.graphs.steps import packing_of
 from tritone_build.state import State, whole
 from tritone_runtime.fidelity import snr_db
@@ -174,125 +169,3 @@ def test_the_second_channel_is_the_right_one() -> None:
     assert (latent[:, ::2] == 0).all()
     assert torch.equal(latent[0, 1::2].T.flatten(), audio[0, 1])
     assert torch.equal(whole(decoder, latent), audio)
-
-
-@pytest.mark.parametrize(("name", "count", "elements", "half"), [
-    ("moss_nano", 374, 21_969_664, 10_450_944),
-    ("moss_v2", 2094, 2_123_701_248, 1_061_177_344),
-])  # fmt: skip
-def test_the_published_geometry_has_the_published_tensors(
-    name: str, count: int, elements: int, half: int
-) -> None:
-    with torch.device("meta"):
-        tensors = moss.Network(parse(VARIANTS[name].config)).published()
-    normalized = [there for there in tensors if there.endswith(moss.NORMALIZED)]
-    assert all(there.startswith("quantizer.") for there in normalized)
-    assert len(tensors) + len(normalized) == count
-    scales = sum(len(tensors[there]) for there in normalized)
-    assert sum(tensor.numel() for tensor in tensors.values()) + scales == elements
-    for start in ("encoder.", "decoder."):
-        assert sum(t.numel() for there, t in tensors.items() if there.startswith(start)) == half
-    without_config = Checkpoint("x", "sharded", {}, tensors, "")
-    assert moss.variant_of(without_config) == name
-    prefixed = {f"outer.codec.{there}": tensor for there, tensor in tensors.items()}
-    assert codec_within(Checkpoint("x", "sharded", {}, prefixed, "")).prefix == "outer.codec"
-
-
-def windows(config: Mapping[str, Any], half: str) -> list[int]:
-    blocks = getattr(parse(config), half)
-    return [block.transformer.context for block in blocks if isinstance(block, StageConfig)]
-
-
-def test_each_transformer_has_its_own_window() -> None:
-    assert windows(VARIANTS["moss_nano"].config, "decoder") == [500, 800, 1200, 1600]
-    assert windows(VARIANTS["moss_v2"].config, "encoder") == [400, 400, 400, 400, 250, 125]
-    assert windows(CONFIG, "encoder") == [20, 15]
-    assert windows(changed("encoder_kwargs", 1, context_duration=0.58), "encoder") == [29, 15]  # 28.999...
-    assert windows(shallow_variants()["moss_v2_shallow"].config, "decoder") == [125, 250, *[400] * 4]
-
-
-def test_fixtures_have_the_names_and_the_shards_of_the_published_files(folder: Path) -> None:
-    placed = json.loads((folder / INDEX).read_text())["weight_map"]
-    assert set(placed.values()) == {"model-00001-of-00001.safetensors"}
-    assert {
-        "encoder.1.transformer.layers.0.self_attn.in_proj.weight",
-        "decoder.1.transformer.layers.0.self_attn.out_proj.weight",
-        "decoder.1.transformer.layers.0.ffn.0.weight",
-        "decoder.1.transformer.layers.0.ffn.2.weight",
-        "encoder.3.input_proj.weight",
-        "quantizer.quantizers.0.in_proj.parametrizations.weight.original0",
-    } <= placed.keys()
-
-
-OTHER_NAMES = {
-    "self_attn.in_proj.weight": ("self_attn.in_projs.0.weight", "self_attn.in_proj_weight"),
-    "self_attn.out_proj.weight": ("self_attn.out_projs.0.weight",),
-    "ffn.0.weight": ("linear1.weight",),
-    "ffn.2.weight": ("linear2.weight",),
-}
-
-
-@pytest.mark.parametrize("number", [0, -1])
-def test_older_names_are_taken_too(number: int, codec: Codec, checkpoint: Checkpoint) -> None:
-    older = {}
-    for name, tensor in checkpoint.tensors.items():
-        ending = next((each for each in OTHER_NAMES if name.endswith(each) and "quantizer" not in name), "")
-        older[name.removesuffix(ending) + OTHER_NAMES[ending][number] if ending else name] = tensor
-    assert older.keys() != checkpoint.tensors.keys()
-    renamed = load_codec(Checkpoint("older", "sharded", checkpoint.config, older, ""), "x")
-    tokens = some_tokens(codec, 5)
-    assert torch.equal(decoded(renamed, tokens), decoded(codec, tokens))
-
-
-@pytest.mark.parametrize("spelling", list(Spelling))
-def test_weight_norm_is_taken_in_every_spelling(spelling: Spelling, codec: Codec, tmp_path: Path) -> None:
-    other = load_codec(open_checkpoint(str(write_fixture(CONFIG, tmp_path, spelling=spelling))), "x")
-    tokens = some_tokens(codec, 5)
-    assert db(decoded(codec, tokens), decoded(other, tokens)) > 100
-
-
-def test_every_tensor_that_is_off_is_named(checkpoint: Checkpoint) -> None:
-    gone, twice = "encoder.3.input_proj.weight", "decoder.1.transformer.layers.0.linear1.weight"
-    tensors = dict(checkpoint.tensors)
-    tensors[twice] = tensors["decoder.1.transformer.layers.0.ffn.0.weight"]
-    del tensors[gone]
-    with pytest.raises(CheckpointMismatchError) as caught:
-        load_codec(Checkpoint("x", "sharded", CONFIG, tensors, ""), "x")
-    assert (caught.value.missing, caught.value.unexpected) == ([gone], [twice])
-
-
-def changed(half: str, block: int, **values: Any) -> dict[str, Any]:
-    config = copy.deepcopy(dict(CONFIG))
-    config[half][block] |= values
-    return config
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ({**CONFIG, "number_channels": 3}, "number_channels = 3 is not supported; supported: 1, 2"),
-        (
-            {**CONFIG, "enable_channel_interleave": False},
-            "enable_channel_interleave = False is not supported",
-        ),
-        ({**CONFIG, "channels_numbers": 1}, "number_channels = 2 and channels_numbers = 1 contradict"),
-        ({**CONFIG, "number_channels": 1}, "multiply to 32, not to downsample_rate 16"),
-        ({**CONFIG, "downsample_rate": 32}, "multiply to 32, not to downsample_rate 32 x 2 channels"),
-        (
-            {**CONFIG, "quantizer_kwargs": {**CONFIG["quantizer_kwargs"], "quantizer_type": "spec_rvq"}},
-            "quantizer_type = 'spec_rvq' is not supported; supported: rlfq",
-        ),
-        (changed("decoder_kwargs", 0, patch_size=5), r"decoder_kwargs.*multiply to 80"),
-        (changed("decoder_kwargs", 1, gating="silu"), "gating = 'silu'"),
-        (changed("decoder_kwargs", 1, context_duration=None), r"decoder_kwargs\[1\] has no context_duration"),
-        (changed("decoder_kwargs", 1, output_dimension=63), r"decoder_kwargs\[2\]: patch_size 2 does not"),
-    ],
-)
-def test_what_is_not_implemented_is_refused_by_name(config: dict[str, Any], said: str) -> None:
-    with pytest.raises(UnsupportedNetworkError, match=said):
-        parse(config)
-
-
-def test_the_older_key_of_the_channels_is_taken_too() -> None:
-    config = {key: value for key, value in CONFIG.items() if key != "number_channels"}
-    assert parse({**config, "channels_numbers": 2}) == parse(CONFIG)
