@@ -38,7 +38,6 @@ def step(
 ) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
     """One step and the state after it, with the calls of ort_cpu_runtime.py."""
     feeds = {"audio_codes": codes, "audio_code_lengths": np.array([codes.shape[1]], np.int32)} | state
-    names = [output.name for output in session.get_outputs()]
     outputs = session.run(None, feeds)
     names = [output.name for output in session.get_outputs()]
     found = dict(zip(names, outputs, strict=True))
@@ -52,7 +51,7 @@ def test_codes_have_the_codebooks_last_and_rows_their_own_lengths(
 ) -> None:
     sound = 0.1 * np.random.default_rng(0).standard_normal((2, 2, 10 * HOP + 3)).astype(np.float32)
     codes, lengths = tokenizer.encode(sound, np.array([10 * HOP + 3, 5 * HOP]))
-    assert (codes.shape, codes.dtype, lengths.tolist()) == ((2, 11, BOOKS), np.int32, [11, 5])
+    assert (codes.shape, codes.dtype.name, lengths.tolist()) == ((2, 11, BOOKS), "int32", [11, 5])
     audio, samples = tokenizer.decode_full(codes, lengths)
     assert (audio.shape, samples.tolist()) == ((2, 2, 11 * HOP), [11 * HOP, 5 * HOP])
     assert not audio[1, :, 5 * HOP :].any()
@@ -75,7 +74,8 @@ def test_steps_join_to_the_whole_whatever_part_of_the_state_is_sent(tokenizer: N
 
 def test_two_utterances_in_one_session_do_not_mix(tokenizer: NanoTokenizer) -> None:
     session, other = tokenizer.decode_step_session(), (CODES + 1) % SIZE
-    states, heard = [dict(STATE), dict(STATE)], [[], []]
+    states = [dict(STATE), dict(STATE)]
+    heard: tuple[list[NDArray[Any]], ...] = ([], [])
     for frame in range(12):
         for number, codes in enumerate((CODES, other)):
             audio, states[number] = step(session, codes[:, frame : frame + 1], states[number])
