@@ -17,7 +17,7 @@ from tritone_runtime.manifests import ONNX_FILE
 
 __all__ = ["GRAPHS", "STREAMED", "EngineGraphs", "Running"]
 
-GRAPHS = ("small_nanocodec", "small_lfsc", "small_mimi")
+GRAPHS = ("small_nanocodec", "small_lfsc", "small_mimi", "small_qwen3_tts_12hz")
 STREAMED = ("small_nanocodec", "small_mimi")
 
 

@@ -3,8 +3,8 @@
 After qwen_tts/core/tokenizer_12hz/modeling_qwen3_tts_tokenizer_v2.py of qwen-tts 0.1.1. Three facts of that
 code matter to a caller:
 
-- The decoder here equals the class's whole forward. The class's ``chunked_decode`` starts anew every 300 frames
-  with 25 frames of context, so its audio differs from there on.
+- The decoder here equals the class's whole forward. The class's ``chunked_decode`` starts anew every 300
+  frames with 25 frames of context, so its audio differs from there on.
 - The encoder's attention sees the last 250 steps (10 s), as in transformers 5. transformers 4.57, which
   qwen-tts 0.1.1 requires, lets it see everything before; tokens of the first 10 s are the same.
 - A last frame that is not full is padded with zeros in the audio, as the class pads the shorter clips of a

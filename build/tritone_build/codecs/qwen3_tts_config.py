@@ -107,7 +107,7 @@ class Qwen3TtsConfig:
 
     @property
     def codebook_dim(self) -> int:
-        """Size of an entry of the decoder's codebooks, which the authors' class sets to half of the latent."""
+        """Size of an entry of the decoder's codebooks: half of the latent, as in the authors' class."""
         return self.latent_dim // 2
 
 

@@ -1,8 +1,8 @@
 """Upsampling between convolutions in the style of ConvNeXt, over [B, T, C].
 
 After Qwen3TTSTokenizerV2ConvNeXtBlock and the stages around it in
-qwen_tts/core/tokenizer_12hz/modeling_qwen3_tts_tokenizer_v2.py of qwen-tts 0.1.1; the block is a causal one of
-ConvNeXt (Liu et al. 2022, arXiv 2201.03545).
+qwen_tts/core/tokenizer_12hz/modeling_qwen3_tts_tokenizer_v2.py of qwen-tts 0.1.1; the block is that of
+ConvNeXt (Liu et al. 2022, arXiv 2201.03545), made causal.
 """
 
 from fractions import Fraction

@@ -4,9 +4,9 @@ After Qwen3TTSTokenizerV2DecoderDecoderBlock and the layers around it in
 qwen_tts/core/tokenizer_12hz/modeling_qwen3_tts_tokenizer_v2.py of qwen-tts 0.1.1; the shape is that of DAC's
 decoder (Kumar et al. 2023, arXiv 2306.06546).
 
-The first half of the blocks computes over [B, T, C], as matrix products: these layers have many weights and few
-steps. The second half computes over [B, C, T], as convolutions: its layers have few weights and many steps,
-whose neighbours would have to be copied for a product.
+The first half of the blocks computes over [B, T, C], as matrix products: these layers have many weights and
+few steps. The second half computes over [B, C, T], as convolutions: its layers have few weights and many
+steps, whose neighbours would have to be copied for a product.
 """
 
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, channels: int, rate: int, time_last: bool):
         super().__init__()
-        up = UpsampleConv1d if time_last else UnfoldedUpsample
+        up: type[nn.Module] = UpsampleConv1d if time_last else UnfoldedUpsample
         self.rate, self.time_last = rate, time_last
         self.act = _activation(channels, time_last)
         self.up = up(channels, channels // 2, rate)

@@ -116,7 +116,7 @@ def _weighted(weights: Tensor, segments: list[Segment]) -> Tensor:
 
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean of x^2 + eps) * weight, over the last axis (Zhang and Sennrich 2019, arXiv 1910.07467)."""
+    """x / sqrt(mean of x^2 + eps) * weight over the last axis (Zhang and Sennrich 2019, arXiv 1910.07467)."""
 
     def __init__(self, dim: int, eps: float):
         super().__init__()

@@ -21,6 +21,7 @@ from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.errors import CheckpointError
 
 REPOSITORY, CSM = "someone/small-codec", "someone/small-csm"
+QWEN = "someone/speech-model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -41,12 +42,20 @@ def as_csm_is_published(folder: Path) -> Files:
     }
 
 
+def as_qwen3_tts_is_published(folder: Path) -> Files:
+    """A language model, and its codec in a folder of its own."""
+    inner = write_fixture(SMALL["small_qwen3_tts_12hz"], folder).parent
+    codec = {f"speech_tokenizer/{file.name}": file.read_bytes() for file in inner.iterdir()}
+    return codec | {"config.json": b'{"model_type": "qwen3_tts"}', "model.safetensors": b"not to be fetched"}
+
+
 @pytest.fixture
 def repositories(tmp_path: Path) -> dict[str, Files]:
     nemo = write_fixture(SMALL["small_nanocodec"], tmp_path / "published.nemo").read_bytes()
     return {
         REPOSITORY: {"codec.nemo": nemo, "README.md": b"a codec"},
         CSM: as_csm_is_published(tmp_path / "mimi"),
+        QWEN: as_qwen3_tts_is_published(tmp_path / "qwen"),
     }
 
 
@@ -69,11 +78,11 @@ class HubHandler(BaseHTTPRequestHandler):
         self.respond(body=True)
 
     def respond(self, body: bool) -> None:
-        name, file = self.path.rpartition("/")[0], self.path.rpartition("/")[2]
         for repository, files in self.repositories.items():
             if self.path.startswith(f"/api/models/{repository}"):
                 return self.send(200, self.listing(repository, files), body)
-            if name.startswith(f"/{repository}/resolve/") and file in files:
+            file = self.path.removeprefix(f"/{repository}/resolve/").partition("/")[2]
+            if self.path.startswith(f"/{repository}/resolve/") and file in files:
                 self.fetched.extend([file] * body)
                 return self.send(200, files[file], body)
         return self.send(404, b"{}", body, {"X-Error-Code": "RepoNotFound"})
@@ -140,6 +149,16 @@ def test_of_a_model_in_two_formats_only_the_named_one_is_fetched(
     shard = repositories[CSM]["transformers-00001-of-00001.safetensors"]
     assert done.stdout.strip() == f"{hashlib.sha256(shard).hexdigest()}#codec_model", done.stderr
     assert sorted(fetched) == sorted(set(repositories[CSM]) - {"model.safetensors"})
+
+
+def test_of_a_speech_model_only_the_folder_of_its_codec_is_fetched(
+    hub: str, repositories: dict[str, Files], fetched: list[str], tmp_path: Path
+) -> None:
+    done = opened(QWEN, hub, tmp_path / "cache")
+    weights = repositories[QWEN]["speech_tokenizer/model.safetensors"]
+    assert done.stdout.strip() == hashlib.sha256(weights).hexdigest(), done.stderr
+    assert "model.safetensors" not in fetched
+    assert "speech_tokenizer/model.safetensors" in fetched
 
 
 def test_a_published_codec_means_its_pinned_commit_and_hash(monkeypatch: pytest.MonkeyPatch) -> None:

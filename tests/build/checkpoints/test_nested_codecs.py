@@ -118,7 +118,7 @@ def test_any_prefix_is_found(prefix: str, section: str, layout: str, tmp_path: P
     assert load_codec(open_checkpoint(str(folder)), "inner").geometry.sample_rate_hz == MIMI["sampling_rate"]
 
 
-@pytest.mark.parametrize("name", ["small_nanocodec", "small_lfsc", "small_moss"])
+@pytest.mark.parametrize("name", ["small_nanocodec", "small_lfsc", "small_moss", "small_qwen3_tts_12hz"])
 def test_codecs_of_every_family_are_found(name: str, tmp_path: Path) -> None:
     tensors = tensors_of(name, tmp_path)
     outer = {"model_type": "outer", "codec_config": SMALL[name]}

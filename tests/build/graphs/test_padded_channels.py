@@ -75,7 +75,8 @@ def assert_equal_in_fp64(plain: Codec, padded: Codec) -> None:
 @pytest.mark.parametrize("name", list(SMALL))
 def test_padded_networks_give_the_same_whole_and_in_chunks(name: str, codecs: dict[str, Codec]) -> None:
     padded = with_padded_channels(codecs[name])
-    assert (padded.decoder is codecs[name].decoder) == (name == "small_moss")  # which has no convolutions
+    unpadded = name in ("small_moss", "small_qwen3_tts_12hz")
+    assert (padded.decoder is codecs[name].decoder) == unpadded  # no convolutions, or only multiples of 8
     assert_equal_in_fp64(codecs[name], padded)
 
 
