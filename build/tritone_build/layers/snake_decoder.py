@@ -61,9 +61,9 @@ class ResidualUnit(nn.Module):
         self.conv1 = _conv(channels, _KERNEL, dilation, time_last)
         self.conv2 = _conv(channels, 1, 1, time_last)
 
-    def chain(self) -> Iterator[nn.Module]:
-        """The layers in the order in which they run."""
-        yield from (self.conv1, self.conv2)
+    def reach(self, past: int, future: int) -> Reach:
+        """See :class:`tritone_build.layers.reach.HasReach`."""
+        return reach_of([self.conv1, self.conv2], past, future)
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         """Any of the two layouts."""
@@ -92,7 +92,7 @@ class DecoderBlock(nn.Module):
 
     def reach(self, past: int, future: int) -> Reach:
         """See :class:`tritone_build.layers.reach.HasReach`."""
-        return reach_of([self.up, *(layer for unit in self.units for layer in unit.chain())], past, future)
+        return reach_of([self.up, *self.units], past, future)
 
     def forward(self, x: Tensor, state: State) -> Tensor:
         """See the class."""
