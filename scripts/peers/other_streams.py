@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scripts.peers import qwen_tts, sglang_qwen
-from scripts.peers.qwen_decoder import decoder_of
-from scripts.peers.token_windows import Decode, newest_of_windows
+from scripts.peers import qwen_tts
+from scripts.peers.qwen import sglang
+from scripts.peers.qwen.decoder import decoder_of
+from scripts.peers.qwen.token_windows import Decode, newest_of_windows
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
 __all__ = ["OtherStreams", "other_streams"]
@@ -53,6 +54,6 @@ def _chunked(decoder: Any, tokens: Tensor, frames: Sequence[int]) -> Tensor:
 
 
 def _stepped(decoder: Any, tokens: Tensor, frames: Sequence[int]) -> Tensor:
-    with sglang_qwen.streaming(decoder) as stream:
+    with sglang.streaming(decoder) as stream:
         steps = [stream.decode_step(tokens[:, :, n : n + 1])[0, 0] for n in range(tokens.shape[2])]
     return torch.stack([steps[frame] for frame in frames])

@@ -160,5 +160,5 @@ class QwenTts:
 
 
 def _worker() -> WorkerProcess:
-    script = Path(__file__).with_name("qwen_tts_worker.py")
+    script = Path(__file__).parent / "qwen" / "qwen_tts_worker.py"
     return WorkerProcess(script, [str(WHEEL.unpacked())], _ENVIRONMENT.folder())

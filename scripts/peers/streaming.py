@@ -10,9 +10,10 @@ from typing import Protocol
 from safetensors.torch import save_file
 from torch import Tensor
 
-from scripts.peers import moshi, openmoss, qwen_tts, sglang_qwen, token_windows
+from scripts.peers import moshi, openmoss, qwen_tts
 from scripts.peers.layouts import all_layouts
-from scripts.peers.qwen_decoder import decoder_of
+from scripts.peers.qwen import sglang, token_windows
+from scripts.peers.qwen.decoder import decoder_of
 from scripts.peers.rustymimi import RustyMimi
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
@@ -60,7 +61,7 @@ def _qwen_streams(checkpoint: Checkpoint) -> Mapping[str, StreamOpener]:
     windows = {
         f"window-{context}": partial(token_windows.streaming, decoder, context) for context in _WINDOW_FRAMES
     }
-    return {"sglang-omni": partial(sglang_qwen.streaming, decoder), **windows}
+    return {"sglang-omni": partial(sglang.streaming, decoder), **windows}
 
 
 @contextmanager

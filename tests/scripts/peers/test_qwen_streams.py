@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.qwen_weights import SMALL_CONFIG, drawn
 from torch import Tensor
 
 from scripts.fidelity.windows import compared_ways
 from scripts.peers.other_streams import other_streams
-from scripts.peers.qwen_decoder import decoder_of
+from scripts.peers.qwen.decoder import decoder_of
+from scripts.peers.qwen.seeded_weights import SMALL_CONFIG, drawn
+from scripts.peers.qwen.token_windows import newest_of_windows, streaming
 from scripts.peers.qwen_tts import QwenTts
 from scripts.peers.streaming import StepPeer, streaming_peers
-from scripts.peers.token_windows import newest_of_windows, streaming
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_runtime.fidelity import snr_db
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from helpers.qwen_weights import SMALL_CONFIG, drawn
 from torch import Tensor
 
 from scripts.peers import Reference, references_of
+from scripts.peers.qwen.seeded_weights import SMALL_CONFIG, drawn
 from scripts.peers.qwen_tts import QwenTts
 from scripts.peers.worker_process import WorkerError
 from tritone_build.checkpoints.checkpoint import Checkpoint

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scripts.peers.decoding_only import DecodingOnly
+from scripts.peers.qwen.decoding_only import DecodingOnly
 from scripts.peers.wheel_imports import imported, stand_in
 from tritone_server.wheels import Wheel
 
@@ -28,7 +28,7 @@ _PACKAGES = ("sglang_omni", "sglang_omni.utils", "sglang_omni.models", "sglang_o
 
 @contextmanager
 def streaming(decoder: Any, batch: int = 1) -> Iterator["SglangStream"]:
-    """Open ``batch`` new streams of a decoder of :func:`scripts.peers.qwen_decoder.decoder_of`."""
+    """Open ``batch`` new streams of a decoder of :func:`scripts.peers.qwen.decoder.decoder_of`."""
     with torch.inference_mode():
         yield SglangStream(decoder, batch)
 

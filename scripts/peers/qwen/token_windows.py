@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from scripts.peers.decoding_only import DecodingOnly
+from scripts.peers.qwen.decoding_only import DecodingOnly
 
 __all__ = ["WindowStream", "newest_of_windows", "streaming"]
 
