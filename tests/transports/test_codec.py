@@ -1,10 +1,11 @@
-"""Whole inputs: the client gives the same results as NeMo."""
+"""Whole inputs: the client gives the same results as the authors' code."""
 
 import numpy as np
 import pytest
 import torch
 from helpers.comparison import against_whole
 from helpers.place import Place
+from numpy.typing import NDArray
 
 from scripts.common.rounding import limit_of
 from scripts.common.small_codecs import SMALL
@@ -15,9 +16,10 @@ from tritone_client.codec_models import Role
 from tritone_runtime.fidelity import snr_db
 
 
-def speech(codec: Codec, frames: float, seed: int = 0) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
-    samples = round(frames * codec.info.samples_per_frame)
-    return (0.3 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+def speech(codec: Codec, frames: float, seed: int = 0) -> NDArray[np.float32]:
+    """Noise, which differs in the channels of a stereo codec."""
+    shape = codec.info.audio_shape(round(frames * codec.info.samples_per_frame))
+    return (0.3 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
 
 
 def test_encoding_and_decoding_equal_the_reference(codec: Codec, references: dict[str, Reference]) -> None:
