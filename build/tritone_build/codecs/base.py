@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tritone_build.checkpoints.checkpoint import Checkpoint
-from tritone_build.layers.guard import require
+from tritone_build.guard import require
 from tritone_build.layers.wide import widened
 from tritone_build.state import whole
 

@@ -25,12 +25,11 @@ from tritone_build.codecs import mimi, mimi_names, qwen3_tts_names
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
 from tritone_build.codecs.qwen3_tts_config import PUBLISHED, Qwen3TtsConfig, describes, parse
 from tritone_build.codecs.strict import check_strictly
-from tritone_build.layers.convnext import ConvNeXtUpsample
 from tritone_build.layers.reach import reach_of
 from tritone_build.layers.rvq import SplitResidualQuantizer
-from tritone_build.layers.snake_decoder import SnakeDecoder
 from tritone_build.layers.transformer import RMSNorm, Transformer, normalized
 from tritone_build.layers.unfolded import UnfoldedConv1d, product
+from tritone_build.layers.upsampling import ConvNeXtUpsample, SnakeDecoder
 from tritone_build.state import State
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Any
 from tritone_build.codecs import mimi_config
 from tritone_build.codecs.mimi_config import MimiConfig
 from tritone_build.errors import UnsupportedNetworkError
-from tritone_build.layers.snake_decoder import SnakeDecoderConfig
 from tritone_build.layers.transformer import TransformerConfig
+from tritone_build.layers.upsampling import SnakeDecoderConfig
 
 __all__ = ["PUBLISHED", "Qwen3TtsConfig", "describes", "parse"]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tritone_build.layers.guard import require
+from tritone_build.guard import require
 
 __all__ = ["BUCKETS", "BucketedDequantizer", "bucket_of", "most_frames", "wasted_share"]
 

@@ -17,7 +17,7 @@ from torch.fx.experimental.const_fold import split_const_subgraphs
 from tritone_build.files import atomic_write
 from tritone_build.graphs.role import Role
 from tritone_build.graphs.tracing import quietly, traced
-from tritone_build.layers.guard import kept_rules
+from tritone_build.guard import kept_rules
 from tritone_runtime.manifests import PROGRAM_FACTS
 
 __all__ = ["program_of", "write_program"]
