@@ -6,8 +6,9 @@ from dataclasses import replace
 import torch
 
 from tritone_build.checkpoints.checkpoint import Checkpoint
-from tritone_build.codecs import mimi, mimi_names
-from tritone_build.codecs.mimi_config import PUBLISHED, parse
+from tritone_build.codecs import mimi
+from tritone_build.codecs.configs.mimi import PUBLISHED, parse
+from tritone_build.codecs.names import mimi as mimi_names
 
 __all__ = ["all_layouts"]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tritone_build.checkpoints.fixtures import write_nemo
 from tritone_build.codecs import nemo, variant
-from tritone_build.codecs.nemo_config import parse
+from tritone_build.codecs.configs.nemo import parse
 from tritone_build.layers.conv import UpsampleConv1d
 from tritone_build.layers.fsq import FiniteScalarQuantizer
 from tritone_build.state import whole

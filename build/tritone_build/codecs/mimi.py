@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from tritone_build.checkpoints.checkpoint import Checkpoint
-from tritone_build.codecs import mimi_names
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
-from tritone_build.codecs.mimi_config import PUBLISHED, MimiConfig, describes, parse
+from tritone_build.codecs.configs.mimi import PUBLISHED, MimiConfig, describes, parse
+from tritone_build.codecs.names import mimi as mimi_names
 from tritone_build.codecs.strict import check_strictly
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.reach import reach_of

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
-from tritone_build.codecs.moss_config import Block, MossConfig, PatchConfig, StageConfig, describes, parse
-from tritone_build.codecs.moss_names import blocks_in, published_name, respelled
-from tritone_build.codecs.moss_published import MOSS, MOSS_NANO, MOSS_V2, shallow
+from tritone_build.codecs.configs.moss import Block, MossConfig, PatchConfig, StageConfig, describes, parse
+from tritone_build.codecs.configs.moss_published import MOSS, MOSS_NANO, MOSS_V2, shallow
+from tritone_build.codecs.names.moss import blocks_in, published_name, respelled
 from tritone_build.codecs.strict import check_strictly
 from tritone_build.layers.lfq import ResidualLfq
 from tritone_build.layers.patch import Patch, Unpatch

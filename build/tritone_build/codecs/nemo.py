@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
-from tritone_build.codecs.nemo_config import NemoConfig, parse, published
+from tritone_build.codecs.configs.nemo import NemoConfig, parse, published
 from tritone_build.codecs.strict import assign_strictly
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.conv import UpsampleConv1d

@@ -21,9 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from tritone_build.checkpoints.checkpoint import Checkpoint
-from tritone_build.codecs import mimi, mimi_names, qwen3_tts_names
+from tritone_build.codecs import mimi
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
-from tritone_build.codecs.qwen3_tts_config import PUBLISHED, Qwen3TtsConfig, describes, parse
+from tritone_build.codecs.configs.qwen3_tts import PUBLISHED, Qwen3TtsConfig, describes, parse
+from tritone_build.codecs.names import mimi as mimi_names
+from tritone_build.codecs.names import qwen3_tts as qwen3_tts_names
 from tritone_build.codecs.strict import check_strictly
 from tritone_build.layers.reach import reach_of
 from tritone_build.layers.rvq import SplitResidualQuantizer
@@ -128,7 +130,7 @@ class DecoderNetwork(nn.Module):
         )
 
     def by_name(self) -> dict[str, Tensor]:
-        """Parameters by their names in :mod:`tritone_build.codecs.qwen3_tts_names`."""
+        """Parameters by their names in :mod:`tritone_build.codecs.names.qwen3_tts`."""
         return {name.removeprefix("decoder."): each for name, each in self.named_parameters()}
 
 

@@ -17,7 +17,7 @@ from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.cli import main
 from tritone_build.codecs import VARIANTS, codec_within, load_codec
 from tritone_build.codecs.base import Codec
-from tritone_build.codecs.mimi_config import PUBLISHED, parse
+from tritone_build.codecs.configs.mimi import PUBLISHED, parse
 from tritone_build.errors import CheckpointError, CheckpointMismatchError
 from tritone_build.repository.manifests import fingerprint
 

@@ -15,7 +15,7 @@ from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.codecs import VARIANTS, load_codec, mimi
 from tritone_build.codecs.base import Codec
-from tritone_build.codecs.mimi_config import parse
+from tritone_build.codecs.configs.mimi import parse
 from tritone_build.errors import CheckpointMismatchError, UnsupportedNetworkError
 from tritone_build.state import State, whole
 from tritone_runtime.fidelity import snr_db

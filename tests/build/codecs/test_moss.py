@@ -19,8 +19,8 @@ from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.checkpoints.shards import INDEX
 from tritone_build.codecs import VARIANTS, load_codec, moss
 from tritone_build.codecs.base import Codec
-from tritone_build.codecs.moss_config import parse
-from tritone_build.codecs.moss_published import MOSS
+from tritone_build.codecs.configs.moss import parse
+from tritone_build.codecs.configs.moss_published import MOSS
 from tritone_build.errors import CheckpointError, CheckpointMismatchError, UnsupportedNetworkError
 from tritone_build.graphs.steps import DecodeStep, ImplicitStateStep
 from tritone_build.state import whole

@@ -17,7 +17,7 @@ from tritone_build.checkpoints.shards import INDEX
 from tritone_build.checkpoints.weight_norm import Spelling
 from tritone_build.codecs import FAMILIES, VARIANTS, codec_within, load_codec, moss, shallow_variants
 from tritone_build.codecs.base import Codec
-from tritone_build.codecs.moss_config import StageConfig, parse
+from tritone_build.codecs.configs.moss import StageConfig, parse
 from tritone_build.codecs.nested import codec_prefixes
 from tritone_build.errors import CheckpointMismatchError, UnsupportedNetworkError
 from tritone_build.state import whole

@@ -16,7 +16,7 @@ from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.codecs import VARIANTS, load_codec, moss
 from tritone_build.codecs.base import Codec
-from tritone_build.codecs.moss_config import parse
+from tritone_build.codecs.configs.moss import parse
 from tritone_build.graphs.steps import packing_of
 from tritone_build.state import State, whole
 from tritone_runtime.fidelity import snr_db

@@ -10,8 +10,8 @@ from scripts.common.small_codecs import NEMO
 from scripts.peers import Reference
 from tritone_build.codecs import VARIANTS
 from tritone_build.codecs.base import Codec
+from tritone_build.codecs.configs.nemo import parse
 from tritone_build.codecs.nemo import Network
-from tritone_build.codecs.nemo_config import parse
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.state import whole
 from tritone_runtime.fidelity import snr_db

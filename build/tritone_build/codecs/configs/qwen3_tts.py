@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tritone_build.codecs import mimi_config
-from tritone_build.codecs.mimi_config import MimiConfig
+from tritone_build.codecs.configs import mimi as mimi_config
+from tritone_build.codecs.configs.mimi import MimiConfig
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.transformer import TransformerConfig
 from tritone_build.layers.upsampling import SnakeDecoderConfig

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from tritone_build.codecs.mimi_names import halves, pairs
+from tritone_build.codecs.names.mimi import halves, pairs
 
 __all__ = ["from_published", "to_published"]
 

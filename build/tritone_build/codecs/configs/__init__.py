@@ -1,0 +1,1 @@
+"""Geometries of networks, parsed from the configurations beside their weights."""

@@ -1,0 +1,1 @@
+"""The names under which the tensors of networks are published."""
