@@ -13,7 +13,10 @@ from tritone_runtime.manifests import MANIFEST
 
 __all__ = ["fingerprint", "write_manifest"]
 
-_BUILDERS = ("layers/*.py", "codecs/*.py", "checkpoints/*.py", "graphs/*.py", "repository/*.py", "state.py")
+_BUILDERS = (
+    *("layers/*.py", "codecs/**/*.py", "checkpoints/*.py", "graphs/*.py", "repository/*.py"),
+    *("guard.py", "state.py"),
+)
 _NO_BUILDERS = (
     "checkpoints/file_kinds.py",
     "checkpoints/fixtures.py",
