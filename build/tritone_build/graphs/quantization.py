@@ -3,7 +3,7 @@
 This is ONNX Runtime's weight-only quantization (MatMulNBits): blocks of 32 weights share a scale, and
 products are computed in integers, with the activations in blocks of INT8 too (accuracy level 4). Only
 large matrices are quantized: small ones cost little, and small differences decide the search in a codec's
-quantizer.
+quantizer. A decoder has no search, so one without large matrices is quantized from a smaller size on.
 """
 
 import logging
@@ -16,13 +16,14 @@ import onnx_ir as ir
 
 from tritone_build.errors import PrecisionError
 
-__all__ = ["large_products", "quantized_to_int8"]
+__all__ = ["SMALLEST", "SMALLEST_OF_A_DECODER", "large_products", "quantized_to_int8"]
 
-_SMALLEST = 1 << 19
+SMALLEST, SMALLEST_OF_A_DECODER = 1 << 19, 1 << 16
+"""Elements of the smallest matrix in INT8, and of that in a decoder without such a matrix."""
 _BLOCK, _IN_INTEGERS = 32, 4
 
 
-def large_products(model: ir.Model, smallest: int = _SMALLEST) -> list[str]:
+def large_products(model: ir.Model, smallest: int = SMALLEST) -> list[str]:
     """Names of the matrix products with a constant matrix of at least ``smallest`` elements."""
     return [str(node.name) for node in model.graph if _elements(node) >= smallest]
 
@@ -33,7 +34,7 @@ def _elements(node: ir.Node) -> int:
     return prod(shape) if len(shape) == len("KN") else 0
 
 
-def quantized_to_int8(model: ir.Model, smallest: int = _SMALLEST) -> ir.Model:
+def quantized_to_int8(model: ir.Model, smallest: int = SMALLEST) -> ir.Model:
     """Return the graph with its large matrices in INT8.
 
     Args:
