@@ -14,6 +14,9 @@ from tritone_build.codecs.base import Codec
 from tritone_build.errors import PrecisionError
 from tritone_build.graphs.export import write_onnx
 from tritone_build.graphs.quantization import large_products, quantized_to_int8
+from tritone_build.graphs.roles import roles
+from tritone_build.repository import graph_files
+from tritone_build.repository.graph_files import SharedWeights, write_graph
 from tritone_build.repository.writing import is_current
 from tritone_build.state import whole
 from tritone_runtime.fidelity import snr_db
@@ -63,3 +66,14 @@ def test_models_with_other_weights_are_not_up_to_date(repository: Path, codecs: 
     assert manifest["weights"] == "fp32"
     assert is_current(repository, codecs["small_moss"])
     assert not is_current(repository, codecs["small_moss"], weights="int8")
+
+
+def test_a_small_network_has_its_decoder_in_int8_and_its_search_in_fp32(
+    codecs: dict[str, Codec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_files, "SMALLEST_OF_A_DECODER", SMALL_ENOUGH)
+    for role in roles(codecs["small_moss_nano"]):
+        (tmp_path / role.name).mkdir()
+        write_graph(role, tmp_path / role.name, True, SharedWeights())
+        graph = ir.load(tmp_path / role.name / "model.onnx").graph
+        assert any("NBits" in node.op_type for node in graph) is (role.name in ("vocoder", "decode_stream"))
