@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -89,12 +89,18 @@ def compared(
 
     Args:
         whole: the whole signal [S] or [C, S].
-        heard: the stream's samples, of as many channels; a wrong stream may have fewer or more.
+        heard: the stream's samples, of as many channels; a wrong stream may have fewer or more samples. A
+            stream that gave no samples may have any shape.
         samples_per_frame: samples per frame of both.
         limit: least SNR of a correct stream.
-        others: whole signals of other streams by name, to recognise their frames.
+        others: whole signals of other streams by name, to recognise their frames; those with another number
+            of channels are left out.
         failovers: the stream's failovers, for the report.
+
+    Raises:
+        ValueError: the numbers of channels differ.
     """
+    heard = heard if heard.size else whole[..., :0]
     db = snr_db(whole, heard) if whole.shape == heard.shape else -inf
     each = frames_db(whole, heard, samples_per_frame)
     wrong = _first_wrong(db, each, limit, same_length=whole.shape == heard.shape)
@@ -105,7 +111,15 @@ def compared(
 
 
 def frames_db(whole: Samples, heard: Samples, samples_per_frame: int) -> NDArray[np.float64]:
-    """SNR in dB of each complete frame that both signals have, against the mean power of the first."""
+    """SNR in dB of each complete frame that both signals have, against the mean power of the first.
+
+    Raises:
+        ValueError: the numbers of channels differ.
+    """
+    if whole.shape[:-1] != heard.shape[:-1]:
+        raise ValueError(
+            f"the channels differ: the whole is {list(whole.shape)}, the stream {list(heard.shape)}"
+        )
     frames = min(whole.shape[-1], heard.shape[-1]) // samples_per_frame
     theirs, ours = (_framed(each, samples_per_frame)[:frames] for each in (whole, heard))
     noise = np.square(theirs - ours).mean(1)
@@ -117,9 +131,9 @@ def frames_db(whole: Samples, heard: Samples, samples_per_frame: int) -> NDArray
 
 def _framed(samples: Samples, size: int) -> NDArray[np.float64]:
     """Complete frames of ``size`` samples per channel, with all channels of a frame in one row."""
-    frames = samples.shape[-1] // size
-    cut = samples[..., : frames * size].reshape(-1, frames, size)
-    return cut.transpose(1, 0, 2).reshape(frames, -1).astype(np.float64)
+    channels, frames = prod(samples.shape[:-1]), samples.shape[-1] // size
+    cut = samples[..., : frames * size].reshape(channels, frames, size)
+    return cut.transpose(1, 0, 2).reshape(frames, channels * size).astype(np.float64)
 
 
 def _first_wrong(db: float, each: NDArray[np.float64], limit: Limit, same_length: bool) -> int | None:
@@ -137,12 +151,13 @@ def _source(frame: int, known: Mapping[str, Samples], heard: Samples, size: int)
     """The stream whose sound the frame has, as text."""
     piece = _framed(heard, size)[frame : frame + 1]
     if not len(piece):
-        return "missing" if len(heard) <= frame * size else "a part of a frame"
+        return "missing" if heard.shape[-1] <= frame * size else "a part of a frame"
     if not np.isfinite(piece).all():
         return "not finite"
     if np.square(piece).mean() < _SILENT:
         return "silence"
-    nearest = max(_nearest(name, piece, _framed(whole, size)) for name, whole in known.items())
+    alike = {name: whole for name, whole in known.items() if whole.shape[:-1] == heard.shape[:-1]}
+    nearest = max(_nearest(name, piece, _framed(whole, size)) for name, whole in alike.items())
     return nearest[1] if nearest[0] >= _RECOGNISED_DB else "the sound of no known stream"
 
 

@@ -70,6 +70,60 @@ def test_a_stream_that_is_short_or_long_is_wrong_from_there_on() -> None:
     assert not compared(whole, whole[:0], HOP, LIMIT).ok
 
 
+def stereo(seed: int) -> NDArray[np.float32]:
+    """Two channels that differ, [2, S]."""
+    return np.stack([speech(seed), speech(seed + 100)])
+
+
+def test_a_stereo_stream_is_right_if_both_channels_are() -> None:
+    found = compared(stereo(0), stereo(0) + np.float32(1e-6) * stereo(9), HOP, LIMIT)
+    assert found.ok, found
+    assert (found.expected, found.delivered, len(found.frames_db)) == (FRAMES * HOP, FRAMES * HOP, FRAMES)
+    assert 115 < found.db < 125
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+def test_a_frame_that_is_wrong_in_one_channel_is_wrong(channel: int) -> None:
+    heard = stereo(0)
+    heard[channel, 4 * HOP : 5 * HOP] = 0
+    found = compared(stereo(0), heard, HOP, LIMIT)
+    assert (found.wrong_frame, found.source) == (4, "the sound of no known stream")
+    assert np.flatnonzero(found.frames_db < LIMIT.frame_db).tolist() == [4]
+
+
+def test_exchanged_channels_are_wrong_from_the_first_frame() -> None:
+    assert compared(stereo(0), stereo(0)[::-1], HOP, LIMIT).wrong_frame == 0
+
+
+def test_the_sound_of_another_stereo_stream_is_recognised_among_mono_ones() -> None:
+    heard = stereo(0)
+    heard[:, 7 * HOP : 8 * HOP] = stereo(1)[:, 3 * HOP : 4 * HOP]
+    found = compared(stereo(0), heard, HOP, LIMIT, {"mono": speech(1), "stereo": stereo(1)})
+    assert (found.wrong_frame, found.source) == (7, "frame 3 of stereo (inf dB)")
+
+
+def test_a_stereo_stream_that_is_short_or_long_is_wrong_from_there_on() -> None:
+    whole = stereo(0)
+    short = compared(whole, whole[:, : 9 * HOP], HOP, LIMIT)
+    assert (short.ok, short.wrong_frame, short.source) == (False, 9, "missing")
+    assert "missing; 450 of 600 samples" in str(short)
+    within = compared(whole, whole[:, : 9 * HOP + 7], HOP, LIMIT)
+    assert (within.wrong_frame, within.source) == (9, "a part of a frame")
+    long = compared(whole, np.concatenate([whole, whole[:, :HOP]], axis=1), HOP, LIMIT)
+    assert (long.wrong_frame, long.source) == (FRAMES, "frame 0 of its own whole (inf dB)")
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0)])
+def test_a_stereo_stream_that_gave_nothing_misses_its_first_frame(shape: tuple[int, ...]) -> None:
+    found = compared(stereo(0), np.zeros(shape, np.float32), HOP, LIMIT)
+    assert (found.delivered, found.wrong_frame, found.source) == (0, 0, "missing")
+
+
+def test_a_stream_of_other_channels_is_not_compared() -> None:
+    with pytest.raises(ValueError, match=r"the channels differ: the whole is \[2, 600\], the stream \[600\]"):
+        compared(stereo(0), speech(0), HOP, LIMIT)
+
+
 def test_noise_over_all_frames_is_wrong_though_each_is_within_its_limit() -> None:
     noisy = speech(0) + np.float32(5e-6) * speech(9)
     found = compared(speech(0), noisy, HOP, LIMIT)
