@@ -101,8 +101,9 @@ def compared(
         how += f"; first codebook, {1 - differing_share(exact[:books], made[:books]):.1%} of {books}"
         return [Row(codec, name, share, "share", f">= {_MIN_EQUAL}", share >= _MIN_EQUAL, how)]
     least = _MIN_TRAINED_DB if MEASURED[codec].comes_along else _MIN_DB
-    value, third = snr_db(exact, made), len(exact) // 3
-    lost = snr_db(exact[:third], made[:third]) - snr_db(exact[-third:], made[-third:])
+    value, third = snr_db(exact, made), exact.shape[-1] // 3
+    first, last = (snr_db(exact[..., part], made[..., part]) for part in (slice(third), slice(-third, None)))
+    lost = first - last
     return [
         Row(codec, name, value, "dB", f">= {least}", value >= least, how),
         Row(codec, f"fp16_drift{suffix}", lost, "dB", f"<= {_MAX_DRIFT_DB:g}", lost <= _MAX_DRIFT_DB, how),

@@ -83,9 +83,10 @@ def test_a_bounded_replay_differs_and_one_of_the_receptive_field_does_not(
         assert snr_db(undisturbed, moved) >= case.limit.whole_db
 
 
-def test_growing_noise_fails_in_fp16_however_faint() -> None:
+@pytest.mark.parametrize("shape", [(3000,), (2, 3000)], ids=["mono", "stereo"])
+def test_growing_noise_fails_in_fp16_however_faint(shape: tuple[int, ...]) -> None:
     draw = np.random.default_rng(0)
-    sound, noise = draw.standard_normal((2, 3000))
+    sound, noise = draw.standard_normal((2, *shape))
     steady = compared(direction("decode", True), sound, sound + 1e-4 * noise, "")
     assert [(row.check, row.ok) for row in steady] == [("fp16_vs_fp32", True), ("fp16_drift", True)]
     growing = compared(
