@@ -13,7 +13,7 @@ import tritone_client
 
 def test_every_page_is_in_the_table_of_contents() -> None:
     contents = (ROOT / "docs" / "index.md").read_text()
-    linked = set(re.findall(r"\]\(([a-z-]+\.md)\)", contents))
+    linked = set(re.findall(r"\]\(([a-z0-9-]+\.md)\)", contents))
     assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
     assert "](docs/index.md)" in (ROOT / "README.md").read_text()
 
