@@ -21,7 +21,8 @@ def test_speech_has_the_rate_and_the_length_that_are_asked_for(codecs: dict[str,
     for codec in codecs.values():
         g = codec.geometry
         audio = speech_audio(codec, 30)
-        assert audio.shape == (1, 30 * g.samples_per_frame)
+        assert audio.shape == (1, *g.audio_shape(30 * g.samples_per_frame))
+        assert g.num_channels == 1 or not torch.equal(audio[0, 0], audio[0, 1]), "stereo speech"
         assert 0 < float(audio.abs().max()) <= 1
         tokens = speech_tokens(codec, 30)
         assert tokens.shape == (1, g.default_codebooks, 30)
@@ -29,7 +30,7 @@ def test_speech_has_the_rate_and_the_length_that_are_asked_for(codecs: dict[str,
         assert int(tokens.max()) < g.codebook_size
 
 
-@pytest.mark.parametrize("name", ["small_nanocodec", "small_mimi"])
+@pytest.mark.parametrize("name", ["small_nanocodec", "small_mimi", "small_moss_nano"])
 def test_every_engine_is_held_against_fp32(name: str, codecs: dict[str, Codec]) -> None:
     for role, figure in (("vocoder", "snr_db"), ("decode_stream", "snr_db"), ("encode", "equal_tokens")):
         found = verified(codecs[name], role, ANY_DB)
