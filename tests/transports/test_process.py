@@ -40,7 +40,7 @@ def test_what_is_alone_in_its_batch_equals_the_servers_bit_for_bit(
         tokens = there.encode(audio, there.info.sample_rate_hz)
         assert np.array_equal(here.encode(audio, here.info.sample_rate_hz), tokens)
         assert np.array_equal(here.decode(tokens), there.decode(tokens))
-        streamed = [np.concatenate(list(each.stream(iter(tokens.T)))) for each in (here, there)]
+        streamed = [np.concatenate(list(each.stream(iter(tokens.T))), axis=-1) for each in (here, there)]
         assert np.array_equal(streamed[0], streamed[1])
 
 

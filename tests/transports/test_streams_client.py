@@ -33,8 +33,8 @@ def test_decoding_however_it_is_cut_equals_the_whole(codec: Codec, cuts: list[in
     with codec.decode_stream() as stream:
         pieces = [stream.push(piece) for piece in np.split(tokens, cuts, axis=1) if piece.size]
         pieces.append(stream.close())
-    joined = np.concatenate(pieces)
-    assert joined.shape == (60 * codec.info.samples_per_frame,)
+    joined = np.concatenate(pieces, axis=-1)
+    assert joined.shape == codec.info.audio_shape(60 * codec.info.samples_per_frame)
     found = against_whole(codec, tokens, joined)
     assert found.ok, found
 
@@ -43,7 +43,8 @@ def test_decoding_however_it_is_cut_equals_the_whole(codec: Codec, cuts: list[in
 def test_encoding_however_it_is_cut_equals_the_whole(codec: Codec, chunk: int) -> None:
     audio = sound(codec.info, 40.4)
     with codec.encode_stream(codec.info.sample_rate_hz) as stream:
-        pieces = [stream.push(audio[start : start + chunk]) for start in range(0, len(audio), chunk)]
+        starts = range(0, audio.shape[-1], chunk)
+        pieces = [stream.push(audio[..., start : start + chunk]) for start in starts]
         pieces.append(stream.close())
     assert np.array_equal(np.concatenate(pieces, axis=1), codec.encode(audio, codec.info.sample_rate_hz))
 
@@ -57,7 +58,7 @@ def test_where_the_server_keeps_streams_they_go_there(model: str, server: Triton
             list(codec.stream(tokens_of(codec.info, 9).T))
         else:
             with codec.encode_stream(codec.info.sample_rate_hz) as stream:
-                for frame in np.split(sound(codec.info, 9), 9):
+                for frame in np.split(sound(codec.info, 9), 9, axis=-1):
                     stream.push(frame)
     assert comes_true(lambda: counted(server, "stream_steps_total", model) >= before + 9)
 
@@ -65,10 +66,11 @@ def test_where_the_server_keeps_streams_they_go_there(model: str, server: Triton
 def test_audio_comes_at_once_or_as_late_as_the_codec_looks_ahead(codec: Codec) -> None:
     hop, late = codec.info.samples_per_frame, 0 if codec.info.causal else codec.info.lookaround_frames
     with codec.decode_stream() as stream:
-        given = [len(stream.push(frame)) for frame in tokens_of(codec.info).T]
+        given = [stream.push(frame).shape for frame in tokens_of(codec.info).T]
         rest = stream.close()
-    assert given == [0] * late + [hop] * (60 - late)
-    assert len(rest) == late * hop
+    expected = [0] * late + [hop] * (60 - late)
+    assert given == [codec.info.audio_shape(samples) for samples in expected]
+    assert rest.shape == codec.info.audio_shape(late * hop)
 
 
 def test_a_stream_shorter_than_the_codec_takes_is_reported_at_the_end(place: Place) -> None:
@@ -86,8 +88,8 @@ def test_a_stream_shorter_than_the_codec_takes_is_reported_at_the_end(place: Pla
 def test_an_iterator_of_tokens_becomes_an_iterator_of_audio(codec: Codec) -> None:
     tokens = tokens_of(codec.info)
     pieces = list(codec.stream(iter(tokens.T)))
-    assert all(len(piece) for piece in pieces)
-    found = against_whole(codec, tokens, np.concatenate(pieces))
+    assert all(piece.shape[-1] for piece in pieces)
+    found = against_whole(codec, tokens, np.concatenate(pieces, axis=-1))
     assert found.ok, found
 
 
@@ -101,7 +103,7 @@ def test_asyncio_gives_the_same(codec: Codec, place: Place) -> None:
                 pieces.append(await stream.push(frame))
                 await asyncio.sleep(delay_s)
             pieces.append(await stream.close())
-        return np.concatenate(pieces)
+        return np.concatenate(pieces, axis=-1)
 
     async def everything() -> None:
         async with AsyncCodec(codec.name, place) as remote:
@@ -110,12 +112,12 @@ def test_asyncio_gives_the_same(codec: Codec, place: Place) -> None:
                 assert against_whole(codec, tokens, result).ok
             async with remote.encode_stream(rate_hz) as stream:
                 pieces = [
-                    await stream.push(audio[:500]),
-                    await stream.push(audio[500:]),
+                    await stream.push(audio[..., :500]),
+                    await stream.push(audio[..., 500:]),
                     await stream.close(),
                 ]
             assert np.array_equal(np.concatenate(pieces, axis=1), codec.encode(audio, rate_hz))
-            streamed = np.concatenate([piece async for piece in remote.stream(tokens.T)])
+            streamed = np.concatenate([piece async for piece in remote.stream(tokens.T)], axis=-1)
             assert against_whole(codec, tokens, streamed).ok
             assert against_whole(codec, tokens, await remote.decode(tokens)).ok
             assert np.array_equal(await remote.encode(audio, rate_hz), codec.encode(audio, rate_hz))
@@ -157,6 +159,6 @@ def test_inputs_much_longer_than_the_context_go_through_a_stream(
         monkeypatch.setattr("tritone_client.offline._in_windows", None)
         pieces = codec.decode([tokens, tokens[:, :50]])
         for piece, frames in zip(pieces, (200, 50), strict=True):
-            expected = whole[: frames * codec.info.samples_per_frame]
+            expected = whole[..., : frames * codec.info.samples_per_frame]
             found = against_whole(codec, tokens[:, :frames], piece, expected)
             assert found.ok, found
