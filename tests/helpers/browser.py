@@ -1,5 +1,6 @@
 """The web page, served by ``tritone page``, in a headless Chromium."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,28 @@ def held_back(page: Page, pattern: str) -> Iterator[None]:
     page.route(pattern, lambda route: route.continue_())
     for route in held:
         route.continue_()
+
+
+@contextmanager
+def uploaded(page: Page) -> Iterator[None]:
+    """The context sends a recording; wait until the page has it."""
+    with page.expect_response(re.compile(r"/upload(\?|$)")):
+        yield
+
+
+def upload(page: Page, path: Path) -> None:
+    """Give the page a recording, once it shows a codec."""
+    expect(page.get_by_label("Codec")).not_to_have_value("")
+    with uploaded(page):
+        page.locator("#recording input[type=file]").set_input_files(path)
+    expect(page.locator("#recording").get_by_label("Clear")).to_be_visible()
+
+
+def send(page: Page, path: Path) -> None:
+    """Send a recording through the codec, and wait for what comes back."""
+    upload(page, path)
+    page.locator("#send").click()
+    expect(page.locator("#picture img")).to_be_visible()
 
 
 class Texts:

@@ -4,13 +4,12 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from helpers.browser import Texts, chromium, held_back, page_for, profile
+from helpers.browser import Texts, chromium, held_back, page_for, profile, send, upload, uploaded
 from helpers.paths import ROOT
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
@@ -72,26 +71,6 @@ def opener(context: BrowserContext) -> Opener:
     return open_page
 
 
-@contextmanager
-def uploaded(page: Page) -> Iterator[None]:
-    """What is done within sends a recording; ends when the page has it."""
-    with page.expect_response(re.compile(r"/upload(\?|$)")):
-        yield
-
-
-def upload(page: Page, path: Path) -> None:
-    expect(page.get_by_label("Codec")).to_have_value(MINI)
-    with uploaded(page):
-        page.locator("#recording input[type=file]").set_input_files(path)
-    expect(page.locator("#recording").get_by_label("Clear")).to_be_visible()
-
-
-def send(page: Page, path: Path) -> None:
-    upload(page, path)
-    page.locator("#send").click()
-    expect(page.locator("#picture img")).to_be_visible()
-
-
 def expect_alert(page: Page, words: str) -> None:
     expect(page.locator("#alert").get_by_role("alert")).to_contain_text(words)
 
@@ -104,6 +83,7 @@ def speech_of(seconds: int, path: Path) -> Path:
 
 def test_speech_comes_back_as_sound_and_picture(opener: Opener, page_url: str, tmp_path: Path) -> None:
     page = opener(page_url)
+    expect(page.get_by_label("Codec")).to_have_value(MINI)
     send(page, SPEECH)
     expect(page.locator("#facts")).to_contain_text("271 frames of 46.4 ms, 8 tokens each: 1.89 kbit/s")
     with page.expect_download() as download:
