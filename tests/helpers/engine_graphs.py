@@ -17,8 +17,8 @@ from tritone_runtime.manifests import ONNX_FILE
 
 __all__ = ["GRAPHS", "STREAMED", "EngineGraphs", "Running"]
 
-GRAPHS = ("small_nanocodec", "small_lfsc", "small_mimi", "small_qwen3_tts_12hz")
-STREAMED = ("small_nanocodec", "small_mimi")
+GRAPHS = ("small_nanocodec", "small_lfsc", "small_mimi", "small_moss_nano", "small_qwen3_tts_12hz")
+STREAMED = ("small_nanocodec", "small_mimi", "small_moss_nano")
 
 
 class Running:

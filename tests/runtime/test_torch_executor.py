@@ -31,9 +31,17 @@ STREAMED = [
     "small_nanocodec_decode_stream",
     "small_mimi_decode_stream",
     "small_moss_decode_stream",
+    "small_moss_nano_decode_stream",
     "small_mimi_encode_stream",
+    "small_moss_nano_encode_stream",
 ]
-WHOLE = ["small_nanocodec_dequantize", "small_nanocodec_vocoder", "small_lfsc_encode"]
+WHOLE = [
+    "small_nanocodec_dequantize",
+    "small_nanocodec_vocoder",
+    "small_lfsc_encode",
+    "small_moss_nano_vocoder",
+    "small_moss_nano_encode",
+]
 STREAMS = 8
 
 
@@ -51,7 +59,7 @@ class Programs:
         return path
 
     def role(self, model: str) -> Role:
-        name = "_".join(model.split("_")[:2])
+        name = max((each for each in self.codecs if model.startswith(f"{each}_")), key=len)
         parts = {role.name: role for role in roles(self.codecs[name], "cuda")}
         return parts[model.removeprefix(f"{name}_")]
 
@@ -71,7 +79,7 @@ class Random:
         self._draw, self._entries = np.random.default_rng(0), entries
         self._data, self._multiple = executor.inputs[0], int(executor.metadata["multiple"])
         # A program of an encoder may lack the option of fewer codebooks, which has a default.
-        self._row = next(iter(json.loads(executor.metadata["frame"])[:-1]), 1)
+        self._rows = json.loads(executor.metadata["frame"])[:-1]
         self._live: set[int] = set()
 
     def batches(self, count: int) -> Iterator[list[Step]]:
@@ -89,11 +97,12 @@ class Random:
 
     def _array(self, frames: int, bad: bool) -> NDArray[Any]:
         if self._data == "tokens":
-            tokens = self._draw.integers(0, self._entries, (1, self._row, frames))
+            tokens = self._draw.integers(0, self._entries, (1, *self._rows, frames))
             tokens[0, -1, frames // 2] = [-1, 1 << 40][frames % 2] if bad else 0
             return tokens
-        audio = self._draw.standard_normal((1, frames * self._multiple)).astype(np.float32)
-        audio[0, -1] = np.nan if bad else 0.0
+        shape = (1, *self._rows, frames * self._multiple)
+        audio = self._draw.standard_normal(shape).astype(np.float32)
+        audio.flat[-1] = np.nan if bad else 0.0
         return audio
 
 
