@@ -20,9 +20,6 @@ def copied(repository: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "my models"
     for model in repository.glob(f"{NAME}_[dev]*"):
         shutil.copytree(model, folder / model.name)
-    for other in ("1780bps", "1890bps", "mini"):
-        for model in folder.glob(f"{NAME}_{other}_*"):
-            shutil.rmtree(model)
     return folder
 
 
