@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.reach import Reach
 from tritone_build.layers.wide import widened
 from tritone_build.state import TURN, Segment, State, Window
@@ -27,6 +28,10 @@ class TransformerConfig:
 
     ``head_width`` is the size of a head if the heads together are not as wide as the model. ``gated`` says
     that the feed-forward part is SwiGLU (Shazeer 2020, arXiv 2002.05202) instead of GELU between two maps.
+
+    Raises:
+        UnsupportedNetworkError: a size is not an integer of at least 1, ``dim`` cannot be divided among the
+            heads, or the size of a head is odd.
     """
 
     dim: int
@@ -40,6 +45,20 @@ class TransformerConfig:
     gated: bool = False
     head_width: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("dim", "num_layers", "num_heads", "feedforward_dim", "context", "head_width"):
+            _check_size(name, getattr(self, name), optional=name == "head_width")
+        if self.head_width is None and self.dim % self.num_heads:
+            raise UnsupportedNetworkError(
+                f"a transformer's dim is {self.dim} and its num_heads {self.num_heads}; "
+                "expected a dim that num_heads divides, or a head_width"
+            )
+        if self.head_dim % 2:
+            raise UnsupportedNetworkError(
+                f"the size of a transformer's head is {self.head_dim}; "
+                "expected an even size, because the rotary embedding turns pairs"
+            )
+
     @property
     def head_dim(self) -> int:
         """Size of a query, key or value of one head."""
@@ -49,6 +68,15 @@ class TransformerConfig:
     def attention_dim(self) -> int:
         """Size of the queries, keys or values of all heads."""
         return self.num_heads * self.head_dim
+
+
+def _check_size(name: str, value: object, optional: bool) -> None:
+    if optional and value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UnsupportedNetworkError(
+            f"a transformer's {name} is {value!r}, expected an integer of at least 1"
+        )
 
 
 def rotation(before: Tensor, steps: int, config: TransformerConfig) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,17 @@
-"""Layers equal their published counterparts and know how far they look."""
+"""Layers equal their published counterparts, know how far they look, and refuse sizes that none has."""
+
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from tritone_build.codecs import VARIANTS, outline_of
+from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.conv import Causal, Centred, Conv1d, UpsampleConv1d
 from tritone_build.layers.fsq import FiniteScalarQuantizer
 from tritone_build.layers.reach import reach_of, shortest_input
+from tritone_build.layers.transformer import TransformerConfig
 from tritone_build.state import whole
 
 
@@ -118,3 +122,27 @@ def test_straight_through_gives_what_the_tokens_stand_for_and_passes_gradients()
     torch.testing.assert_close(rounded, fsq.dequantize(fsq.quantize(latent)))
     (gradient,) = torch.autograd.grad(rounded.sum(), latent)
     assert (gradient > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"context": 0}, "context is 0, expected an integer of at least 1"),
+        ({"context": None}, "context is None, expected an integer"),
+        ({"context": 2.0}, "context is 2.0, expected an integer"),
+        ({"context": True}, "context is True, expected an integer"),
+        ({"num_heads": 0}, "num_heads is 0, expected an integer"),
+        ({"num_heads": 5}, "dim is 32 and its num_heads 5; expected a dim that num_heads divides"),
+        ({"num_heads": 32}, "head is 1; expected an even size"),
+        ({"head_width": 7}, "head is 7; expected an even size"),
+        ({"head_width": 0}, "head_width is 0, expected an integer"),
+    ],
+)
+def test_sizes_that_no_transformer_has_are_refused(values: dict[str, Any], said: str) -> None:
+    sizes: dict[str, Any] = {"dim": 32, "num_layers": 2, "num_heads": 2, "feedforward_dim": 48, "context": 4}
+    with pytest.raises(UnsupportedNetworkError, match=said):
+        TransformerConfig(**{**sizes, **values})
+
+
+def test_heads_may_be_wider_than_the_model() -> None:
+    assert TransformerConfig(32, 2, 5, 48, 4, head_width=64).attention_dim == 320
