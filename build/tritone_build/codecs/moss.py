@@ -144,7 +144,7 @@ class Network(nn.Module):
     def __init__(self, config: MossConfig):
         super().__init__()
         q = config.quantizer
-        self.newer_names = config.newer
+        self.newer_names = config.states_channels
         self.encoder = MossEncoder(config.encoder)
         self.decoder = MossDecoder(config.decoder, config.num_channels)
         self.quantizer = ResidualLfq(q.num_codebooks, q.codebook_size, q.code_dim, q.dim, config.latent_dim)
@@ -202,7 +202,7 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
     config = _config_of(checkpoint)
     with torch.device("meta"):
         network = Network(config)
-    tensors = respelled(weight_norm.fold(checkpoint.tensors), config.newer)
+    tensors = respelled(weight_norm.fold(checkpoint.tensors), config.states_channels)
     shapes = {name: tensor.shape for name, tensor in network.published().items()}
     check_strictly(shapes, {}, tensors, checkpoint.source)
     network.assign(tensors)

@@ -177,7 +177,10 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 def _config_of(checkpoint: Checkpoint) -> Qwen3TtsConfig:
-    """Parse the checkpoint's configuration; without one, the published one, which the tensors must fit."""
+    """Parse the checkpoint's configuration; without one, the published one, which the tensors must fit.
+
+    A configuration of another kind, such as that of a larger model, counts as none.
+    """
     return parse(checkpoint.config if describes(checkpoint.config) else PUBLISHED)
 
 

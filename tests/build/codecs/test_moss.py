@@ -182,6 +182,9 @@ def changed(half: str, block: int, **values: Any) -> dict[str, Any]:
     return config
 
 
+TWO_CHANNELS = {"number_channels": 2, "enable_channel_interleave": True}
+
+
 def _without(key: str) -> dict[str, Any]:
     return {there: value for there, value in CONFIG.items() if there != key}
 
@@ -189,7 +192,7 @@ def _without(key: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({**CONFIG, "number_channels": 2}, "multiply to 16, not to downsample_rate 16 x 2 channels"),
+        ({**CONFIG, **TWO_CHANNELS}, "multiply to 16, not to downsample_rate 16 x 2 channels"),
         (_without("causal_transformer_context_duration"), r"encoder_kwargs\[1\] has no context_duration"),
         (_without("sampling_rate"), "has no sampling_rate"),
         (

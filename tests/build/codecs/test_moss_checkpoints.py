@@ -122,7 +122,7 @@ OTHER_NAMES = {
 
 def test_a_configuration_without_channels_is_of_the_older_class() -> None:
     """It has no linear maps between equal sizes, the newer one has them always."""
-    for config, newer in (
+    for config, states_channels in (
         (SMALL["small_moss"], False),
         (CONFIG, True),
         ({**SMALL["small_moss"], "number_channels": 1}, True),
@@ -130,7 +130,7 @@ def test_a_configuration_without_channels_is_of_the_older_class() -> None:
         parsed = parse(config)
         stages = [b for b in (*parsed.encoder, *parsed.decoder) if isinstance(b, StageConfig)]
         equal = [s.maps_in for s in stages if s.channels_in == s.transformer.dim]
-        assert (parsed.newer, set(equal)) == (newer, {newer})
+        assert (parsed.states_channels, set(equal)) == (states_channels, {states_channels})
 
 
 @pytest.mark.parametrize("number", [0, -1])

@@ -5,6 +5,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from tritone_build.codecs.configs.required import (
+    refuse_other_values,
+    require_integer_lists,
+    require_integers,
+    require_numbers,
+    rotary_base,
+)
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.seanet import SeanetConfig
 from tritone_build.layers.transformer import TransformerConfig
@@ -34,6 +41,22 @@ PUBLISHED: Mapping[str, Any] = {
 }
 """The published codec; also the defaults of transformers for missing keys."""
 
+_INTEGERS = (
+    "sampling_rate",
+    "hidden_size",
+    "num_filters",
+    "kernel_size",
+    "last_kernel_size",
+    "residual_kernel_size",
+    "compress",
+    "codebook_size",
+    "codebook_dim",
+    "num_quantizers",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "sliding_window",
+)
 _RESAMPLE = 2
 """Default stride between the two rates of latents."""
 _ONLY = {
@@ -78,12 +101,18 @@ def describes(config: Mapping[str, Any]) -> bool:
     return config.get("model_type") == "mimi"
 
 
-def parse(config: Mapping[str, Any]) -> MimiConfig:
-    """Parse a configuration; UnsupportedNetworkError names an option that is not implemented."""
-    for key, value in _only(config).items():
-        if config.get(key, value) != value:
-            raise UnsupportedNetworkError(f"{key} = {config[key]!r} is not supported; supported: {value!r}")
+def parse(config: Mapping[str, Any], where: str = "") -> MimiConfig:
+    """Parse a configuration, or the section ``where`` of one; missing keys have the published values.
+
+    Raises:
+        UnsupportedNetworkError: an option is not implemented, or a value is of another kind than expected;
+            the message names it.
+    """
     c = {**PUBLISHED, **config}
+    require_integers(c, _INTEGERS, where)
+    require_integer_lists(c, ("upsampling_ratios",), where)
+    require_numbers(c, ("norm_eps",), where)
+    refuse_other_values(config, _only(c), where)
     ratios, rate = tuple(c["upsampling_ratios"]), c["sampling_rate"]
     frame_rate = _frame_rate(config, rate / prod(ratios) / _RESAMPLE)
     resample = rate / prod(ratios) / frame_rate
@@ -91,7 +120,6 @@ def parse(config: Mapping[str, Any]) -> MimiConfig:
         raise UnsupportedNetworkError(
             f"frame_rate = {frame_rate}: {rate} Hz / {prod(ratios)} is not a whole multiple of it"
         )
-    rope = config.get("rope_parameters") or {}
     return MimiConfig(
         sample_rate_hz=rate,
         resample=int(resample),
@@ -110,7 +138,7 @@ def parse(config: Mapping[str, Any]) -> MimiConfig:
             num_heads=c["num_attention_heads"],
             feedforward_dim=c["intermediate_size"],
             context=c["sliding_window"],
-            rope_theta=rope.get("rope_theta", c["rope_theta"]),
+            rope_theta=rotary_base(config, PUBLISHED["rope_theta"], where),
             norm_eps=c["norm_eps"],
         ),
         num_codebooks=c["num_quantizers"],
@@ -125,11 +153,11 @@ def _frame_rate(config: Mapping[str, Any], default: float) -> float:
     return next((float(rate) for rate in stated if rate is not None), default)
 
 
-def _only(config: Mapping[str, Any]) -> dict[str, Any]:
-    dim, heads = (config.get(key, PUBLISHED[key]) for key in ("hidden_size", "num_attention_heads"))
+def _only(complete: Mapping[str, Any]) -> dict[str, Any]:
+    dim, heads = complete["hidden_size"], complete["num_attention_heads"]
     return _ONLY | {
         "upsample_groups": dim,
         "num_key_value_heads": heads,
         "head_dim": dim // heads,
-        "vector_quantization_hidden_dimension": config.get("codebook_dim", PUBLISHED["codebook_dim"]),
+        "vector_quantization_hidden_dimension": complete["codebook_dim"],
     }

@@ -7,6 +7,14 @@ from typing import Any
 
 from tritone_build.codecs.configs import mimi as mimi_config
 from tritone_build.codecs.configs.mimi import MimiConfig
+from tritone_build.codecs.configs.required import (
+    refuse_other_values,
+    require_integer_lists,
+    require_integers,
+    require_keys,
+    require_numbers,
+    rotary_base,
+)
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.transformer import TransformerConfig
 from tritone_build.layers.upsampling import SnakeDecoderConfig
@@ -49,16 +57,15 @@ PUBLISHED: Mapping[str, Any] = {
 }
 """The part of the published configuration that describes the network."""
 
-_TOP = (
-    "decoder_config",
-    "encoder_config",
+_HALVES = ("decoder_config", "encoder_config")
+_TOP_INTEGERS = (
     "encoder_valid_num_quantizers",
     "input_sample_rate",
     "output_sample_rate",
     "decode_upsample_rate",
     "encode_downsample_rate",
 )
-_DECODER = (
+_INTEGERS = (
     "latent_dim",
     "codebook_dim",
     "codebook_size",
@@ -69,19 +76,17 @@ _DECODER = (
     "num_attention_heads",
     "num_hidden_layers",
     "num_quantizers",
-    "rms_norm_eps",
-    "rope_theta",
     "sliding_window",
-    "upsample_rates",
-    "upsampling_ratios",
 )
+_NUMBERS = ("rms_norm_eps", "rope_theta")
+_LISTS = ("upsample_rates", "upsampling_ratios")
+_DECODER = (*_INTEGERS, *_NUMBERS, *_LISTS)
 """Keys that must be there: the defaults of the authors' class describe another network."""
 _ENCODER = ("codebook_size", "hidden_size", "num_quantizers", "sliding_window", "upsampling_ratios")
 _ONLY = {
     "attention_bias": False,
     "hidden_act": "silu",
     "num_semantic_quantizers": 1,
-    "rope_scaling": None,
 }
 """Options of the decoder of which only this value is implemented."""
 
@@ -112,26 +117,22 @@ class Qwen3TtsConfig:
 
 
 def describes(config: Mapping[str, Any]) -> bool:
-    """Whether this is a configuration of this tokenizer or of its sibling of 25 Hz."""
-    return config.get("model_type") in (_MODEL_TYPE, _SIBLING)
+    """Whether this is a configuration of this tokenizer, or of its sibling of 25 Hz.
+
+    A configuration with the sections of both halves is one, whatever its ``model_type``; :func:`parse`
+    refuses a model type that is missing or foreign.
+    """
+    return config.get("model_type") in (_MODEL_TYPE, _SIBLING) or all(half in config for half in _HALVES)
 
 
 def parse(config: Mapping[str, Any]) -> Qwen3TtsConfig:
     """Parse a configuration; UnsupportedNetworkError names a missing key or an unsupported option."""
-    if config.get("model_type") == _SIBLING:
-        raise UnsupportedNetworkError(
-            f"model_type = {_SIBLING!r}, the tokenizer of 25 Hz, is not supported; supported: {_MODEL_TYPE!r}"
-        )
-    _require(config, _TOP, "")
-    d, encoder = config["decoder_config"], config["encoder_config"]
-    _require(d, _DECODER, "decoder_config.")
-    _require(encoder, _ENCODER, "encoder_config.")
-    only = _ONLY | {"num_key_value_heads": d["num_attention_heads"]}
-    for key, value in only.items():
-        if d.get(key, value) != value:
-            raise UnsupportedNetworkError(
-                f"decoder_config.{key} = {d[key]!r} is not supported; supported: {value!r}"
-            )
+    _check_model_type(config.get("model_type"))
+    require_keys(config, (*_HALVES, *_TOP_INTEGERS), "")
+    require_integers(config, _TOP_INTEGERS, "")
+    d, encoder = (config[half] for half in _HALVES)
+    _check_decoder(d)
+    require_keys(encoder, _ENCODER, "encoder_config")
     parsed = Qwen3TtsConfig(
         sample_rate_hz=config["output_sample_rate"],
         samples_per_frame=config["decode_upsample_rate"],
@@ -142,19 +143,33 @@ def parse(config: Mapping[str, Any]) -> Qwen3TtsConfig:
         transformer=_transformer(d),
         ratios=tuple(d["upsampling_ratios"]),
         snake=SnakeDecoderConfig(d["latent_dim"], d["decoder_dim"], tuple(d["upsample_rates"])),
-        encoder=mimi_config.parse(encoder),
+        encoder=mimi_config.parse(encoder, "encoder_config"),
     )
     _check_fits(config, parsed)
     return parsed
 
 
-def _require(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str) -> None:
-    missing = [f"{prefix}{key}" for key in keys if key not in config]
-    if missing:
+def _check_model_type(found: object) -> None:
+    if found == _SIBLING:
         raise UnsupportedNetworkError(
-            f"the configuration has no {', '.join(missing)}; the defaults of the authors' class describe "
-            "another network, so every checkpoint must say it"
+            f"model_type = {_SIBLING!r}, the tokenizer of 25 Hz, is not supported; supported: {_MODEL_TYPE!r}"
         )
+    if found != _MODEL_TYPE:
+        said = "a configuration without model_type" if found is None else f"model_type = {found!r}"
+        raise UnsupportedNetworkError(
+            f"{said} is not supported for a codec with decoder_config and encoder_config; supported: "
+            f"{_MODEL_TYPE!r}"
+        )
+
+
+def _check_decoder(decoder: Any) -> None:
+    where = "decoder_config"
+    require_keys(decoder, _DECODER, where)
+    require_integers(decoder, _INTEGERS, where)
+    require_integer_lists(decoder, _LISTS, where)
+    require_numbers(decoder, _NUMBERS, where)
+    only = _ONLY | {"num_key_value_heads": decoder["num_attention_heads"]}
+    refuse_other_values(decoder, only, where)
 
 
 def _transformer(decoder: Mapping[str, Any]) -> TransformerConfig:
@@ -164,7 +179,7 @@ def _transformer(decoder: Mapping[str, Any]) -> TransformerConfig:
         num_heads=decoder["num_attention_heads"],
         feedforward_dim=decoder["intermediate_size"],
         context=decoder["sliding_window"],
-        rope_theta=float(decoder["rope_theta"]),
+        rope_theta=rotary_base(decoder, decoder["rope_theta"], "decoder_config"),
         norm_eps=decoder["rms_norm_eps"],
         norm="rms",
         gated=True,
@@ -175,6 +190,10 @@ def _transformer(decoder: Mapping[str, Any]) -> TransformerConfig:
 def _check_fits(config: Mapping[str, Any], parsed: Qwen3TtsConfig) -> None:
     """Check that decoder, encoder and the stated rates and codebooks are those of one codec."""
     encoder, books = parsed.encoder, parsed.num_codebooks
+    if encoder.num_codebooks < books:
+        raise UnsupportedNetworkError(
+            f"the encoder has {encoder.num_codebooks} codebooks, the decoder needs {books}"
+        )
     rate, hop = parsed.sample_rate_hz, parsed.samples_per_frame
     stated = (
         ("input_sample_rate", config["input_sample_rate"], rate),
@@ -185,7 +204,6 @@ def _check_fits(config: Mapping[str, Any], parsed: Qwen3TtsConfig) -> None:
         ("the encoder's hop", encoder.samples_per_frame, hop),
         ("encoder_config.codebook_size", encoder.codebook_size, parsed.codebook_size),
         ("encoder_config.hidden_size", encoder.dim, parsed.latent_dim),
-        ("min(encoder_config.num_quantizers, num_quantizers)", min(encoder.num_codebooks, books), books),
     )
     for what, found, wanted in stated:
         if found != wanted:
