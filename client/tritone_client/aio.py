@@ -94,7 +94,10 @@ class AsyncCodec(CodecBase):
     async def decode(self, tokens: ManyTokens) -> list[Audio]: ...
 
     async def decode(self, tokens: TokensLike | ManyTokens) -> Audio | list[Audio]:
-        """As :meth:`tritone_client.Codec.decode`: tokens [K, T] into audio FP32 [S]; a list into a list."""
+        """As :meth:`tritone_client.Codec.decode`: tokens [K, T] into audio FP32 [S] or [C, S].
+
+        A list becomes a list.
+        """
         return await self._run(self._decode(tokens))
 
     @overload
@@ -110,7 +113,10 @@ class AsyncCodec(CodecBase):
     async def encode(
         self, audio: AudioLike | ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
     ) -> Tokens | list[Tokens]:
-        """As :meth:`tritone_client.Codec.encode`: audio [S] into tokens INT64 [K, T]; a list into a list."""
+        """As :meth:`tritone_client.Codec.encode`: audio [S] or [C, S] into tokens INT64 [K, T].
+
+        A list becomes a list.
+        """
         return await self._run(self._encode(audio, sample_rate_hz, num_codebooks))
 
     def decode_stream(self) -> AsyncStream[np.float32]:

@@ -128,8 +128,8 @@ class Codec(CodecBase):
 
         Args:
             audio: one utterance, floats [S] within -1..1, as a list or an array of any library that NumPy can
-                view; or a list of utterances of any lengths. A codec with C > 1 channels takes [C, S]; audio
-                [S] is then copied to each channel.
+                view; or a list of utterances of any lengths. A codec with C > 1 channels takes [C, S], as an
+                array or nested lists; it copies audio [S] to each channel. Arrays in a list are utterances.
             sample_rate_hz: of the audio; the client converts a rate that is not the codec's (audio extra).
             num_codebooks: number K of codebooks, for codecs with a choice; the codec's default if None.
 

@@ -41,7 +41,7 @@ _UTTERANCES = 16
 
 @dataclass(frozen=True)
 class Utterance:
-    """Tokens [K, T] and their offline decode, audio [S]."""
+    """Tokens [K, T] and their offline decode, audio [S] or [C, S]."""
 
     tokens: NDArray[np.int64]
     whole: NDArray[np.float32]
@@ -65,7 +65,7 @@ class UtteranceSet:
 
     @property
     def whole(self) -> NDArray[np.float32]:
-        """Audio [S] of the first utterance."""
+        """Audio of the first utterance."""
         return self.utterances[0].whole
 
     def compared(
@@ -75,7 +75,7 @@ class UtteranceSet:
 
         Args:
             number: of the utterance.
-            audio: [S] that the stream delivered; where it differs, it is looked up in all other utterances.
+            audio: what the stream delivered; where it differs, it is looked up in all other utterances.
             failovers: of the stream, to be named in the result.
         """
         others = {f"utterance {n}": each.whole for n, each in enumerate(self.utterances) if n != number}

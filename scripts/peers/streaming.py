@@ -27,11 +27,11 @@ class StepPeer(Protocol):
     """Streams that advance together; each call continues where the last one ended."""
 
     def encode_step(self, audio: Tensor) -> Tensor:
-        """Audio FP32 [B, 1, hop] -> tokens [B, K, 1]."""
+        """Audio FP32 [B, C, hop] -> tokens [B, K, 1]."""
         ...
 
     def decode_step(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, K, 1] -> audio FP32 [B, 1, hop]."""
+        """Tokens [B, K, 1] -> audio FP32 [B, C, hop]."""
         ...
 
 

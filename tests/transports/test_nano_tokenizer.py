@@ -73,7 +73,7 @@ def test_steps_join_to_the_whole_whatever_part_of_the_state_is_sent(tokenizer: N
 
 
 def test_two_utterances_in_one_session_do_not_mix(tokenizer: NanoTokenizer) -> None:
-    session, other = tokenizer.decode_step_session(), (CODES + 1) % SIZE
+    session, other = tokenizer.decode_step_session(max_streams=2), (CODES + 1) % SIZE
     states = [dict(STATE), dict(STATE)]
     heard: tuple[list[NDArray[Any]], ...] = ([], [])
     for frame in range(12):
@@ -95,6 +95,25 @@ def test_a_state_is_continued_once_and_only_while_it_is_kept(tokenizer: NanoToke
     with pytest.raises(StreamClosedError, match="begin with zeros"):
         step(session, CODES[:, 2:3], latest)
     session.close()
+
+
+def test_a_state_of_another_session_is_refused(tokenizer: NanoTokenizer) -> None:
+    with tokenizer.decode_step_session() as mine, tokenizer.decode_step_session() as other:
+        _, after = step(mine, CODES[:, :1], STATE)
+        step(other, CODES[:, :1], STATE)
+        with pytest.raises(StreamClosedError, match="begin with zeros"):
+            step(other, CODES[:, 1:2], after)
+
+
+def test_an_output_that_does_not_exist_leaves_the_utterance_as_it_was(tokenizer: NanoTokenizer) -> None:
+    with tokenizer.decode_step_session() as session:
+        _, after = step(session, CODES[:, :1], STATE)
+        with pytest.raises(TokensError, match="there is no output sound; there are audio, audio_lengths"):
+            session.run(["sound"], {"audio_codes": CODES[:, 1:2], **after})
+        with pytest.raises(TokensError, match=r"transformer_offset_0 is one integer, got int32 \[0\]"):
+            session.run(None, {"audio_codes": CODES, "transformer_offset_0": np.zeros(0, np.int32)})
+        (audio,) = session.run(["audio"], {"audio_codes": CODES[:, 1:2], **after})
+        assert audio.shape == (1, 2, HOP)
 
 
 def test_bad_codes_leave_the_utterance_as_it_was(tokenizer: NanoTokenizer) -> None:

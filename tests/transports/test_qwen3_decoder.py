@@ -11,7 +11,7 @@ from helpers.place import Place
 from numpy.typing import NDArray
 
 from scripts.common.small_codecs import SMALL
-from tritone_client import Codec, TokensError
+from tritone_client import Codec, StreamClosedError, TokensError
 from tritone_client.qwen3 import END_OF_SPEECH, Qwen3TokenizerDecoder, frames_of_payload
 
 NAME = "small_qwen3_tts_12hz"
@@ -108,7 +108,38 @@ def test_reference_codes_come_before_the_utterance_and_are_not_heard(decoder: Qw
 def test_a_flat_payload_holds_one_codebook_after_the_other() -> None:
     assert np.array_equal(frames_of_payload(CODES.T.ravel().tolist()), CODES)
     with pytest.raises(TokensError, match="the same number of codes for each of 16 codebooks, got 17"):
-        frames_of_payload(range(17))
+        frames_of_payload(list(range(17)))
+    for wrong in (CODES, np.full(16, 1.5)):
+        with pytest.raises(TokensError, match="a payload is a flat array of codes, integers"):
+            frames_of_payload(wrong)
+
+
+def test_an_ended_stream_has_given_its_place_back_and_a_closed_one_says_so(
+    decoder: Qwen3TokenizerDecoder,
+) -> None:
+    end = np.full((1, BOOKS), 0)
+    end[0, 0] = END_OF_SPEECH
+    ended, closed = decoder.stream(), decoder.stream()
+    ended.push(CODES[0])
+    assert not len(ended.push(end))
+    assert not len(ended.push(CODES))
+    closed.push(CODES[0])
+    closed.close()
+    with pytest.raises(StreamClosedError):
+        closed.push(CODES[1])
+
+
+def test_a_wrong_reference_is_named_apart_and_does_not_move_the_frames(
+    decoder: Qwen3TokenizerDecoder,
+) -> None:
+    wrong = CODES.copy()
+    wrong[3, 2] = SIZE
+    with pytest.raises(TokensError, match=f"^the reference: .* got {SIZE} in codebook 2, frame 3"):
+        decoder.decode(CODES, wrong)
+    with pytest.raises(TokensError, match=f"got {SIZE} in codebook 2, frame 3"):
+        decoder.decode(wrong, REFERENCE)
+    with pytest.raises(TokensError, match="the reference: no frames"):
+        decoder.stream(np.full((4, BOOKS), -1))
 
 
 @pytest.mark.parametrize("code", [SIZE, 2048, 2149, 2151, 4095, -1, -2])
@@ -134,11 +165,14 @@ def test_special_and_impossible_codes_are_refused(
         (CODES.T, r"\[T, 16\], got \[16, 25\]; if they are \[16, T\], pass their transpose"),
         (CODES[:, :15], r"\[T, 16\], got \[25, 15\]"),
         (np.zeros((25, 17), int), r"\[T, 16\], got \[25, 17\]"),
-        (np.full((25, 16), -1), "utterance 0 has no frames: only padding"),
-        ([CODES, np.full((5, 16), -1)], "utterance 1 has no frames"),
+        (np.full((25, 16), -1), r"no frames: the codes are only padding \(-1\)"),
+        ([CODES, np.full((5, 16), -1)], "utterance 1 of 2, counted from 0: no frames"),
+        ([CODES, CODES[:, :3]], r"utterance 1 of 2, counted from 0: codes are \[T, 16\], got \[25, 3\]"),
+        ([[], CODES.tolist()], r"utterance 0 of 2, counted from 0: codes are \[T, 16\], got \[0\]"),
         (CODES / 1.0, "codes are integers, got float64"),
         ({"codes": CODES}, "encoded speech has 'audio_codes', got codes"),
-        ([], "no utterances|no frames|got"),
+        ([], "no utterances"),
+        (np.zeros((0, 25, 16), int), "no utterances"),
     ],
 )
 def test_what_is_no_utterance_is_refused_in_words(

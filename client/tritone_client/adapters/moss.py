@@ -55,8 +55,8 @@ class MossTokenizer:
         """Encode audio to codes.
 
         Args:
-            input_values: floats [B, C, S] at the codec's rate; [B, S] for one channel, which a stereo codec
-                copies to both.
+            input_values: floats [B, C, S] at the codec's rate; with C = 1 a stereo codec copies the channel.
+                A codec with one channel also takes [B, S].
             input_lengths: samples of each row [B]; by default the rows are complete.
             n_quantizers: number of codebooks; all by default.
 
@@ -69,14 +69,17 @@ class MossTokenizer:
             ServerRefusedError, ServerUnavailableError: as of :meth:`tritone_client.Codec.encode`.
         """
         channels = self._codec.info.num_channels
-        expected = f"input_values is [B, {channels}, S] or [B, S]"
+        expected = "input_values is [B, 1, S] or [B, S]" if channels == 1 else "input_values is [B, 2, S]"
         audio = as_array(input_values, f"{expected}, floating point", AudioError)
-        if audio.ndim == _AXES and audio.shape[1] == 1:
-            audio = audio[:, 0]
-        if audio.ndim != _AXES - 1 and audio.shape[1:-1] != (channels,):
+        if channels == 1 and audio.ndim == _AXES - 1:
+            audio = audio[:, None]
+        if audio.ndim != _AXES or audio.shape[1] not in (1, channels):
             raise AudioError(f"{expected}, got {list(audio.shape)}")
         lengths = lengths_of(input_lengths, len(audio), audio.shape[-1], AudioError)
-        rows = [row[..., :length] for row, length in zip(audio, lengths, strict=True)]
+        rows = [
+            row[0, :length] if len(row) == 1 else row[:, :length]
+            for row, length in zip(audio, lengths, strict=True)
+        ]
         tokens = self._codec.encode(rows, self._codec.info.sample_rate_hz, n_quantizers)
         return padded(tokens).transpose(1, 0, 2), sizes_of(tokens)
 

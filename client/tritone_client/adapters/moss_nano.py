@@ -8,15 +8,19 @@ longest row, an array of lengths, and a session for live decoding::
     with NanoTokenizer("moss_nano", url="127.0.0.1:8001") as tokenizer:
         codes, codes_lengths = tokenizer.encode(waveform)  # [B, 2, S] -> [B, T, 16], [B]
         audio, audio_lengths = tokenizer.decode_full(codes, codes_lengths)  # [B, 2, S], [B]
-        session = tokenizer.decode_step_session()  # in place of the InferenceSession of decode_step
-        outputs = session.run(None, {"audio_codes": codes[:1, :1], "audio_code_lengths": [1], **state})
+        with tokenizer.decode_step_session() as session:  # the InferenceSession of decode_step
+            outputs = session.run(None, {"audio_codes": codes[:1, :1], "audio_code_lengths": [1], **state})
 
 Names are those of ort_cpu_runtime.py in OpenMOSS/MOSS-TTS-Nano (a843f17) and of the files that it runs.
 """
 
+import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
 from typing import Any
 
@@ -26,7 +30,7 @@ from numpy.typing import NDArray
 from tritone_client.adapters.batches import lengths_of, padded, sizes_of
 from tritone_client.codec import Codec
 from tritone_client.codec_models import Endpoints
-from tritone_client.errors import AudioError, StreamClosedError, TokensError
+from tritone_client.errors import AudioError, StreamClosedError, TokensError, TritoneError
 from tritone_client.inputs.arrays import ArrayLike, as_array
 from tritone_client.streams.stream import Stream
 
@@ -34,6 +38,7 @@ __all__ = ["DecodeStepSession", "NanoTokenizer", "TensorName"]
 
 Array = NDArray[Any]
 _AXES = 3
+_steps = count(1)
 _STATE = "transformer_offset_0"
 """The tensor of the state that names the stream; 0 begins another one."""
 _CODES = "audio_codes is [B, T, codebooks], integers"
@@ -53,6 +58,7 @@ class NanoTokenizer:
 
     def __init__(self, codec: str = "moss_nano", url: Endpoints = "127.0.0.1:8001", timeout_s: float = 120.0):
         self._codec = Codec(codec, url, timeout_s)
+        self._sessions: weakref.WeakSet[DecodeStepSession] = weakref.WeakSet()
 
     def encode(self, waveform: ArrayLike, input_lengths: ArrayLike | None = None) -> tuple[Array, Array]:
         """Encode audio to codes.
@@ -99,12 +105,19 @@ class NanoTokenizer:
         audio = self._codec.decode(_rows(audio_codes, audio_code_lengths))
         return padded(audio), sizes_of(audio).astype(np.int32)
 
-    def decode_step_session(self, max_streams: int = 16) -> "DecodeStepSession":
-        """A session for live decoding, which keeps the state of at most ``max_streams`` utterances."""
-        return DecodeStepSession(self._codec, max_streams)
+    def decode_step_session(self, max_streams: int = 1) -> "DecodeStepSession":
+        """A session for live decoding, which keeps the state of at most ``max_streams`` utterances.
+
+        By default a new utterance ends the one before it, as ``reset`` does in the published code.
+        """
+        session = DecodeStepSession(self._codec, max_streams)
+        self._sessions.add(session)
+        return session
 
     def close(self) -> None:
-        """Close the connection."""
+        """End the utterances of all sessions, and close the connection."""
+        for session in list(self._sessions):
+            session.close()
         self._codec.close()
 
     def __enter__(self) -> "NanoTokenizer":
@@ -122,25 +135,27 @@ class TensorName:
 
 
 class DecodeStepSession:
-    """Live decoding with the call of ONNX Runtime's session of the file ``decode_step``.
+    """Live decoding with the call of ONNX Runtime's session of the file ``decode_step``; a context manager.
 
     The published graph takes and returns the past of an utterance: 52 tensors, 25 MB. Here a live stream
-    keeps the past, and ``transformer_offset_0`` holds the number of the stream's last step. Keys, values and
-    positions are returned as they came, so they may be left out. A state can be continued once.
+    keeps the past, and ``transformer_offset_0`` holds the number of the stream's last step, which no other
+    step in this process has. Keys, values and positions are returned as they came, so they may be left out.
+    A state can be continued once. Several threads may run steps of different utterances.
 
     Args:
         codec: the codec, open.
-        max_streams: utterances whose state is kept; the one that was used least recently ends.
+        max_streams: utterances whose state is kept. When another one begins, the one that was used least
+            recently ends.
     """
 
     def __init__(self, codec: Codec, max_streams: int):
         self._codec, self._max_streams = codec, max_streams
         self._streams: OrderedDict[int, Stream[np.float32]] = OrderedDict()
-        self._steps = 0
+        self._lock = threading.Lock()
         self._outputs = ["audio", "audio_lengths", _returned(_STATE)]
 
     def get_outputs(self) -> list[TensorName]:
-        """The outputs of the last run, in its order."""
+        """All outputs that the last run could give, in its order."""
         return [TensorName(name) for name in self._outputs]
 
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Array]:
@@ -156,7 +171,8 @@ class DecodeStepSession:
             the feeds ``<name>_out_<n>``.
 
         Raises:
-            TokensError: codes are missing, out of range or of another shape; the utterance goes on.
+            TokensError: codes are missing, out of range or of another shape, or there is no such output; the
+                utterance goes on.
             StreamClosedError: the state was continued before, or its utterance has ended.
             ServerFullError, StreamLostError, ServerRefusedError, ServerUnavailableError: as of
                 :meth:`tritone_client.Stream.push`; the utterance has ended.
@@ -169,32 +185,80 @@ class DecodeStepSession:
         state = {_STATE: np.zeros(1, np.int32)} | {
             name: np.asarray(value) for name, value in feeds.items() if not name.startswith("audio_code")
         }
-        audio, number = self._pushed(int(state[_STATE].ravel()[0]), rows[0])
+        names = ["audio", "audio_lengths", *map(_returned, state)]
+        _refuse_unknown(output_names or (), names)
+        audio, number = self._pushed(_number_of(state[_STATE]), rows[0])
         found = {"audio": audio[None], "audio_lengths": np.array([audio.shape[-1]], np.int32)}
         found |= {_returned(name): value for name, value in state.items()}
         found[_returned(_STATE)] = np.full_like(state[_STATE], number)
-        self._outputs = list(found)
-        return [found[name] for name in output_names or found]
+        self._outputs = names
+        return [found[name] for name in output_names or names]
 
     def close(self) -> None:
-        """End all utterances."""
-        while self._streams:
-            self._streams.popitem()[1].close()
+        """End all utterances; a server that fails meanwhile ends them itself."""
+        with self._lock:
+            streams, self._streams = list(self._streams.values()), OrderedDict()
+        _end(streams)
+
+    def __enter__(self) -> "DecodeStepSession":
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
 
     def _pushed(self, number: int, tokens: Array) -> tuple[Array, int]:
         """The audio of the next tokens [K, T], and the number of this step."""
-        stream = self._streams.get(number) if number else self._codec.decode_stream()
-        if stream is None:
+        stream = self._taken(number)
+        try:
+            audio = stream.push(tokens)
+        except TokensError:
+            if number:  # nothing was sent, so the utterance can be continued
+                self._kept(number, stream)
+            else:
+                _end([stream])
+            raise
+        step = next(_steps)
+        self._kept(step, stream)
+        return audio, step
+
+    def _taken(self, number: int) -> Stream[np.float32]:
+        """The stream of that state, which no other step can take now; a new one for 0."""
+        with self._lock:
+            stream = self._streams.pop(number, None)
+            surplus = [] if number else self._surplus()
+        _end(surplus)
+        if number and stream is None:
             raise StreamClosedError(
                 f"the state {number} was continued before, or its utterance has ended; begin with zeros"
             )
-        audio = stream.push(tokens)
-        self._streams.pop(number, None)
-        self._steps += 1
-        self._streams[self._steps] = stream
-        while len(self._streams) > self._max_streams:
-            self._streams.popitem(last=False)[1].close()
-        return audio, self._steps
+        return stream or self._codec.decode_stream()
+
+    def _surplus(self) -> list[Stream[np.float32]]:
+        """The streams that leave no room for another one."""
+        count = len(self._streams) - self._max_streams + 1
+        return [self._streams.popitem(last=False)[1] for _ in range(count)]
+
+    def _kept(self, number: int, stream: Stream[np.float32]) -> None:
+        with self._lock:
+            self._streams[number] = stream
+
+
+def _end(streams: Sequence[Stream[np.float32]]) -> None:
+    for stream in streams:
+        with suppress(TritoneError):
+            stream.close()
+
+
+def _refuse_unknown(wanted: Sequence[str], names: Sequence[str]) -> None:
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise TokensError(f"there is no output {', '.join(unknown)}; there are {', '.join(names)}")
+
+
+def _number_of(offset: Array) -> int:
+    if offset.size != 1 or offset.dtype.kind not in "iu":
+        raise TokensError(f"{_STATE} is one integer, got {offset.dtype} {list(offset.shape)}")
+    return int(offset.ravel()[0])
 
 
 def _rows(codes: ArrayLike, lengths: ArrayLike | None) -> list[Array]:

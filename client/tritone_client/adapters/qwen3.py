@@ -13,7 +13,7 @@ Calls and codes are those of qwen-tts 0.1.1 (qwen_tts/inference/qwen3_tts_tokeni
 vllm-omni 0.30.0 and sglang-omni 0.1.9 (models/qwen3_tts). Unlike theirs, a stream equals the whole decode.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from tritone_client.codec import Codec
 from tritone_client.codec_models import Endpoints
 from tritone_client.errors import TokensError
+from tritone_client.info import CodecInfo
 from tritone_client.inputs.arrays import ArrayLike, as_array
+from tritone_client.inputs.checks import checked_tokens
 
 __all__ = ["END_OF_SPEECH", "Qwen3TokenizerDecoder", "Qwen3TokenizerStream", "frames_of_payload"]
 
@@ -69,6 +71,14 @@ class Qwen3TokenizerDecoder:
         """Samples per frame."""
         return self._codec.info.samples_per_frame
 
+    def get_output_sample_rate(self) -> int:
+        """Sample rate in Hz, under the package's name."""
+        return self.sample_rate
+
+    def get_decode_upsample_rate(self) -> int:
+        """Samples per frame, under the package's name."""
+        return self.total_upsample
+
     def decode(
         self, encoded: Any, reference_codes: ArrayLike | Sequence[Sequence[int]] | None = None
     ) -> tuple[list[Audio], int]:
@@ -84,13 +94,12 @@ class Qwen3TokenizerDecoder:
             Audio FP32 [T * 1920] of each utterance, and the sample rate in Hz.
 
         Raises:
-            TokensError: an utterance has no frames, or codes of another shape or out of range; nothing was
-                sent. For several utterances, ``utterance`` is the index of the wrong one.
+            TokensError: an utterance or the reference has no frames, or codes of another shape or out of
+                range; nothing was sent. ``utterance`` is the index of the wrong one.
             ServerRefusedError, ServerUnavailableError: as of :meth:`tritone_client.Codec.decode`.
         """
         prefix = self._reference(reference_codes)
-        spoken = [_spoken(each, self._codec.info.num_codebooks) for each in _utterances(encoded)]
-        _refuse_empty(spoken)
+        spoken = _all_spoken(_utterances(encoded), self._codec.info)
         audio = self._codec.decode([np.concatenate([prefix, each]).T for each in spoken])
         return [each[len(prefix) * self.total_upsample :] for each in audio], self.sample_rate
 
@@ -100,7 +109,7 @@ class Qwen3TokenizerDecoder:
         """Open a live stream behind ``reference_codes`` [T, 16], whose sound is left out.
 
         Raises:
-            TokensError: the reference has codes of another shape or out of range.
+            TokensError: the reference has no frames, or codes of another shape or out of range.
             ServerFullError, ServerRefusedError, ServerUnavailableError: as of
                 :meth:`tritone_client.Stream.push`, if there is a reference.
         """
@@ -117,8 +126,13 @@ class Qwen3TokenizerDecoder:
         self.close()
 
     def _reference(self, codes: ArrayLike | Sequence[Sequence[int]] | None) -> Codes:
-        books = self._codec.info.num_codebooks
-        return np.zeros((0, books), np.int64) if codes is None else _spoken(codes, books)
+        info = self._codec.info
+        if codes is None:
+            return np.zeros((0, info.num_codebooks), np.int64)
+        try:
+            return _spoken(codes, info)
+        except TokensError as error:
+            raise TokensError(f"the reference: {error}") from error
 
 
 class Qwen3TokenizerStream:
@@ -128,7 +142,11 @@ class Qwen3TokenizerStream:
         self._books, self._stream = codec.info.num_codebooks, codec.decode_stream()
         self._ended = False
         if len(prefix):
-            self._push(prefix)
+            try:
+                self._stream.push(prefix.T)
+            except BaseException as error:
+                self._stream.__exit__(type(error))
+                raise
 
     @property
     def ended(self) -> bool:
@@ -139,23 +157,25 @@ class Qwen3TokenizerStream:
         """Decode the next frames.
 
         Args:
-            codes: integers [T, 16], or [16] for one frame.
+            codes: integers [T, 16], or [16] for one frame. Here -1 is refused: a stream needs no padding.
 
         Returns:
             Audio FP32 [T * 1920]; shorter, or empty, if the utterance ends in these frames.
 
         Raises:
             TokensError: codes of another shape or out of range; nothing was sent, and the stream goes on.
+            StreamClosedError: the stream was closed before the end of speech.
             ServerFullError, StreamLostError, ServerRefusedError, ServerUnavailableError: as of
                 :meth:`tritone_client.Stream.push`.
         """
         given = as_array(codes, _CODES, TokensError)
         frames, ends = _until_end(given[None] if given.ndim == 1 else given, self._books)
-        if self._ended or not len(frames):
-            self._ended |= ends
+        if self._ended:
             return np.zeros(0, np.float32)
-        audio = self._push(frames)
-        self._ended = ends
+        audio = np.zeros(0, np.float32) if ends and not len(frames) else self._stream.push(frames.T)
+        if ends:  # frees the stream's place; a causal decoder holds nothing back
+            self._stream.close()
+            self._ended = True
         return audio
 
     def close(self) -> None:
@@ -168,20 +188,21 @@ class Qwen3TokenizerStream:
     def __exit__(self, kind: type[BaseException] | None, *rest: BaseException | TracebackType | None) -> None:
         self._stream.__exit__(kind, *rest)
 
-    def _push(self, frames: Codes) -> Audio:
-        return self._stream.push(frames.T)
-
 
 def frames_of_payload(flat: ArrayLike | Sequence[int], num_codebooks: int = 16) -> Codes:
     """Frames INT64 [T, 16] of vllm-omni's payload ``codes.audio``, which holds one codebook after the other.
 
     Raises:
-        TokensError: the number of codes is no multiple of the number of codebooks.
+        TokensError: it is not flat, its codes are no integers, or not as many for each codebook.
     """
-    codes = as_array(flat, "a payload is a flat array of codes, integers", TokensError).ravel()
-    if len(codes) % num_codebooks:
+    codes = as_array(flat, "a payload is a flat array of codes, integers", TokensError)
+    if codes.size and (codes.ndim != 1 or codes.dtype.kind not in "iu"):
         raise TokensError(
-            f"a payload has the same number of codes for each of {num_codebooks} codebooks, got {len(codes)}"
+            f"a payload is a flat array of codes, integers, got {codes.dtype} {list(codes.shape)}"
+        )
+    if codes.size % num_codebooks:
+        raise TokensError(
+            f"a payload has the same number of codes for each of {num_codebooks} codebooks, got {codes.size}"
         )
     return codes.reshape(num_codebooks, -1).T.astype(np.int64)
 
@@ -194,26 +215,46 @@ def _utterances(encoded: Any) -> list[Any]:
         return _utterances(encoded["audio_codes"])
     if hasattr(encoded, "audio_codes"):
         return _utterances(encoded.audio_codes)
-    if isinstance(encoded, list | tuple) and encoded and not _is_frames(encoded):
+    if isinstance(encoded, list | tuple) and not _is_frames(encoded):
         return [one for each in encoded for one in _utterances(each)]
     codes = as_array(encoded, _CODES, TokensError)
     return list(codes) if codes.ndim == _BATCH_AXES else [codes]
 
 
-def _is_frames(items: Iterable[Any]) -> bool:
+def _is_frames(items: Sequence[Any]) -> bool:
     """Whether a list holds frames, and not utterances."""
-    first = next(iter(items))
+    first: Any = next((each for each in items if not hasattr(each, "__len__") or len(each)), None)
     if isinstance(first, list | tuple):
-        return not first or not hasattr(first[0], "__len__")
-    return getattr(first, "ndim", 2) < 2  # noqa: PLR2004 - an utterance has two axes
+        return not hasattr(first[0], "__len__")
+    return first is not None and getattr(first, "ndim", _BATCH_AXES) < 2  # noqa: PLR2004 - an utterance has two
 
 
-def _spoken(codes: Any, books: int) -> Codes:
-    """The frames of one utterance, without padding and what follows its end."""
-    frames, _ = _until_end(as_array(codes, _CODES, TokensError), books)
+def _all_spoken(utterances: Sequence[Any], info: CodecInfo) -> list[Codes]:
+    """The frames of all utterances, checked; the error says which one is wrong."""
+    if not utterances:
+        raise TokensError("no utterances; give codes of one at least")
+    spoken = []
+    for number, each in enumerate(utterances):
+        try:
+            spoken.append(_spoken(each, info))
+        except TokensError as error:
+            if len(utterances) == 1:
+                error.utterance = number
+                raise
+            located = TokensError(f"utterance {number} of {len(utterances)}, counted from 0: {error}")
+            located.utterance = number
+            raise located from error
+    return spoken
+
+
+def _spoken(codes: Any, info: CodecInfo) -> Codes:
+    """The frames of one utterance, checked, without padding and what follows its end."""
+    frames, _ = _until_end(as_array(codes, _CODES, TokensError), info.num_codebooks)
     padding = (frames == _PADDING).all(1)
     count = len(frames) - int(padding[::-1].cumprod().sum())
-    return frames[:count]
+    if not count:
+        raise TokensError("no frames: the codes are only padding (-1), or end at once")
+    return checked_tokens(frames[:count].T, info).T
 
 
 def _until_end(codes: NDArray[Any], books: int) -> tuple[Codes, bool]:
@@ -226,13 +267,3 @@ def _until_end(codes: NDArray[Any], books: int) -> tuple[Codes, bool]:
         raise TokensError(f"codes are integers, got {codes.dtype}")
     ends = np.flatnonzero(codes[:, 0] == END_OF_SPEECH)
     return codes[: ends[0] if len(ends) else len(codes)].astype(np.int64), bool(len(ends))
-
-
-def _refuse_empty(spoken: Sequence[Codes]) -> None:
-    if not spoken:
-        raise TokensError("no utterances; give codes of one at least")
-    for number, each in enumerate(spoken):
-        if not len(each):
-            error = TokensError(f"utterance {number} has no frames: only padding (-1), or it ends at once")
-            error.utterance = number
-            raise error

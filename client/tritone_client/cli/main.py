@@ -19,7 +19,7 @@ __all__ = ["main"]
 _EXAMPLES = """\
 examples:
   tritone codecs                                list the codecs of the server
-  tritone encode speech.flac tokens.npy         any sample rate, any number of channels
+  tritone encode speech.flac tokens.npy         any sample rate, one channel or several
   tritone decode tokens.npy speech.wav
   tritone encode a.wav b.wav c.wav tokens/      many files into a folder
   tritone stream tokens.npy speech.wav          frame by frame, with the time per frame
@@ -136,14 +136,14 @@ def _location(options: argparse.Namespace) -> str | Path:
 
 
 def _codecs(options: argparse.Namespace) -> None:
-    row = "{:<20} {:>9} {:>12} {:>10} {:>10} {:>12}".format
-    print(row("codec", "rate Hz", "frames per s", "codebooks", "entries", "bits per s"))
+    row = "{:<20} {:>9} {:>8} {:>12} {:>10} {:>10} {:>12}".format
+    print(row("codec", "rate Hz", "channels", "frames per s", "codebooks", "entries", "bits per s"))
     access = _access(options)
     for name in served_codecs(_location(options), **access):
         with Codec(name, _location(options), **access, device=options.device) as codec:
             info = codec.info
         columns = (info.num_codebooks, info.codebook_size, round(info.bitrate_bps))
-        print(row(name, info.sample_rate_hz, f"{info.frame_rate_hz:.2f}", *columns))
+        print(row(name, info.sample_rate_hz, info.num_channels, f"{info.frame_rate_hz:.2f}", *columns))
 
 
 def _encode(options: argparse.Namespace) -> None:

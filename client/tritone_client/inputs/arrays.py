@@ -34,9 +34,9 @@ TokensLike: TypeAlias = ArrayLike | Sequence[Sequence[int]]
 ManyTokens: TypeAlias = Sequence[ArrayLike] | Sequence[Sequence[Sequence[int]]]
 """A list of utterances as tokens."""
 AudioLike: TypeAlias = ArrayLike | Sequence[float]
-"""Audio [S] of one utterance: an array, or a list."""
+"""Audio of one utterance: an array [S] or [C, S], or a list of numbers."""
 ManyAudio: TypeAlias = Sequence[ArrayLike] | Sequence[Sequence[float]]
-"""A list of utterances as audio."""
+"""A list of utterances as audio; nested lists are one utterance [C, S] for a codec with C > 1 channels."""
 
 _NO_ARRAYS = (str, bytes, bytearray, PathLike, Mapping, Set, Iterator, type(None))
 
@@ -114,8 +114,12 @@ def utterances(given: Any, axes: int, whole_arrays: bool = False) -> Utterances:
         return Utterances([given], several=False)
     items = list(given)
     several = not items or max(map(_axes, items)) >= axes
-    several = several or (whole_arrays and any(hasattr(each, "__array__") for each in items))
+    several = several or (whole_arrays and any(_is_array(each) for each in items))
     return Utterances(items, True) if several else Utterances([items], False)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "__array__") and _axes(value) > 0  # NumPy's numbers have it too
 
 
 def _axes(value: Any) -> int:

@@ -118,7 +118,7 @@ def checked_samples(given: Any, channels: int = 1) -> NDArray[np.float32]:
     if channels > 1 and audio.ndim == 1:
         audio = audio[None]
     if not _has_channels(audio, channels):
-        raise AudioError(f"audio is {expected}, got {list(np.shape(given))}; {_advice(audio, channels)}")
+        raise AudioError(f"audio is {expected}, got {list(audio.shape)}; {_advice(audio, channels)}")
     if audio.dtype.kind != "f" and audio.dtype.name != "bfloat16":
         raise AudioError(f"audio is floating point within -1..1, got {audio.dtype}{_scale(audio)}")
     with np.errstate(over="ignore"):
