@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from tritone_client import Codec, CodecInfo
+from tritone_build.engines.speech import in_channels
+from tritone_client import Codec
 from tritone_client.inputs.audio import read_audio, resampled
 from tritone_server.launcher import TritonServer
 
 __all__ = [
-    "in_channels",
     "reordered",
     "repeated",
     "repeated_audio",
@@ -26,20 +27,13 @@ __all__ = [
 _SPEECH = Path("samples/speech.wav")
 _SEQUENCES = 6
 _SLICE_FRAMES = 5
-_DELAY, _QUIETER = 17, 0.8
 
 
 def speech_of(codec: Codec) -> NDArray[np.float32]:
     """The speech sample as the codec takes it, [S] or [C, S]."""
     audio, rate_hz = read_audio(_SPEECH)
-    return in_channels(resampled(audio, rate_hz, codec.info.sample_rate_hz), codec.info)
-
-
-def in_channels(audio: NDArray[np.float32], info: CodecInfo) -> NDArray[np.float32]:
-    """Audio [S] in the codec's channels: each hears it later and quieter than the channel before."""
-    if info.num_channels == 1:
-        return audio
-    return np.stack([np.roll(audio, _DELAY * n) * np.float32(_QUIETER**n) for n in range(info.num_channels)])
+    mono = torch.from_numpy(resampled(audio, rate_hz, codec.info.sample_rate_hz))
+    return in_channels(mono, codec.info.num_channels).numpy()
 
 
 def repeated_audio(audio: NDArray[np.float32], samples: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_build.codecs import VARIANTS, load_codec
 from tritone_build.codecs.base import Codec, Encoder, Vocoder
 
-__all__ = ["speech_audio", "speech_tokens"]
+__all__ = ["in_channels", "speech_audio", "speech_tokens"]
 
 _DELAY, _QUIETER = 17, 0.8
 _TOKENS, _SPEAKER = Path(__file__).with_name("speech_tokens.npy"), "nanocodec_mini"
@@ -25,20 +25,25 @@ _TOKENS, _SPEAKER = Path(__file__).with_name("speech_tokens.npy"), "nanocodec_mi
 def speech_audio(codec: Codec, frames: int) -> Tensor:
     """Speech as the codec's encoder takes it, repeated as often as needed: FP32 [1, frames * hop].
 
-    With more than one channel it is [1, C, frames * hop]; each channel hears the speaker later and quieter.
+    With more than one channel it is [1, C, frames * hop]; see :func:`in_channels`.
     """
     audio, rate_hz = _sentence()
     rate_hz_out, samples = codec.geometry.sample_rate_hz, frames * codec.geometry.samples_per_frame
     length = round(audio.shape[-1] * rate_hz_out / rate_hz)
     converted: Tensor = functional.interpolate(audio[None], size=length, mode="linear")[0]
     mono = converted.repeat(1, -(-samples // length))[:, :samples]
-    if codec.geometry.num_channels == 1:
+    return in_channels(mono, codec.geometry.num_channels)
+
+
+def in_channels(mono: Tensor, count: int) -> Tensor:
+    """Audio [..., S] in several channels, [..., C, S]; unchanged for one.
+
+    The channels differ: each hears the sound later and quieter than the channel before.
+    """
+    if count == 1:
         return mono
-    return torch.stack([_heard(mono, channel) for channel in range(codec.geometry.num_channels)], dim=1)
-
-
-def _heard(mono: Tensor, channel: int) -> Tensor:
-    return mono.roll(_DELAY * channel, dims=1) * _QUIETER**channel
+    heard = [mono.roll(_DELAY * channel, dims=-1) * _QUIETER**channel for channel in range(count)]
+    return torch.stack(heard, dim=-2)
 
 
 def speech_tokens(codec: Codec, frames: int) -> Tensor:
