@@ -71,11 +71,11 @@ def state_of_stream(role: Role, device: torch.device) -> list[Tensor]:
 
 
 def frame_of(role: Role, geometry: Geometry, batch: int, device: torch.device) -> Tensor:
-    """A frame of random tokens [B, K, 1], or of noise [B, hop], for each of ``batch`` streams."""
+    """A frame for each of ``batch`` streams: random tokens [B, K, 1], or noise [B, hop] or [B, C, hop]."""
     if "tokens" in role.inputs:
         shape = (batch, geometry.default_codebooks, 1)
         return torch.randint(geometry.codebook_size, shape, device=device)
-    return 0.1 * torch.randn(batch, geometry.samples_per_frame, device=device)
+    return 0.1 * torch.randn(batch, *geometry.audio_shape(geometry.samples_per_frame), device=device)
 
 
 def recorded(
