@@ -78,6 +78,8 @@ def _exported(array: Any) -> Any:
         # The server takes the strides that NumPy gives empty arrays for not contiguous.
         strides = [array.itemsize * prod(array.shape[axis + 1 :]) for axis in range(array.ndim)]
         array = np.lib.stride_tricks.as_strided(np.zeros(1, array.dtype), array.shape, strides)
+    elif not array.flags.c_contiguous:  # PyTorch may leave the channels of audio last in memory
+        array = np.ascontiguousarray(array)
     return array.__dlpack__()
 
 
