@@ -148,5 +148,5 @@ def test_the_tensors_of_the_larger_models_are_stereo_too(place: Place) -> None:
         codes, _ = larger.encode(sound)
         assert codes.shape == (BOOKS, 1, 3)
         assert larger.decode(codes)[0].shape == (1, 2, 3 * HOP)
-        with pytest.raises(AudioError, match=r"input_values is \[B, 2, S\] or \[B, S\], got \[1, 3, 48\]"):
+        with pytest.raises(AudioError, match=r"input_values is \[B, 2, S\], got \[1, 3, 48\]"):
             larger.encode(np.zeros((1, 3, 48), np.float32))

@@ -216,7 +216,7 @@ def _utterances(encoded: Any) -> list[Any]:
     if hasattr(encoded, "audio_codes"):
         return _utterances(encoded.audio_codes)
     if isinstance(encoded, list | tuple) and not _is_frames(encoded):
-        return [one for each in encoded for one in _utterances(each)]
+        return [one for each in encoded for one in _utterances(each) or [each]]
     codes = as_array(encoded, _CODES, TokensError)
     return list(codes) if codes.ndim == _BATCH_AXES else [codes]
 

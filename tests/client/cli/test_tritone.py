@@ -44,7 +44,7 @@ def test_many_files_go_into_a_folder(url: str, tmp_path: Path) -> None:
 def test_codecs_are_listed_with_their_figures(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["codecs"]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(f"{NAME} "))
-    assert line.split()[1:5] == ["22050", "450.00", "4", "4032"]
+    assert line.split()[1:6] == ["22050", "1", "450.00", "4", "4032"]
 
 
 def test_an_error_is_one_line(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
