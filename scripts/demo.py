@@ -94,6 +94,7 @@ class _RoundTrip:
 
 
 def _demo(options: argparse.Namespace, console: Console) -> None:
+    read_audio(options.audio)  # a file that is no audio is refused before models are built
     hindrance = "--in-process" if options.in_process else _why_no_server()
     console.print(f"[bold]1/4[/] checkpoint and models of {options.codec}")
     source, noise = _checkpoint(options)

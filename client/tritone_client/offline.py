@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.codec_models import DECODE, ENCODE, CodecModels, Role, codebook_option, inputs_of
-from tritone_client.errors import AudioError, TokensError
 from tritone_client.info import CodecInfo
 from tritone_client.inputs.arrays import utterances
 from tritone_client.inputs.audio import resampled
-from tritone_client.inputs.checks import checked_audio, checked_codebooks, checked_tokens
+from tritone_client.inputs.checks import all_checked, checked_audio, checked_codebooks, checked_tokens
 from tritone_client.sansio import SansIO
 from tritone_client.streams.live import LiveStream
 from tritone_client.streams.windows import Window, windows
@@ -27,7 +26,7 @@ def decoded(models: CodecModels, tokens: Any) -> SansIO[Any]:
     """Audio FP32 [S] or [C, S] of tokens [K, T]; a list of audio for a list of utterances."""
     info = yield from models.info(DECODE)
     items, several = utterances(tokens, axes=2)
-    checked = _all_checked(items, lambda each: checked_tokens(each, info))
+    checked = all_checked(items, lambda each: checked_tokens(each, info))
     if (yield from _better_as_streams(models, DECODE, checked)):
         results = yield from _as_streams(checked, models.decode_stream)
     else:
@@ -40,7 +39,7 @@ def encoded(models: CodecModels, audio: Any, sample_rate_hz: int, num_codebooks:
     info = yield from models.info(ENCODE)
     books = checked_codebooks(num_codebooks, info)
     items, several = utterances(audio, axes=len(info.audio_shape(0)), whole_arrays=True)
-    checked = _all_checked(items, lambda each: checked_audio(each, sample_rate_hz, info, resampled))
+    checked = all_checked(items, lambda each: checked_audio(each, sample_rate_hz, info, resampled))
     if (yield from _better_as_streams(models, ENCODE, checked)):
         rate_hz = info.sample_rate_hz
         results = yield from _as_streams(checked, lambda: models.encode_stream(rate_hz, num_codebooks))
@@ -48,21 +47,6 @@ def encoded(models: CodecModels, audio: Any, sample_rate_hz: int, num_codebooks:
         encoded_books = yield from _in_windows(models, ENCODE, checked, codebook_option(num_codebooks, info))
         results = [tokens[:books] for tokens in encoded_books]
     return results if several else results[0]
-
-
-def _all_checked(items: Sequence[Any], check: Callable[[Any], NDArray[Any]]) -> Results:
-    """All utterances, checked; if there are several, the error says which one is wrong."""
-    checked = []
-    for index, each in enumerate(items):
-        try:
-            checked.append(check(each))
-        except (TokensError, AudioError) as error:
-            if len(items) == 1:
-                raise
-            located = type(error)(f"utterance {index} of {len(items)}, counted from 0: {error}")
-            located.utterance = index
-            raise located from error
-    return checked
 
 
 def _better_as_streams(models: CodecModels, role: Role, checked: Results) -> SansIO[bool]:

@@ -13,6 +13,7 @@ from scripts.bench.sessions import Array, StreamSession
 from scripts.bench.timing import interleaved_ms, ratio_row
 from scripts.common.prepare import default_checkpoint
 from scripts.common.report import Row
+from scripts.common.speech_inputs import repeated
 from scripts.peers.streaming import StepPeer, StreamOpener, streaming_peers
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_client import CodecInfo
@@ -75,7 +76,7 @@ def _window_row(codec: str, threads: int, sound: Sound, name: str, opener: Strea
     """Our step beside a stream that has all its context, since it got that in one push."""
     context, limit = _WINDOW_TARGETS[name]
     with opener(1) as peer:
-        peer.decode_step(torch.from_numpy(np.resize(sound.tokens.T, (context, len(sound.tokens))).T[None]))
+        peer.decode_step(torch.from_numpy(repeated(sound.tokens, context)[None]))
         sides = [our_step(codec, "decode", 1, threads, sound), _theirs(peer, "decode", 1, sound)]
         ours, theirs = interleaved_ms(sides, _WINDOW_ROUNDS)
     how = f"each frame again with {context} before it: {statistics.median(ours):.1f} against "

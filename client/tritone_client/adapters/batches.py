@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from tritone_client.errors import AudioError, TokensError
 from tritone_client.inputs.arrays import ArrayLike, as_array
 
-__all__ = ["lengths_of", "padded", "sizes_of"]
+__all__ = ["audio_rows", "lengths_of", "padded", "sizes_of"]
+
+_AXES = 3
 
 
 def lengths_of(
@@ -28,6 +30,31 @@ def lengths_of(
     if not fit:
         raise error(f"lengths are one per row, of {rows}, and at most {most}; got {lengths.tolist()}")
     return [int(length) for length in lengths]
+
+
+def audio_rows(
+    given: ArrayLike, expected: str, lengths: ArrayLike | None, channels: int
+) -> list[NDArray[Any]]:
+    """The rows of audio [B, C, S] or [B, 1, S], as a codec with C channels takes them.
+
+    Args:
+        given: the batch.
+        expected: what the batch is, for messages.
+        lengths: samples of each row [B]; by default the rows are complete.
+        channels: C.
+
+    Returns:
+        Each row [S] if it has one channel, else [C, S].
+
+    Raises:
+        AudioError: the batch has another shape, or the lengths do not fit it.
+    """
+    audio = as_array(given, f"{expected}, floating point", AudioError)
+    if audio.ndim != _AXES or audio.shape[1] not in (1, channels):
+        raise AudioError(f"{expected}, got {list(audio.shape)}")
+    samples = lengths_of(lengths, len(audio), audio.shape[2], AudioError)
+    cut = [row[:, :length] for row, length in zip(audio, samples, strict=True)]
+    return [row[0] for row in cut] if audio.shape[1] == 1 else cut
 
 
 def padded(rows: list[NDArray[Any]]) -> NDArray[Any]:

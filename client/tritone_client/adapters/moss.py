@@ -19,7 +19,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.adapters.batches import lengths_of, padded, sizes_of
+from tritone_client.adapters.batches import audio_rows, lengths_of, padded, sizes_of
 from tritone_client.codec import Codec
 from tritone_client.codec_models import Endpoints
 from tritone_client.errors import AudioError, TokensError
@@ -73,13 +73,7 @@ class MossTokenizer:
         audio = as_array(input_values, f"{expected}, floating point", AudioError)
         if channels == 1 and audio.ndim == _AXES - 1:
             audio = audio[:, None]
-        if audio.ndim != _AXES or audio.shape[1] not in (1, channels):
-            raise AudioError(f"{expected}, got {list(audio.shape)}")
-        lengths = lengths_of(input_lengths, len(audio), audio.shape[-1], AudioError)
-        rows = [
-            row[0, :length] if len(row) == 1 else row[:, :length]
-            for row, length in zip(audio, lengths, strict=True)
-        ]
+        rows = audio_rows(audio, expected, input_lengths, channels)
         tokens = self._codec.encode(rows, self._codec.info.sample_rate_hz, n_quantizers)
         return padded(tokens).transpose(1, 0, 2), sizes_of(tokens)
 

@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.adapters.batches import lengths_of, padded, sizes_of
+from tritone_client.adapters.batches import audio_rows, lengths_of, padded, sizes_of
 from tritone_client.codec import Codec
 from tritone_client.codec_models import Endpoints
-from tritone_client.errors import AudioError, StreamClosedError, TokensError, TritoneError
+from tritone_client.errors import StreamClosedError, TokensError, TritoneError
 from tritone_client.inputs.arrays import ArrayLike, as_array
 from tritone_client.streams.stream import Stream
 
@@ -77,11 +77,7 @@ class NanoTokenizer:
         """
         info = self._codec.info
         expected = f"waveform is [B, {info.num_channels}, S]"
-        audio = as_array(waveform, f"{expected}, floating point", AudioError)
-        if audio.ndim != _AXES or audio.shape[1] not in (1, info.num_channels):
-            raise AudioError(f"{expected}, got {list(audio.shape)}")
-        lengths = lengths_of(input_lengths, len(audio), audio.shape[2], AudioError)
-        rows = [row[:, :length] for row, length in zip(audio, lengths, strict=True)]
+        rows = audio_rows(waveform, expected, input_lengths, info.num_channels)
         tokens = self._codec.encode(rows, info.sample_rate_hz)
         return padded(tokens).transpose(0, 2, 1).astype(np.int32), sizes_of(tokens).astype(np.int32)
 

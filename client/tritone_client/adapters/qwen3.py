@@ -25,7 +25,7 @@ from tritone_client.codec_models import Endpoints
 from tritone_client.errors import TokensError
 from tritone_client.info import CodecInfo
 from tritone_client.inputs.arrays import ArrayLike, as_array
-from tritone_client.inputs.checks import checked_tokens
+from tritone_client.inputs.checks import all_checked, checked_tokens
 
 __all__ = ["END_OF_SPEECH", "Qwen3TokenizerDecoder", "Qwen3TokenizerStream", "frames_of_payload"]
 
@@ -230,21 +230,14 @@ def _is_frames(items: Sequence[Any]) -> bool:
 
 
 def _all_spoken(utterances: Sequence[Any], info: CodecInfo) -> list[Codes]:
-    """The frames of all utterances, checked; the error says which one is wrong."""
+    """The frames of all utterances, checked; ``utterance`` of the error says which one is wrong."""
     if not utterances:
         raise TokensError("no utterances; give codes of one at least")
-    spoken = []
-    for number, each in enumerate(utterances):
-        try:
-            spoken.append(_spoken(each, info))
-        except TokensError as error:
-            if len(utterances) == 1:
-                error.utterance = number
-                raise
-            located = TokensError(f"utterance {number} of {len(utterances)}, counted from 0: {error}")
-            located.utterance = number
-            raise located from error
-    return spoken
+    try:
+        return all_checked(utterances, lambda each: _spoken(each, info))
+    except TokensError as error:
+        error.utterance = error.utterance or 0
+        raise
 
 
 def _spoken(codes: Any, info: CodecInfo) -> Codes:

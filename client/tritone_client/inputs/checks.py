@@ -1,7 +1,7 @@
 """Checks of what callers give, before anything is sent."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from tritone_client.info import CodecInfo
 from tritone_client.inputs.arrays import as_array
 
 __all__ = [
+    "all_checked",
     "checked_audio",
     "checked_codebooks",
     "checked_rate",
@@ -21,6 +22,21 @@ __all__ = [
     "refuse_few_samples",
     "tokens_array",
 ]
+
+
+def all_checked(items: Sequence[Any], check: Callable[[Any], NDArray[Any]]) -> list[NDArray[Any]]:
+    """All utterances, checked; if there are several, the error says which one is wrong."""
+    checked = []
+    for index, each in enumerate(items):
+        try:
+            checked.append(check(each))
+        except (TokensError, AudioError) as error:
+            if len(items) == 1:
+                raise
+            located = type(error)(f"utterance {index} of {len(items)}, counted from 0: {error}")
+            located.utterance = index
+            raise located from error
+    return checked
 
 
 def checked_tokens(given: Any, info: CodecInfo, min_frames: int | None = None) -> NDArray[np.int64]:

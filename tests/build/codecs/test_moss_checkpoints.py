@@ -28,18 +28,13 @@ MOSS = ("moss", "moss_nano", "moss_v2")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_fixture(CONFIG, tmp_path_factory.mktemp("stereo")).parent
+def checkpoint(checkpoints: dict[str, Checkpoint]) -> Checkpoint:
+    return checkpoints["small_moss_nano"]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(folder: Path) -> Checkpoint:
-    return open_checkpoint(str(folder))
-
-
-@pytest.fixture(scope="module")
-def codec(checkpoint: Checkpoint) -> Codec:
-    return load_codec(checkpoint, "small_moss_nano")
+def codec(codecs: dict[str, Codec]) -> Codec:
+    return codecs["small_moss_nano"]
 
 
 def decoded(codec: Codec) -> Tensor:
@@ -99,7 +94,8 @@ def test_each_transformer_has_its_own_window() -> None:
     assert windows(shallow_variants()["moss_v2_shallow"].config, "decoder") == [125, 250, *[400] * 4]
 
 
-def test_fixtures_have_the_names_and_the_shards_of_the_published_files(folder: Path) -> None:
+def test_fixtures_have_the_names_and_the_shards_of_the_published_files(tmp_path: Path) -> None:
+    folder = write_fixture(CONFIG, tmp_path).parent
     placed = json.loads((folder / INDEX).read_text())["weight_map"]
     assert set(placed.values()) == {"model-00001-of-00001.safetensors"}
     assert {

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 import torch
@@ -28,18 +27,13 @@ TIE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_fixture(CONFIG, tmp_path_factory.mktemp("stereo")).parent
+def checkpoint(checkpoints: dict[str, Checkpoint]) -> Checkpoint:
+    return checkpoints["small_moss_nano"]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(folder: Path) -> Checkpoint:
-    return open_checkpoint(str(folder))
-
-
-@pytest.fixture(scope="module")
-def codec(checkpoint: Checkpoint) -> Codec:
-    return load_codec(checkpoint, "small_moss_nano")
+def codec(codecs: dict[str, Codec]) -> Codec:
+    return codecs["small_moss_nano"]
 
 
 @pytest.fixture(scope="module", params=list(FRAMES))
