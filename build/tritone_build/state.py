@@ -15,7 +15,8 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from tritone_build.timeline import Timeline, padded
 
 __all__ = ["TURN", "Count", "Edge", "Entry", "Ring", "Segment", "State", "Window", "ring_capacity", "whole"]
 
@@ -91,16 +92,21 @@ class State:
     """The state of one network between two calls.
 
     ``next`` holds the new state by entry name. ``places`` holds, by count and capacity of a ring, where its
-    new steps go, INT64 [B, T]. ``entries`` lists all entries in the order of the requests.
+    new steps go, INT64 [B, T]. ``entries`` lists all entries in the order of the requests. ``timeline`` is
+    for networks that look ahead.
 
     Args:
         network: the network whose layers will ask; entries are named after the layers' qualified names.
         past: the state that the previous call left, with complete rings; None for a fresh stream.
+        frames: see :class:`tritone_build.timeline.Timeline`; a causal network needs none.
     """
 
-    def __init__(self, network: nn.Module, past: Mapping[str, Tensor] | None = None):
+    def __init__(
+        self, network: nn.Module, past: Mapping[str, Tensor] | None = None, frames: Tensor | None = None
+    ):
         self._names = {module: name for name, module in network.named_modules()}
         self._past = past
+        self.timeline = Timeline(self, past is not None, frames)
         self.next: dict[str, Tensor] = {}
         self.places: dict[tuple[str, int], Tensor] = {}
         self.entries: list[Entry] = []
@@ -118,10 +124,10 @@ class State:
         if width == 0:
             return x
         if self._past is None and edge == "zeros":
-            extended = _pad_before(x, width, axis)
+            extended = padded(x, width, 0, axis)
         else:
             extended = torch.cat([self._tail(layer, x, width, axis, edge), x], axis)
-        self._store(layer, "tail", extended.narrow(axis, x.shape[axis], width))
+        self.store(layer, "tail", extended.narrow(axis, x.shape[axis], width))
         return extended
 
     def _tail(self, layer: nn.Module, x: Tensor, width: int, axis: int, edge: Edge) -> Tensor:
@@ -148,7 +154,7 @@ class State:
         else:
             before = self._past[self._name(layer, "count")]
         after = before + steps
-        self._store(layer, "count", torch.where(after >= period + _ALWAYS, after - period, after))
+        self.store(layer, "count", torch.where(after >= period + _ALWAYS, after - period, after))
         return Count(self._name(layer, "count"), before, period)
 
     def window(self, layer: nn.Module, steps: int, context: int, like: Tensor) -> Window:
@@ -182,18 +188,29 @@ class State:
             values: [B, H, T, D] of this call.
             window: the result of :meth:`window`.
         """
-        self._store(layer, "keys", keys, Ring(2, window.capacity, window.count.name))
-        self._store(layer, "values", values, Ring(1, window.capacity, window.count.name))
+        self.store(layer, "keys", keys, Ring(2, window.capacity, window.count.name))
+        self.store(layer, "values", values, Ring(1, window.capacity, window.count.name))
         pairs = [(keys, values)]
         if self._past is not None:
             past_keys, past_values = (self._past[self._name(layer, kind)] for kind in ("keys", "values"))
             pairs.insert(0, (past_keys, past_values))
         return [Segment(*pair, bias) for pair, bias in zip(pairs, window.biases, strict=True)]
 
+    def reserve(self, layer: nn.Module, x: Tensor, width: int, axis: int) -> None:
+        """Record a tail of ``width`` steps like ``x``, for a layer that needs it in streams only."""
+        if width:
+            sizes = [width if n == axis % x.ndim else -1 for n in range(x.ndim)]
+            self.store(layer, "tail", x.narrow(axis, 0, 1).expand(sizes))
+
+    def entry(self, layer: nn.Module, kind: str, like: Tensor) -> Tensor:
+        """The entry that the previous call left; zeros ``like`` it in a fresh stream."""
+        return torch.zeros_like(like) if self._past is None else self._past[self._name(layer, kind)]
+
     def _name(self, layer: nn.Module, kind: str) -> str:
         return f"{self._names[layer]}.{kind}"
 
-    def _store(self, layer: nn.Module, kind: str, value: Tensor, ring: Ring | None = None) -> None:
+    def store(self, layer: nn.Module, kind: str, value: Tensor, ring: Ring | None = None) -> None:
+        """Leave an entry for the next call."""
         name, shape = self._name(layer, kind), list(value.shape[1:])
         if name in self.next:
             raise ValueError(f"{name}: the layer asked its state twice; a layer may ask once per call")
@@ -203,15 +220,10 @@ class State:
         self.entries.append(Entry(name, tuple(shape), value.dtype, ring))
 
 
-def whole(network: nn.Module, x: Tensor) -> Tensor:
-    """Run a network over a whole signal, from a fresh state."""
-    y: Tensor = network(x, State(network))
+def whole(network: nn.Module, x: Tensor, frames: Tensor | None = None) -> Tensor:
+    """Run a network over whole signals, from a fresh state; ``frames`` INT64 [B, 1] are their lengths."""
+    y: Tensor = network(x, State(network, frames=frames))
     return y
-
-
-def _pad_before(x: Tensor, width: int, axis: int) -> Tensor:
-    after = x.ndim - 1 - axis % x.ndim
-    return functional.pad(x, (0, 0) * after + (width, 0))
 
 
 def _bias(visible: Tensor) -> Tensor:

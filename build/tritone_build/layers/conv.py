@@ -14,7 +14,7 @@ from tritone_build.layers.unfolded import neighbours, product
 from tritone_build.layers.wide import widened
 from tritone_build.state import State
 
-__all__ = ["Causal", "Centred", "Conv1d", "PadMode", "Padding", "UpsampleConv1d"]
+__all__ = ["Causal", "Centred", "Conv1d", "LookAhead", "PadMode", "Padding", "UpsampleConv1d"]
 
 _MANY_WEIGHTS = 400_000
 """From this number of weights on, the time of a live step goes into reading them."""
@@ -86,6 +86,26 @@ class Centred:
         """See :class:`Padding`."""
         mode = "constant" if self.mode == "zeros" else self.mode
         return functional.pad(x, (self.left, self.right), mode=mode)
+
+
+@dataclass(frozen=True)
+class LookAhead:
+    """Zeros on both sides of a signal; in a stream the layer answers late, see ``tritone_build.timeline``."""
+
+    left: int
+    right: int
+    stride: int = 1
+    fewest_steps: int = 1
+
+    @classmethod
+    def of(cls, kernel_size: int, stride: int = 1, dilation: int = 1) -> "LookAhead":
+        """Half of what T steps lack for T / stride results on each side; on the left the larger half."""
+        width = (kernel_size - stride) * dilation
+        return cls((width + 1) // 2, width // 2, stride)
+
+    def __call__(self, layer: nn.Module, x: Tensor, state: State) -> Tensor:
+        """See :class:`Padding`."""
+        return state.timeline.surround(layer, x, self.left, self.right, self.stride)
 
 
 class Conv1d(nn.Module):

@@ -9,7 +9,7 @@ from torch.nn import functional
 from tritone_build.layers.channels import padded_alike
 from tritone_build.layers.wide import widened
 
-__all__ = ["HalfSnake", "LeakyReLU", "SnakeBeta"]
+__all__ = ["HalfSnake", "LeakyReLU", "Snake", "SnakeBeta"]
 
 _EPSILON = 1e-9
 _SLOPE = 0.01
@@ -28,6 +28,23 @@ class LeakyReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
         return functional.leaky_relu(x, _SLOPE)
+
+
+class Snake(nn.Module):
+    """x + sin(alpha x)^2 / alpha with a learned alpha per channel (Liu et al. 2020, arXiv 2006.08195).
+
+    [B, C, T] -> [B, C, T]; ``alpha`` is [1, C, 1].
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.empty(1, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, T] -> [B, C, T]."""
+        wide = widened(x)
+        sine = torch.sin(self.alpha * wide)
+        return (wide + (self.alpha + _EPSILON).reciprocal() * (sine * sine)).to(x.dtype)
 
 
 class HalfSnake(nn.Module):

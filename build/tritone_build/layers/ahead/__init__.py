@@ -1,0 +1,1 @@
+"""Layers that look ahead, see :mod:`tritone_build.timeline`."""
