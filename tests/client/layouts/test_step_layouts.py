@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.pieces import assembled, drawn_tokens
+from helpers.layouts.pieces import assembled, drawn_tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
