@@ -25,12 +25,10 @@ from tritone_client.codec_models import Endpoints
 from tritone_client.errors import TokensError
 from tritone_client.inputs.arrays import ArrayLike, as_array
 from tritone_client.inputs.frames import frames_of
+from tritone_client.layouts.flat import KANITTS
 from tritone_client.streams.stream import Stream
 
 __all__ = ["KaniTTSDecoder", "codes_of"]
-
-_AUDIO_TOKENS_START = 64410
-_CODEBOOK_SIZE = 4032
 
 
 class KaniTTSDecoder:
@@ -99,8 +97,8 @@ class KaniTTSDecoder:
 def codes_of(token_ids: Sequence[int] | ArrayLike, drop_remainder: bool = False) -> NDArray[np.int64]:
     """Frames INT64 [T, 4] of audio tokens, which the language model writes frame after frame.
 
-    A token is 64410 + 4032 * codebook + code, as in kani-tts (examples/basic/audio/player.py, 5ba36d3). Other
-    tokens give codes out of range, which decoding refuses.
+    A token is 64410 + 4032 * codebook + code. Other tokens give codes out of range, which decoding refuses;
+    :data:`tritone_client.layouts.KANITTS` refuses them here, and knows the tokens of start and end.
 
     Args:
         token_ids: integers of any shape, read row by row.
@@ -109,4 +107,6 @@ def codes_of(token_ids: Sequence[int] | ArrayLike, drop_remainder: bool = False)
     Raises:
         TokensError: the last frame is incomplete and not left out; or the tokens are not integers.
     """
-    return frames_of(token_ids, 4, drop_remainder) - _AUDIO_TOKENS_START - _CODEBOOK_SIZE * np.arange(4)
+    books = np.arange(KANITTS.num_codebooks)
+    frames = frames_of(token_ids, KANITTS.num_codebooks, drop_remainder)
+    return frames - KANITTS.first_id - KANITTS.codebook_size * books

@@ -1,0 +1,1 @@
+"""Tokens and ids of language models, drawn and cut."""
