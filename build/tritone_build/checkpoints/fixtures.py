@@ -48,8 +48,8 @@ def write_fixture(
             and their index instead; ``kyutai`` is Kyutai's file alone. ``transformers`` is like
             ``safetensors``, without weight norm. ``bin`` has ``pytorch_model.bin``, a file of torch.save, in
             place of safetensors; ``pth`` is Descript's file of torch.save, with the configuration in it;
-            ``parler`` is like ``safetensors``, with ``model.`` before each name. Default: the first
-            layout in which the codec is published.
+            ``parler`` is like ``safetensors``, with the names of Parler-TTS. Default: the first layout in
+            which the codec is published.
         spelling: how normalized weights are stored, if the codec has any. Default: as in that layout.
         shards: number of files in the layout ``sharded``. Default: each has at most 5 GB, the limit of
             Hugging Face's writer.
@@ -66,8 +66,6 @@ def write_fixture(
     spelling = spelling or _SPELLINGS.get(layout, Spelling.PARAMETRIZED)
     tensors = weight_norm.unfold(tensors, spelling, generator, family.NORMALIZED)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    if layout == "parler":
-        tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
     if layout in ("safetensors", "transformers", "parler"):
         return _write_safetensors(path / "model.safetensors", config, tensors)
     if layout == "bin":
