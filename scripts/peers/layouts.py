@@ -40,7 +40,7 @@ def all_layouts(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
 
 
 def _other_dac(checkpoint: Checkpoint) -> Checkpoint:
-    rates = len(dac_config.parse(checkpoint.config).encoder_rates)
+    rates = len(dac_config.parse(checkpoint.config).network.encoder_rates)
     folded = weight_norm.fold(checkpoint.tensors)
     convert = dac_names.to_transformers if dac_names.is_original(folded) else dac_names.to_original
     return replace(checkpoint, tensors=convert(folded, rates))

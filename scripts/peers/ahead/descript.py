@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from scripts.peers.rounding_margin import direction_margin
 from scripts.peers.wheel_imports import imported, stand_in
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
-from tritone_build.codecs.configs.dac import DacConfig, parse
+from tritone_build.codecs.configs.dac import DacCodecConfig, parse
 from tritone_build.codecs.names.dac import is_original
 from tritone_server.wheels import Wheel
 
@@ -46,17 +47,17 @@ class Descript:
         tensors: by Descript's names, in any spelling of weight norm; every one must be used.
     """
 
-    def __init__(self, config: DacConfig, tensors: Mapping[str, Tensor]):
+    def __init__(self, config: DacCodecConfig, tensors: Mapping[str, Tensor]):
         tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
         assert is_original(tensors)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's older weight norm
             self._model = _package().DAC(
-                encoder_dim=config.encoder_dim,
-                encoder_rates=list(config.encoder_rates),
-                latent_dim=config.latent_dim,
-                decoder_dim=config.decoder_dim,
-                decoder_rates=list(config.decoder_rates),
+                encoder_dim=config.network.encoder_channels,
+                encoder_rates=list(config.network.encoder_rates),
+                latent_dim=config.network.latent_dim,
+                decoder_dim=config.network.decoder_channels,
+                decoder_rates=list(config.network.decoder_rates),
                 n_codebooks=config.num_codebooks,
                 codebook_size=config.codebook_size,
                 codebook_dim=config.codebook_dim,
@@ -109,4 +110,5 @@ def _package() -> Any:
     names = ("dac", "dac.model", "dac.nn")
     parents = {name: stand_in(name, __path__=[str(root / name.replace(".", "/"))]) for name in names}
     absent = {"audiotools": audiotools, "audiotools.ml": trained, **parents}
-    return imported(_WHEEL, "dac.model.dac", **absent)
+    with patch.object(torch.jit, "script", lambda function: function):  # compiling takes seconds
+        return imported(_WHEEL, "dac.model.dac", **absent)

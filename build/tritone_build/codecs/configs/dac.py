@@ -17,8 +17,9 @@ from tritone_build.codecs.configs.required import (
     require_keys,
 )
 from tritone_build.errors import UnsupportedNetworkError
+from tritone_build.layers.ahead.dac import DacConfig
 
-__all__ = ["DAC_16KHZ", "DAC_24KHZ", "DAC_44KHZ", "DacConfig", "describes", "parse"]
+__all__ = ["DAC_16KHZ", "DAC_24KHZ", "DAC_44KHZ", "DacCodecConfig", "describes", "network_in", "parse"]
 
 
 def _published(rate_hz: int, ratios: list[int], num_codebooks: int) -> dict[str, Any]:
@@ -40,15 +41,8 @@ DAC_44KHZ = _published(44100, [2, 4, 8, 8], 9)
 DAC_24KHZ = _published(24000, [2, 4, 5, 8], 32)
 DAC_16KHZ = _published(16000, [2, 4, 5, 8], 12)
 
-_REQUIRED = (
-    "sampling_rate",
-    "encoder_hidden_size",
-    "decoder_hidden_size",
-    "n_codebooks",
-    "codebook_size",
-    "codebook_dim",
-)
-_RATES = ("downsampling_ratios", "upsampling_ratios")
+_QUANTIZER = ("sampling_rate", "n_codebooks", "codebook_size", "codebook_dim")
+_SIZES = ("encoder_hidden_size", "decoder_hidden_size")
 _ORIGINAL = {
     "sample_rate": "sampling_rate",
     "encoder_dim": "encoder_hidden_size",
@@ -72,27 +66,14 @@ _MODEL_TYPES = ("dac", "dac_on_the_hub")
 
 
 @dataclass(frozen=True)
-class DacConfig:
-    """The network of a checkpoint.
-
-    The encoder begins with ``encoder_dim`` channels and doubles them with each rate; the decoder begins with
-    ``decoder_dim`` channels and halves them.
-    """
+class DacCodecConfig:
+    """A checkpoint: its sample rate, the encoder and decoder, and the codebooks."""
 
     sample_rate_hz: int
-    encoder_dim: int
-    encoder_rates: tuple[int, ...]
-    decoder_dim: int
-    decoder_rates: tuple[int, ...]
-    latent_dim: int
+    network: DacConfig
     num_codebooks: int
     codebook_size: int
     codebook_dim: int
-
-    @property
-    def samples_per_frame(self) -> int:
-        """The hop."""
-        return prod(self.decoder_rates)
 
 
 def describes(config: Mapping[str, Any]) -> bool:
@@ -113,30 +94,61 @@ def _is_parler(config: Mapping[str, Any]) -> bool:
     return config.get("model_type") in _MODEL_TYPES and "num_codebooks" in config
 
 
-def parse(config: Mapping[str, Any]) -> DacConfig:
+def parse(config: Mapping[str, Any]) -> DacCodecConfig:
     """Parse a configuration; UnsupportedNetworkError names a missing key or an unsupported option."""
     if _is_original(config):
         config = _from_original(config)
     elif _is_parler(config):
         config = {**DAC_44KHZ, **{there: config[key] for key, there in _PARLER.items() if key in config}}
-    require_keys(config, (*_REQUIRED, "downsampling_ratios"), "")
-    require_integers(config, _REQUIRED, "")
-    config = _with_derived(config)
-    require_integer_lists(config, _RATES, "")
-    require_integers(config, ("hidden_size",), "")
-    parsed = DacConfig(
+    require_keys(config, _QUANTIZER, "")
+    require_integers(config, _QUANTIZER, "")
+    parsed = DacCodecConfig(
         sample_rate_hz=config["sampling_rate"],
-        encoder_dim=config["encoder_hidden_size"],
-        encoder_rates=tuple(config["downsampling_ratios"]),
-        decoder_dim=config["decoder_hidden_size"],
-        decoder_rates=tuple(config["upsampling_ratios"]),
-        latent_dim=config["hidden_size"],
+        network=network_in(config),
         num_codebooks=config["n_codebooks"],
         codebook_size=config["codebook_size"],
         codebook_dim=config["codebook_dim"],
     )
-    _check_fits(parsed)
+    if parsed == _MISTAKEN:
+        raise UnsupportedNetworkError(
+            "sampling_rate = 16000 with the network of descript/dac_44khz is a mistake of that repository's "
+            "old revisions; take a newer revision, or write sampling_rate 44100 into config.json"
+        )
     return parsed
+
+
+def network_in(config: Mapping[str, Any], complete: bool = False, bounded: bool = True) -> DacConfig:
+    """Encoder and decoder of a DacConfig of transformers.
+
+    Args:
+        config: the configuration; where it lacks ``upsampling_ratios`` or ``hidden_size``, they follow from
+            ``downsampling_ratios`` as in transformers.
+        complete: see :class:`tritone_build.layers.ahead.dac.DacConfig`.
+        bounded: see there.
+
+    Raises:
+        UnsupportedNetworkError: as for :func:`parse`.
+    """
+    require_keys(config, (*_SIZES, "downsampling_ratios"), "")
+    require_integers(config, _SIZES, "")
+    require_integer_lists(config, ("downsampling_ratios",), "")
+    rates = config["downsampling_ratios"]
+    stated = {key: value for key, value in config.items() if value is not None}
+    derived = {"upsampling_ratios": rates[::-1], "hidden_size": config["encoder_hidden_size"] << len(rates)}
+    config = derived | stated
+    require_integer_lists(config, ("upsampling_ratios",), "")
+    require_integers(config, ("hidden_size",), "")
+    _check_fits(config)
+    return DacConfig(
+        latent_dim=config["hidden_size"],
+        latent_rate=1,
+        encoder_channels=config["encoder_hidden_size"],
+        encoder_rates=tuple(rates),
+        decoder_channels=config["decoder_hidden_size"],
+        decoder_rates=tuple(config["upsampling_ratios"]),
+        complete=complete,
+        bounded=bounded,
+    )
 
 
 def _from_original(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,36 +166,20 @@ def _from_original(config: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def _with_derived(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with the values that transformers derives where it does not state them."""
-    rates = config["downsampling_ratios"]
-    require_integer_lists(config, ("downsampling_ratios",), "")
-    derived = {
-        "upsampling_ratios": rates[::-1],
-        "hidden_size": config["encoder_hidden_size"] << len(rates),
-    }
-    stated = {key: value for key, value in config.items() if value is not None}
-    return derived | stated
-
-
-def _check_fits(config: DacConfig) -> None:
-    hops = prod(config.encoder_rates), prod(config.decoder_rates)
-    if hops[0] != hops[1]:
+def _check_fits(config: Mapping[str, Any]) -> None:
+    down, up, channels = (
+        config[key] for key in ("downsampling_ratios", "upsampling_ratios", "decoder_hidden_size")
+    )
+    if prod(down) != prod(up):
         raise UnsupportedNetworkError(
-            f"downsampling_ratios multiply to {hops[0]}, upsampling_ratios to {hops[1]}; expected one hop"
+            f"downsampling_ratios multiply to {prod(down)}, upsampling_ratios to {prod(up)}; expected one hop"
         )
-    if config.decoder_dim % (1 << len(config.decoder_rates)):
+    if channels % (1 << len(up)):
         raise UnsupportedNetworkError(
-            f"decoder_hidden_size {config.decoder_dim} cannot be halved {len(config.decoder_rates)} times, "
-            "once for each of upsampling_ratios"
-        )
-    if config == _defaults():
-        raise UnsupportedNetworkError(
-            "sampling_rate = 16000 with the network of descript/dac_44khz is a mistake of that repository's "
-            "old revisions; take a newer revision, or write sampling_rate 44100 into config.json"
+            f"decoder_hidden_size {channels} cannot be halved {len(up)} times, once for each of "
+            "upsampling_ratios"
         )
 
 
-def _defaults() -> DacConfig:
-    """What a DacConfig of transformers holds if nothing is given, and what those old revisions hold."""
-    return DacConfig(16000, 64, (2, 4, 8, 8), 1536, (8, 8, 4, 2), 1024, 9, 1024, 8)
+_MISTAKEN = DacCodecConfig(16000, DacConfig(1024, 1, 64, (2, 4, 8, 8), 1536, (8, 8, 4, 2)), 9, 1024, 8)
+"""What old revisions of descript/dac_44khz say; also the defaults of transformers' DacConfig."""

@@ -17,9 +17,9 @@ __all__ = ["FactorizedQuantizer"]
 class FactorizedQuantizer(nn.Module):
     """K codebooks of N rows of ``code_dim`` numbers, each quantizing the residual of the ones before it.
 
-    A codebook with stride r quantizes the mean of r steps at once. A frame is ``steps`` steps of the latent;
-    its tokens are ordered codebook by codebook, and in time within a codebook. With 4 steps and strides 4, 2
-    and 1 these rows of tokens are one frame::
+    A codebook with stride r quantizes the mean of r steps at once. A frame is ``steps`` steps, which follow
+    each other along the channels of the latent. Its tokens are ordered codebook by codebook, and in time
+    within a codebook. With 4 steps and strides 4, 2 and 1 these rows of tokens are one frame::
 
         row           0               1       2       3   4   5   6
         codebook      0               1       1       2   2   2   2
@@ -29,7 +29,7 @@ class FactorizedQuantizer(nn.Module):
         num_codebooks: K.
         codebook_size: N.
         code_dim: size of a row.
-        dim: size of the latent.
+        dim: D, channels of a step of the latent.
         by_direction: whether a code is compared with the rows by direction only, else by distance.
         strides: of the codebooks, each a divisor of ``steps``; default 1.
         steps: steps of the latent in a frame.
@@ -60,14 +60,15 @@ class FactorizedQuantizer(nn.Module):
         return tuple(self.steps // stride for stride in self.strides)
 
     def dequantize(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, R, T], each in range, -> latent [B, D, T * steps].
+        """Tokens [B, R, T], each in range, -> latent [B, steps * D, T].
 
         R is the number of rows of all codebooks, or of the first ones if a frame has one step.
         """
         codes = self._codes(tokens)  # [B, T * steps, K' * code_dim]
         books = codes.shape[2] // self.codebooks.shape[2]
         matrix = self.out_weight.transpose(1, 2).narrow(0, 0, books).flatten(0, 1)
-        return (codes @ matrix + self.out_bias.narrow(0, 0, books).sum(0)).transpose(1, 2)
+        summed = codes @ matrix + self.out_bias.narrow(0, 0, books).sum(0)
+        return summed.reshape(tokens.shape[0], tokens.shape[2], -1).transpose(1, 2)
 
     def _codes(self, tokens: Tensor) -> Tensor:
         """Rows of the codebooks side by side, each repeated for the steps that it stands for."""
@@ -85,8 +86,8 @@ class FactorizedQuantizer(nn.Module):
         return torch.cat(parts, 2)
 
     def quantize(self, latent: Tensor) -> Tensor:
-        """Latent [B, D, T * steps] -> tokens INT64 [B, R, T] of all codebooks."""
-        residual, tokens = latent.transpose(1, 2), []
+        """Latent [B, steps * D, T] -> tokens INT64 [B, R, T] of all codebooks."""
+        residual, tokens = latent.transpose(1, 2).reshape(latent.shape[0], -1, self.in_weight.shape[2]), []
         for book, stride in enumerate(self.strides):
             pooled = residual if stride == 1 else residual.unflatten(1, (-1, stride)).mean(2)
             nearest = self._nearest(book, pooled @ self.in_weight[book].T + self.in_bias[book])

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from tritone_build.codecs.configs.dac import DAC_16KHZ, DAC_24KHZ, DAC_44KHZ, DacConfig, describes, parse
+from tritone_build.codecs.configs.dac import DAC_16KHZ, DAC_24KHZ, DAC_44KHZ, DacCodecConfig, describes, parse
 from tritone_build.codecs.names.dac import is_original, to_original, to_transformers
 from tritone_build.errors import UnsupportedNetworkError
+from tritone_build.layers.ahead.dac import DacConfig
 
 ORIGINAL_44KHZ = {
     "encoder_dim": 64,
@@ -24,7 +25,8 @@ PARLER = {"model_type": "dac_on_the_hub", "num_codebooks": 9, "latent_dim": 1024
 
 
 def test_the_forms_of_one_configuration_say_the_same() -> None:
-    expected = DacConfig(44100, 64, (2, 4, 8, 8), 1536, (8, 8, 4, 2), 1024, 9, 1024, 8)
+    network = DacConfig(1024, 1, 64, (2, 4, 8, 8), 1536, (8, 8, 4, 2))
+    expected = DacCodecConfig(44100, network, 9, 1024, 8)
     derived = {
         key: value for key, value in DAC_44KHZ.items() if key not in ("hidden_size", "upsampling_ratios")
     }
@@ -37,13 +39,13 @@ def test_the_forms_of_one_configuration_say_the_same() -> None:
 @pytest.mark.parametrize(("config", "hop"), [(DAC_44KHZ, 512), (DAC_24KHZ, 320), (DAC_16KHZ, 320)])
 def test_the_hop_is_the_product_of_the_rates(config: dict[str, Any], hop: int) -> None:
     """descript/dac_24khz says 512."""
-    assert parse({**config, "hop_length": 512}).samples_per_frame == hop
+    assert parse({**config, "hop_length": 512}).network.hop == hop
 
 
 def test_more_codebooks_and_a_narrow_latent_are_read() -> None:
     """The arguments of Descript's checkpoint of 16 kbit/s, as public copies state them."""
     parsed = parse(ORIGINAL_44KHZ | {"n_codebooks": 18, "latent_dim": 128})
-    assert (parsed.num_codebooks, parsed.latent_dim) == (18, 128)
+    assert (parsed.num_codebooks, parsed.network.latent_dim) == (18, 128)
 
 
 SNAC = {**ORIGINAL_44KHZ, "vq_strides": [4, 2, 1]}

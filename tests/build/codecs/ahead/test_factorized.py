@@ -43,23 +43,24 @@ def test_it_does_what_its_definition_says(
     strides: list[int] | None, steps: int, num_rows: int, by_direction: bool
 ) -> None:
     made, frames = quantizer(strides, steps, by_direction), 5
-    latent = torch.randn(2, DIM, frames * steps)
-    codes, summed = by_definition(made, latent)
+    latent = torch.randn(2, steps * DIM, frames)
+    codes, summed = by_definition(made, latent.transpose(1, 2).reshape(2, -1, DIM).transpose(1, 2))
     tokens = made.quantize(latent)
     assert tokens.shape == (2, num_rows, frames)
     for part, code in zip(tokens.split(list(made.rows), 1), codes, strict=True):
         assert torch.equal(part.transpose(1, 2).flatten(1), code)
-    torch.testing.assert_close(made.dequantize(tokens), summed, rtol=0, atol=1e-4)
+    found = made.dequantize(tokens).transpose(1, 2).reshape(2, -1, DIM).transpose(1, 2)
+    torch.testing.assert_close(found, summed, rtol=0, atol=1e-4)
 
 
 def test_a_frame_has_its_tokens_codebook_by_codebook_in_time_order() -> None:
     made = quantizer([4, 2, 1], 4)
-    before = made.dequantize(torch.zeros(1, 7, 1, dtype=torch.int64))[0].T  # [steps, D]
+    before = made.dequantize(torch.zeros(1, 7, 1, dtype=torch.int64)).reshape(4, DIM)
     changed = []
     for row in range(7):
         tokens = torch.zeros(1, 7, 1, dtype=torch.int64)
         tokens[0, row] = 1
-        moved = (before != made.dequantize(tokens)[0].T).any(1)
+        moved = (before != made.dequantize(tokens).reshape(4, DIM)).any(1)
         changed.append([step for step in range(4) if moved[step]])
     assert changed == [[0, 1, 2, 3], [0, 1], [2, 3], [0], [1], [2], [3]]
 
