@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from tritone_build.codecs import VARIANTS
@@ -15,6 +16,8 @@ def small(config: Mapping[str, Any]) -> dict[str, Any]:
         return _small_stereo_moss(config) if "number_channels" in config else _small_moss(config)
     if "decoder_config" in config:
         return _small_qwen3_tts(config)
+    if "downsampling_ratios" in config:
+        return _small_dac(config)
     return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
 
 
@@ -102,6 +105,16 @@ def _small_qwen3_tts(config: Mapping[str, Any]) -> dict[str, Any]:
         "decoder_config": decoder,
         "encoder_config": encoder,
     }
+
+
+def _small_dac(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Two stages each way, of which one has an odd rate if one of the published has."""
+    rates = [4, next((rate for rate in config["downsampling_ratios"] if rate % 2), 2)]
+    sizes = {"encoder_hidden_size": 8, "decoder_hidden_size": 32, "hidden_size": 32}
+    books = {"n_codebooks": 4, "codebook_size": 128, "codebook_dim": 4}
+    frame_rate = config["sampling_rate"] / prod(config["downsampling_ratios"])
+    halves = {"downsampling_ratios": rates, "upsampling_ratios": rates[::-1]}
+    return {**config, **sizes, **books, **halves, "sampling_rate": round(frame_rate * prod(rates))}
 
 
 _RESIDUAL = {"resblock_kernel_sizes": (3, 7, 11), "resblock_dilation_sizes": (1, 3, 5)}

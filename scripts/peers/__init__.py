@@ -5,6 +5,7 @@ from typing import Protocol
 from torch import Tensor
 
 from scripts.peers import moshi, nemo, openmoss, qwen_tts, transformers_mimi
+from scripts.peers.ahead import descript, transformers_dac
 from scripts.peers.layouts import all_layouts
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
@@ -16,6 +17,8 @@ _PEERS = {
     "transformers": transformers_mimi,
     "openmoss": openmoss,
     "qwen-tts": qwen_tts,
+    "descript-audio-codec": descript,
+    "transformers DAC": transformers_dac,
 }
 
 

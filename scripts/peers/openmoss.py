@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scripts.peers.rounding_margin import direction_margin
 from scripts.peers.transformers_mimi import transformers_module
 from scripts.peers.wheel_imports import imported, stand_in
 from tritone_build.checkpoints.checkpoint import Checkpoint
@@ -109,15 +110,7 @@ class OpenMoss:
             self._model.encode(self._whole(audio)).encoder_hidden_states,
             self._model.quantizer,
         )
-        residual, margins = quantizer.input_proj(encoded), []
-        for each in list(quantizer.quantizers)[:num_codebooks]:
-            codes = torch.nn.functional.normalize(each.in_proj(residual).double(), dim=1).transpose(1, 2)
-            directions = torch.nn.functional.normalize(each.codebook.weight.double(), dim=1)
-            nearest = torch.cdist(codes, directions[None]).square().topk(2, largest=False).values
-            best, second = nearest.unbind(-1)
-            margins.append((second - best) / second)
-            residual = residual - each(residual)[0]
-        return torch.stack(margins, dim=1).float()
+        return direction_margin(quantizer.input_proj(encoded), list(quantizer.quantizers)[:num_codebooks])
 
     @contextmanager
     def streaming(self, batch: int = 1, num_codebooks: int | None = None) -> Iterator[OpenMossStream]:

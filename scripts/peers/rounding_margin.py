@@ -1,11 +1,13 @@
 """The margin by which a residual quantizer chose each code."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-__all__ = ["residual_margin"]
+__all__ = ["direction_margin", "residual_margin"]
 
 
 def residual_margin(latent: Tensor, codebooks: Iterable[Tensor]) -> Tensor:
@@ -20,4 +22,23 @@ def residual_margin(latent: Tensor, codebooks: Iterable[Tensor]) -> Tensor:
         best, second = nearest.values.unbind(-1)
         margins.append((second - best) / second)
         residual = residual - codebook[nearest.indices[..., 0]]
+    return torch.stack(margins, dim=1).float()
+
+
+def direction_margin(latent: Tensor, quantizers: Iterable[Any]) -> Tensor:
+    """Latent [B, D, T] -> the same margin between directions, for quantizers with projections in and out.
+
+    Args:
+        latent: before quantization.
+        quantizers: modules with ``in_proj``, ``codebook`` (an embedding), and ``forward``, which returns
+            what a codebook stands for first.
+    """
+    residual, margins = latent, []
+    for each in quantizers:
+        codes = normalize(each.in_proj(residual).double(), dim=1).transpose(1, 2)
+        directions = normalize(each.codebook.weight.double(), dim=1)
+        nearest = torch.cdist(codes, directions[None]).square().topk(2, largest=False).values
+        best, second = nearest.unbind(-1)
+        margins.append((second - best) / second)
+        residual = residual - each(residual)[0]
     return torch.stack(margins, dim=1).float()

@@ -12,7 +12,14 @@ from scripts.peers.wheel_imports import imported, stand_in
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_server.wheels import Wheel
 
-__all__ = ["GrowingCacheStream", "TransformersMimi", "recognises", "reference", "transformers_module"]
+__all__ = [
+    "GrowingCacheStream",
+    "TransformersMimi",
+    "loaded_strictly",
+    "recognises",
+    "reference",
+    "transformers_module",
+]
 
 _WHEEL = Wheel(
     "transformers==5.23.0",
@@ -42,18 +49,8 @@ class TransformersMimi:
     """
 
     def __init__(self, config: Mapping[str, Any], tensors: Mapping[str, Tensor]):
-        package = _package()
-        self._model, report = package.MimiModel.from_pretrained(
-            None,
-            config=package.MimiConfig(**config),
-            state_dict=dict(tensors),
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-        wrong = {what: names for what, names in report.items() if names}
-        if wrong:
-            raise ValueError(f"the tensors do not fit transformers' MimiModel: {wrong}")
-        self._model.eval().requires_grad_(False)
+        package = transformers_module("models.mimi.modeling_mimi")
+        self._model = loaded_strictly(package.MimiModel, package.MimiConfig(**config), tensors)
         self._hop = int(self._model.config.frame_size)
 
     @torch.no_grad()
@@ -123,9 +120,16 @@ class GrowingCacheStream:
         return audio[:, 0]
 
 
-def _package() -> Any:
+def loaded_strictly(model: Any, config: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """A model of a class of transformers in FP32, for inference; ValueError names tensors that do not fit."""
     transformers_module("utils.logging").disable_progress_bar()
-    return transformers_module("models.mimi.modeling_mimi")
+    made, report = model.from_pretrained(
+        None, config=config, state_dict=dict(tensors), dtype=torch.float32, output_loading_info=True
+    )
+    wrong = {what: names for what, names in report.items() if names}
+    if wrong:
+        raise ValueError(f"the tensors do not fit transformers' {model.__name__}: {wrong}")
+    return made.eval().requires_grad_(False)
 
 
 def transformers_module(name: str) -> Any:

@@ -10,7 +10,7 @@ from tritone_build.checkpoints.fixtures import write_nemo
 from tritone_build.codecs import nemo, variant
 from tritone_build.codecs.configs.nemo import parse
 from tritone_build.layers.conv import UpsampleConv1d
-from tritone_build.layers.fsq import FiniteScalarQuantizer
+from tritone_build.layers.quantizers.fsq import FiniteScalarQuantizer
 from tritone_build.state import whole
 
 __all__ = ["NAME", "Autoencoder", "write_checkpoint"]

@@ -1,15 +1,15 @@
-"""Reading codec checkpoints as they are published: NeMo archives and safetensors, whole or in shards.
+"""Reading codec checkpoints as they are published: NeMo archives, safetensors, and files of ``torch.save``.
 
-A safetensors file without a configuration beside it must fit a published codec tensor by tensor. A
-checkpoint is named by its path or by its id on the Hugging Face hub. Nothing is ever unpickled but
-tensors.
+Safetensors may be in shards. A file without a configuration must fit a published codec tensor by tensor. A
+checkpoint is named by its path or by its id on the Hugging Face hub. Nothing is ever unpickled but tensors
+and plain values.
 """
 
 import lzma
 import shlex
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch import Tensor
 from tritone_build.checkpoints.file_kinds import FileKind, checkpoint_kind
 from tritone_build.checkpoints.hub import fetched
 from tritone_build.checkpoints.nemo_archive import read_nemo
+from tritone_build.checkpoints.pickled import read_pickled
 from tritone_build.checkpoints.shards import (
     INDEX_SUFFIX,
     codec_folder,
@@ -35,7 +36,8 @@ from tritone_runtime.manifests import sha256_of
 __all__ = ["Checkpoint", "checkpoint_part", "open_checkpoint"]
 
 _UNPACKED = ("model_config.yaml", "model_weights.ckpt")
-_PICKLED = ("*.ckpt", "*.pt", "*.pth", "*.bin")
+_WEIGHTS = (("*.nemo",), ("*.safetensors",), ("*.bin", "*.pth", "*.pt", "*.ckpt"))
+"""Names of files with weights; of several kinds in a folder, the first one here is read."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class Checkpoint:
 
 
 def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
-    """Read a checkpoint from a .nemo file, a safetensors file or folder, or a hub id ``owner/name``.
+    """Read a checkpoint from a file, a folder with one, or a hub id ``owner/name``.
+
+    Files are .nemo, safetensors, or .bin and .pth of ``torch.save``; the content counts, not the name.
 
     Of a folder or repository with a folder ``speech_tokenizer``, as Qwen3-TTS has, only that folder is read.
 
@@ -132,8 +136,12 @@ def _section(config: Mapping[str, Any], prefix: str) -> Mapping[str, Any] | None
 def _read(path: Path) -> tuple[str, Mapping[str, Any], Mapping[str, Tensor]]:
     if path.name.endswith(INDEX_SUFFIX):
         return "sharded", config_in(path.parent), read_shards(path)
-    if checkpoint_kind(path) is FileKind.SAFETENSORS:
+    kind = checkpoint_kind(path)
+    if kind is FileKind.SAFETENSORS:
         return "safetensors", config_in(path.parent), load_file(path)
+    if kind is FileKind.PICKLED:
+        config, tensors = read_pickled(path)
+        return "pickled", config or config_in(path.parent), tensors
     return "nemo", *read_nemo(path)
 
 
@@ -141,21 +149,22 @@ def _weights_in(folder: Path, source: str) -> Path:
     named = named_weights(folder)
     if named is not None:
         return named
-    found = sorted(folder.glob("*.nemo")) or sorted(folder.glob("*.safetensors"))
+    _refuse_unpacked(folder)
+    found = next(filter(None, (_files(folder, patterns) for patterns in _WEIGHTS)), [])
     if len(found) == 1:
         return found[0]
-    if not found:
-        _refuse_foreign(folder)
     names = ", ".join(path.name for path in found) or "none"
     raise CheckpointNotFoundError(
-        f"{source}: expected one .nemo or one .safetensors file, found {names}; name the file itself"
+        f"{source}: expected one .nemo, safetensors, .bin or .pth file, found {names}; name the file itself"
     )
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Raise CheckpointError if a folder holds a checkpoint of a kind that is not supported."""
+def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    return sorted(path for pattern in patterns for path in folder.glob(pattern))
+
+
+def _refuse_unpacked(folder: Path) -> None:
+    """Raise CheckpointError if a folder is a .nemo file that was unpacked."""
     if all((folder / name).exists() for name in _UNPACKED):
         command = shlex.join(["tar", "-cf", "codec.nemo", "-C", str(folder), *_UNPACKED])
         raise CheckpointError(f"{folder} is an unpacked .nemo file; pack it: {command}")
-    for path in (path for pattern in _PICKLED for path in sorted(folder.glob(pattern))):
-        checkpoint_kind(path)

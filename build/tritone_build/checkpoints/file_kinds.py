@@ -2,8 +2,10 @@
 
 import re
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from enum import Enum
 from pathlib import Path
 
@@ -20,6 +22,8 @@ _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _COMPRESSED_TAR = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 _ZIP = b"PK\x03\x04"
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
+_OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The number with which torch.save began its files before it wrote ZIP archives, as pickled."""
 _LIGHTNING = b"pytorch-lightning_version"
 _AGAIN = "fetch it again"
 _FOREIGN = (
@@ -32,7 +36,7 @@ _FOREIGN = (
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
     (b"7z\xbc\xaf", "a 7-Zip archive"),
 )
-_WANTED = "give the .nemo or safetensors file itself"
+_WANTED = "give the .nemo, safetensors, .bin or .pth file itself"
 
 
 class FileKind(Enum):
@@ -40,13 +44,15 @@ class FileKind(Enum):
 
     NEMO = "nemo"
     SAFETENSORS = "safetensors"
+    PICKLED = "pickled"
 
 
 def checkpoint_kind(path: Path) -> FileKind:
-    """Tell a NeMo archive from a safetensors file.
+    """Tell NeMo archives, safetensors files and files of ``torch.save`` apart.
 
     Raises:
-        CheckpointError: it is neither; the message says what it is and what to do.
+        CheckpointError: it is none of them, or a training checkpoint of PyTorch Lightning; the
+            message says what it is and what to do.
         OSError: the file cannot be read.
     """
     if not stat.S_ISREG(path.stat().st_mode):
@@ -57,11 +63,26 @@ def checkpoint_kind(path: Path) -> FileKind:
         return FileKind.NEMO
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MOST_HEADER_BYTES:
         return FileKind.SAFETENSORS
+    if _holds_tensors(path, head):
+        return FileKind.PICKLED
     if (
         head.strip(b"\0") and not head.startswith(_ZIP) and tarfile.is_tarfile(path)
     ):  # an old tar format without a magic number
         return FileKind.NEMO
     raise CheckpointError(f"{path} is {_described(path, head)}")
+
+
+def _holds_tensors(path: Path, head: bytes) -> bool:
+    """Whether this is a file of torch.save, other than one of PyTorch Lightning."""
+    if _LIGHTNING in head:
+        return False
+    if head.startswith(_ZIP):
+        try:
+            pickle = _pickle_in(path)
+        except _DAMAGED:
+            return False
+        return pickle is not None and _LIGHTNING not in pickle
+    return bool(_PICKLE.match(head)) and head[2:].startswith(_OLD_TORCH)
 
 
 def _described(path: Path, head: bytes) -> str:
@@ -78,23 +99,44 @@ def _described(path: Path, head: bytes) -> str:
     if not head.strip(b"\0"):
         return f"full of zeros: its download was not finished; {_AGAIN}"
     return _text(head) or (
-        f"neither a .nemo nor a safetensors file, nor of any other known kind ({path.stat().st_size} bytes); "
+        "neither a .nemo nor a safetensors file nor one of torch.save, nor of any other known kind "
+        f"({path.stat().st_size} bytes); "
         f"it is truncated or of another kind: {_AGAIN}"
     )
 
 
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    ValueError,
+)
+"""What reading a damaged ZIP archive raises."""
+
+
+def _pickle_in(path: Path) -> bytes | None:
+    """The pickle in a ZIP archive of torch.save, or None; raises one of _DAMAGED."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if Path(name).name == "data.pkl":
+                with archive.open(name) as pickle:
+                    return pickle.read(_MOST_PICKLE_BYTES)
+    return None
+
+
 def _zip(path: Path) -> str:
-    """Describe a ZIP archive, which may be a file of torch.save."""
+    """Describe a ZIP archive that is no readable file of torch.save."""
     try:
+        if _pickle_in(path) is not None:
+            return _pickle(lightning=True)
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            pickles = [name for name in names if Path(name).name == "data.pkl"]
-            if not pickles:
-                shown = ", ".join(names[:_MOST_NAMES]) or "nothing"
-                return f"a ZIP archive that begins with {shown}; unpack it, and {_WANTED}"
-            with archive.open(pickles[0]) as pickle:
-                return _pickle(lightning=_LIGHTNING in pickle.read(_MOST_PICKLE_BYTES))
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+            shown = ", ".join(archive.namelist()[:_MOST_NAMES]) or "nothing"
+        return f"a ZIP archive that begins with {shown}; unpack it, and {_WANTED}"
+    except _DAMAGED as error:
         return f"a truncated PyTorch or ZIP file ({error}); {_AGAIN}, and {_WANTED}"
 
 
@@ -107,8 +149,8 @@ def _pickle(lightning: bool) -> str:
             ".save_to('codec.nemo'), with AudioCodecModel of nemo.collections.tts.models"
         )
     return (
-        f"a file of torch.save: {never}. If you trust it, convert it to a safetensors file: "
-        "safetensors.torch.save_file(torch.load('model.pt', weights_only=True), 'model.safetensors')"
+        f"{never}, not a file of torch.save; {_WANTED}. If you trust it, write its tensors to a safetensors "
+        "file with safetensors.torch.save_file"
     )
 
 

@@ -25,6 +25,7 @@ from tritone_build.errors import CheckpointError
 __all__ = ["write_fixture", "write_nemo"]
 
 _SHARD_BYTES = 5_000_000_000
+_SPELLINGS = {"transformers": Spelling.PLAIN, "pth": Spelling.HOOKED, "parler": Spelling.HOOKED}
 
 
 def write_fixture(
@@ -32,21 +33,24 @@ def write_fixture(
     path: Path,
     seed: int = 0,
     layout: str | None = None,
-    spelling: Spelling = Spelling.PARAMETRIZED,
+    spelling: Spelling | None = None,
     shards: int | None = None,
 ) -> Path:
     """Write a checkpoint of the network that ``config`` describes and return the file with its weights.
 
     Args:
         config: the configuration, as in a published checkpoint (see :data:`tritone_build.codecs.VARIANTS`).
-        path: a file for ``nemo`` (a tar archive), ``nemo.gz`` and ``kyutai`` (safetensors alone), a
-            folder for ``safetensors`` and ``sharded``.
+        path: a file for ``nemo`` (a tar archive), ``nemo.gz``, ``kyutai`` (safetensors alone) and ``pth``,
+            a folder for the other layouts.
         seed: the same seed gives the same weights in every layout and spelling.
         layout: ``nemo`` and ``nemo.gz`` are NeMo's archive, plain or compressed; ``safetensors`` is
             ``config.json`` beside ``model.safetensors``, as on the Hugging Face hub; ``sharded`` has shards
-            and their index instead; ``kyutai`` is Kyutai's file alone. Default: the first layout
-            in which the codec is published.
-        spelling: how normalized weights are stored, if the codec has any.
+            and their index instead; ``kyutai`` is Kyutai's file alone. ``transformers`` is like
+            ``safetensors``, without weight norm. ``bin`` has ``pytorch_model.bin``, a file of torch.save, in
+            place of safetensors; ``pth`` is Descript's file of torch.save, with the configuration in it;
+            ``parler`` is like ``safetensors``, with the names of Parler-TTS. Default: the first layout in
+            which the codec is published.
+        spelling: how normalized weights are stored, if the codec has any. Default: as in that layout.
         shards: number of files in the layout ``sharded``. Default: each has at most 5 GB, the limit of
             Hugging Face's writer.
 
@@ -59,10 +63,16 @@ def write_fixture(
     if layout not in family.LAYOUTS:
         raise CheckpointError(f"the codec has no layout {layout!r}; it has: {', '.join(family.LAYOUTS)}")
     tensors = family.in_layout(family.seeded_tensors(config, generator), layout, config)
+    spelling = spelling or _SPELLINGS.get(layout, Spelling.PARAMETRIZED)
     tensors = weight_norm.unfold(tensors, spelling, generator, family.NORMALIZED)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    if layout == "safetensors":
+    if layout in ("safetensors", "transformers", "parler"):
         return _write_safetensors(path / "model.safetensors", config, tensors)
+    if layout == "bin":
+        _write_config(path, config)
+        return _write_pickled(path / "pytorch_model.bin", tensors)
+    if layout == "pth":
+        return _write_pickled(path, {"state_dict": tensors, "metadata": {"kwargs": dict(config)}})
     if layout == "sharded":
         return _write_shards(path, config, tensors, shards)
     if layout == "kyutai":
@@ -95,8 +105,19 @@ def _write_safetensors(path: Path, config: Mapping[str, Any] | None, tensors: di
     """Write weights, and ``config.json`` beside them unless the published configuration holds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if config is not None:
-        path.with_name("config.json").write_text(json.dumps(config, indent=2))
+        _write_config(path.parent, config)
     save_file(tensors, path)
+    return path
+
+
+def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+
+
+def _write_pickled(path: Path, content: Mapping[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
     return path
 
 

@@ -15,6 +15,8 @@ __all__ = ["fetched"]
 
 _DESCRIPTIONS = [f"*{INDEX_SUFFIX}", "config.json"]
 _WEIGHTS = ["*.nemo", "*.safetensors"]
+_PICKLED = ["*.bin", "*.pth"]
+"""Fetched only if there is no file of the kinds before, since many repositories hold the weights twice."""
 _FILES = (".nemo", ".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".json")
 
 
@@ -38,7 +40,10 @@ def fetched(source: str, revision: str | None) -> Path:
         return _snapshot(source, revision, inner)
     named = named_weights(folder)
     if named is None:
-        return _snapshot(source, revision, [*_DESCRIPTIONS, *_WEIGHTS])
+        folder = _snapshot(source, revision, [*_DESCRIPTIONS, *_WEIGHTS])
+        if any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
+            return folder
+        return _snapshot(source, revision, [*_DESCRIPTIONS, *_PICKLED])
     files = shards_of(named, present=False) if named.name.endswith(INDEX_SUFFIX) else [named]
     return _snapshot(source, revision, [*_DESCRIPTIONS, *(file.name for file in files)])
 

@@ -100,7 +100,10 @@ class Family(Protocol):
     NORMALIZED: tuple[str, ...]
     """Endings of the names of weights that are published normalized."""
     SIGNATURE: tuple[str, ...]
-    """Prefixes of tensor names; only this family has tensors with every one of them."""
+    """Prefixes of tensor names; only this family has tensors with every one of them.
+
+    One prefix may be several with ``|`` between them, for names that are published in several spellings.
+    """
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint is of this family, supported or not."""

@@ -17,8 +17,8 @@ from tritone_build.codecs.configs.mimi import PUBLISHED, MimiConfig, describes, 
 from tritone_build.codecs.names import mimi as mimi_names
 from tritone_build.codecs.strict import check_strictly
 from tritone_build.errors import UnsupportedNetworkError
+from tritone_build.layers.quantizers.rvq import SplitResidualQuantizer
 from tritone_build.layers.reach import reach_of
-from tritone_build.layers.rvq import SplitResidualQuantizer
 from tritone_build.layers.seanet import SeanetDecoder, SeanetEncoder
 from tritone_build.layers.transformer import Transformer
 from tritone_build.layers.unfolded import DepthwiseUpsample, UnfoldedConv1d

@@ -21,8 +21,8 @@ from tritone_build.codecs.configs.moss import Block, MossConfig, PatchConfig, St
 from tritone_build.codecs.configs.moss_published import MOSS, MOSS_NANO, MOSS_V2, shallow
 from tritone_build.codecs.names.moss import blocks_in, published_name, respelled
 from tritone_build.codecs.strict import check_strictly
-from tritone_build.layers.lfq import ResidualLfq
 from tritone_build.layers.patch import Patch, Unpatch
+from tritone_build.layers.quantizers.lfq import ResidualLfq
 from tritone_build.layers.reach import reach_of
 from tritone_build.layers.transformer import Transformer
 from tritone_build.state import State

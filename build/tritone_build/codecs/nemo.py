@@ -20,8 +20,8 @@ from tritone_build.codecs.configs.nemo import NemoConfig, parse, published
 from tritone_build.codecs.strict import assign_strictly
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.conv import UpsampleConv1d
-from tritone_build.layers.fsq import FiniteScalarQuantizer
 from tritone_build.layers.hifigan import HiFiGanDecoder, HiFiGanEncoder
+from tritone_build.layers.quantizers.fsq import FiniteScalarQuantizer
 from tritone_build.layers.reach import reach_of, shortest_input
 
 __all__ = [

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from tritone_build.codecs.base import Family
 
-__all__ = ["codec_prefixes"]
+__all__ = ["codec_prefixes", "has_signature"]
 
 
 def codec_prefixes(names: Iterable[str], families: Sequence[Family]) -> list[str]:
@@ -19,7 +19,8 @@ def codec_prefixes(names: Iterable[str], families: Sequence[Family]) -> list[str
         Prefixes without the last dot; an empty string for a codec that is not part of another model.
     """
     begun: dict[str, set[str]] = defaultdict(set)
-    beginnings = {beginning for family in families for beginning in family.SIGNATURE}
+    signatures = [[mark.split("|") for mark in family.SIGNATURE] for family in families]
+    beginnings = {beginning for marks in signatures for mark in marks for beginning in mark}
     for name in names:
         for beginning in beginnings:
             before, found, _ = f".{name}".partition(f".{beginning}")
@@ -28,5 +29,11 @@ def codec_prefixes(names: Iterable[str], families: Sequence[Family]) -> list[str
     return sorted(
         prefix
         for prefix, there in begun.items()
-        if any(there.issuperset(family.SIGNATURE) for family in families)
+        if any(all(there.intersection(mark) for mark in marks) for marks in signatures)
     )
+
+
+def has_signature(names: Iterable[str], signature: Sequence[str]) -> bool:
+    """Whether these names of tensors, without a prefix, are those of the family with that signature."""
+    begun = list(names)
+    return all(any(name.startswith(tuple(mark.split("|"))) for name in begun) for mark in signature)

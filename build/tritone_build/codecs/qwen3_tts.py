@@ -27,8 +27,8 @@ from tritone_build.codecs.configs.qwen3_tts import PUBLISHED, Qwen3TtsConfig, de
 from tritone_build.codecs.names import mimi as mimi_names
 from tritone_build.codecs.names import qwen3_tts as qwen3_tts_names
 from tritone_build.codecs.strict import check_strictly
+from tritone_build.layers.quantizers.rvq import SplitResidualQuantizer
 from tritone_build.layers.reach import reach_of
-from tritone_build.layers.rvq import SplitResidualQuantizer
 from tritone_build.layers.transformer import RMSNorm, Transformer, normalized
 from tritone_build.layers.unfolded import UnfoldedConv1d, product
 from tritone_build.layers.upsampling import ConvNeXtUpsample, SnakeDecoder

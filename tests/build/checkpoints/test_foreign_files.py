@@ -15,6 +15,7 @@ import torch
 from helpers.archives import packed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from scripts.common.small_codecs import SMALL
 from tritone_build.checkpoints.checkpoint import open_checkpoint
@@ -53,13 +54,11 @@ def array() -> bytes:
 
 
 MAKE_NEMO = r"PyTorch Lightning.*never loaded.*load_from_checkpoint\('last.ckpt'\).save_to\('codec.nemo'\)"
-MAKE_SAFETENSORS = r"file of torch.save: .*never loaded.*safetensors.torch.save_file"
+NO_TENSORS = "a Python pickle, which can hold code and is never loaded, not a file of torch.save"
 FOREIGN: dict[str, tuple[bytes, str]] = {
     "a Lightning checkpoint": (saved(LIGHTNING), MAKE_NEMO),
     "a Lightning checkpoint of an old PyTorch": (saved(LIGHTNING, zipped=False), MAKE_NEMO),
-    "a file of torch.save": (saved({"weight": torch.zeros(2)}), MAKE_SAFETENSORS),
-    "one of an old PyTorch": (saved({"weight": torch.zeros(2)}, zipped=False), MAKE_SAFETENSORS),
-    "a pickle": (pickle.dumps({"weight": 1}), MAKE_SAFETENSORS),
+    "a pickle": (pickle.dumps({"weight": 1}), NO_TENSORS),
     "half a file of torch.save": (saved(LIGHTNING)[:-200], "truncated PyTorch or ZIP file .*fetch it again"),
     "a git-lfs pointer": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 155298816\n",
@@ -114,8 +113,8 @@ def test_code_in_a_foreign_file_never_runs(tmp_path: Path, capsys: pytest.Captur
 
     for zipped in (True, False):
         path = tmp_path / "last.ckpt"
-        path.write_bytes(saved({"state_dict": Exploit()}, zipped))
-        with pytest.raises(CheckpointError, match="never loaded"):
+        path.write_bytes(saved({"state_dict": {"a": torch.zeros(1)}, "metadata": Exploit()}, zipped))
+        with pytest.raises(CheckpointError, match=f"{path} holds pickled code .*never loaded; take the file"):
             open_checkpoint(str(path))
     assert "ran" not in capsys.readouterr().out
 
@@ -148,7 +147,7 @@ FOLDERS: dict[str, tuple[dict[str, bytes], str]] = {
         {"last.ckpt": saved(LIGHTNING), "hparams.yaml": b"cfg: {}"},
         f"last.ckpt is {MAKE_NEMO[:8]}",
     ),
-    "an old model": ({"pytorch_model.bin": saved({}), "config.json": b"{}"}, MAKE_SAFETENSORS),
+    "half a model": ({"pytorch_model.bin": saved({})[:-40], "config.json": b"{}"}, "truncated PyTorch"),
     "unpacked": (
         {"model_config.yaml": b"", "model_weights.ckpt": b""},
         "unpacked .nemo file; pack it: tar -cf",
@@ -206,6 +205,40 @@ def test_whatever_is_damaged_the_error_is_ours(
     assert refused(path).startswith(str(path))
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "weights.pth"])
+def test_tensors_of_a_pickle_are_read(name: str, zipped: bool, tmp_path: Path) -> None:
+    kept = {"encoder.weight": torch.arange(3.0), "decoder.weight": torch.arange(2)}
+    (tmp_path / "config.json").write_text('{"model_type": "of the folder"}')
+    for content, config in (
+        (kept, {"model_type": "of the folder"}),
+        ({"state_dict": kept, "metadata": {"kwargs": {"rates": [2, 4]}, "logs": {}}}, {"rates": [2, 4]}),
+    ):
+        (tmp_path / name).write_bytes(saved(content, zipped))
+        for source in (tmp_path, tmp_path / name):
+            checkpoint = open_checkpoint(str(source))
+            assert (checkpoint.layout, checkpoint.config) == ("pickled", config)
+            assert checkpoint.tensors.keys() == kept.keys()
+            assert all(torch.equal(checkpoint.tensors[each], kept[each]) for each in kept)
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(1)], {"state_dict": torch.zeros(1)}, {"a": 1}, {1: 2}])
+def test_a_pickle_without_named_tensors_says_so(content: Any, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(saved(content))
+    with pytest.raises(CheckpointError, match=f"{path} is no mapping from names to tensors"):
+        open_checkpoint(str(path))
+
+
+def test_safetensors_are_read_before_pickles_and_two_pickles_are_told(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(saved({}))
+    (tmp_path / "optimizer.bin").write_bytes(saved({}))
+    with pytest.raises(CheckpointNotFoundError, match=r"found optimizer.bin, pytorch_model.bin; name the"):
+        open_checkpoint(str(tmp_path))
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    assert open_checkpoint(str(tmp_path)).tensors.keys() == {"a"}
+
+
 @given(damage=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), min_size=1, max_size=4))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_weights_in_a_sound_archive_are_told(damage: list[tuple[int, int]], tmp_path: Path) -> None:
@@ -213,6 +246,9 @@ def test_damaged_weights_in_a_sound_archive_are_told(damage: list[tuple[int, int
     for place, value in damage:
         weights[place % len(weights)] = value
     path = packed(tmp_path / "damaged.nemo", b"sample_rate: 22050", bytes(weights))
+    assert refused(path).startswith(str(path))
+    path = tmp_path / "damaged.bin"
+    path.write_bytes(weights)
     assert refused(path).startswith(str(path))
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from tritone_build.codecs import VARIANTS, outline_of
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.conv import Causal, Centred, Conv1d, UpsampleConv1d
-from tritone_build.layers.fsq import FiniteScalarQuantizer
+from tritone_build.layers.quantizers.fsq import FiniteScalarQuantizer
 from tritone_build.layers.reach import reach_of, shortest_input
 from tritone_build.layers.transformer import TransformerConfig
 from tritone_build.state import whole

@@ -61,7 +61,7 @@ Block: TypeAlias = PatchConfig | StageConfig
 
 @dataclass(frozen=True)
 class QuantizerConfig:
-    """Arguments of :class:`tritone_build.layers.lfq.ResidualLfq`."""
+    """Arguments of :class:`tritone_build.layers.quantizers.lfq.ResidualLfq`."""
 
     num_codebooks: int
     codebook_size: int

@@ -1,0 +1,1 @@
+"""Quantizers: between a latent and tokens."""

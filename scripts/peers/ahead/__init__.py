@@ -1,0 +1,1 @@
+"""Other implementations of codecs that look ahead."""
