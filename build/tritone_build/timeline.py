@@ -61,6 +61,8 @@ class Clock:
 
     def slower(self, stride: int) -> "Clock":
         """The clock after every ``stride`` steps became one."""
+        if stride == 1:
+            return self
         assert self.delay % stride == self.rate % stride == self.short == 0, f"{self} by {stride}"
         return Clock(self.rate // stride, self.delay // stride)
 
@@ -120,8 +122,8 @@ class Timeline:
         self._span: _Span | None = None
         self._masks: dict[Clock, Tensor] = {}
         self.clock = Clock(1)
-        self.broken: Tensor | None = None
-        """BOOL [B, 1]: streams that bring frames of their signal after its end; None without a clock."""
+        self._over: Tensor | None = None
+        self._broken: Tensor | None = None  # BOOL [B, 1]: streams whose signal goes on after its end
 
     def begin(self, network: nn.Module, x: Tensor, rate: int, axis: int = -1) -> None:
         """Start the clock.
@@ -140,7 +142,18 @@ class Timeline:
         self._past.store(network, "frames", (before + count).clamp(max=_LONG))
         self._past.store(network, "over", (count - end).clamp(0, _LONG))
         self._span = _Span(-before, end) if self._streaming else _Span(zero, frames)
-        self.broken = (over > 0) & (frames > 0)
+        self._broken = (over > 0) & (frames > 0)
+
+    def end_where(self, over: Tensor) -> None:
+        """End signals before their first frame that is ``over``, BOOL [B, T]; to be called first."""
+        self._frames, self._over = (~over).sum(1, keepdim=True), over
+
+    def in_order(self, like: Tensor) -> Tensor:
+        """BOOL [B]: rows in which no frame of the signal follows the end; without a clock, all of them."""
+        if self._over is None or self._broken is None or self._frames is None:
+            return torch.ones_like(like)
+        follows = self._over != (torch.arange(self._over.shape[1]) >= self._frames)
+        return ~(follows.any(1) | self._broken[:, 0])
 
     def within(self, x: Tensor, axis: int = -1) -> Tensor:
         """``x``, with zeros outside the signal."""

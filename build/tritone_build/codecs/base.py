@@ -54,9 +54,11 @@ class Variant:
 class Geometry:
     """The facts that a caller of a codec must know.
 
-    ``causal``: the decoder never looks ahead. Then rows of a batch may differ in length, and the decoder
-    can run step by step. ``lookaround_frames``: how far the decoder looks into the past and, unless
-    causal, into the future. ``encode_causal`` and ``encode_lookaround_frames`` say the same of the encoder.
+    ``causal``: the decoder never looks ahead. ``lookaround_frames``: how far the decoder looks into the past
+    and, unless causal, into the future. ``delay_samples``: how late its audio is when it runs step by step;
+    0 for a decoder that is causal, or that looks ahead and cannot run step by step. ``encode_causal``,
+    ``encode_lookaround_frames`` and ``encode_delay_frames`` say the same of the encoder. ``short_samples``
+    is what decoded audio of T frames lacks: it has T * samples_per_frame - short_samples.
     Decoding takes any number of codebooks from ``min_codebooks`` to ``num_codebooks``; encoding returns
     ``default_codebooks`` unless the caller asks for another number. ``samples_per_frame`` counts the samples
     of one channel.
@@ -75,6 +77,24 @@ class Geometry:
     min_frames: int
     lookaround_frames: int
     encode_lookaround_frames: int
+    delay_samples: int = 0
+    encode_delay_frames: int = 0
+    short_samples: int = 0
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether the decoder runs step by step; then rows of a batch may also differ in length."""
+        return self.causal or self.delay_samples > 0
+
+    @property
+    def encode_stepwise(self) -> bool:
+        """Whether the encoder runs step by step; then rows of a batch may also differ in length."""
+        return self.encode_causal or self.encode_delay_frames > 0
+
+    @property
+    def delay_frames(self) -> int:
+        """Frames after which a stream's audio is complete."""
+        return -(-self.delay_samples // self.samples_per_frame)
 
     @property
     def frame_rate_hz(self) -> float:
@@ -205,7 +225,7 @@ class Dequantizer(nn.Module):
         rule = "tokens_len must be at most T, the frames sent"
         tokens_len = require(tokens_len, tokens_len <= frames, rule)
         tokens_len = require(tokens_len, tokens_len >= fewest, f"tokens_len must be at least {fewest}")
-        if not geometry.causal:
+        if not geometry.stepwise:
             rule = "all rows of a batch must have equal length, tokens_len = T, for a codec that looks ahead"
             tokens_len = require(tokens_len, tokens_len == frames, rule)
         sent = _steps_within(tokens_len, frames)[:, None]
@@ -223,12 +243,13 @@ class Vocoder(nn.Module):
 
     def __init__(self, codec: Codec):
         super().__init__()
-        self.hop, self.decoder, self.dtype = codec.geometry.samples_per_frame, codec.decoder, codec.dtype
+        self.hop, self.short = codec.geometry.samples_per_frame, codec.geometry.short_samples
+        self.decoder, self.dtype = codec.decoder, codec.dtype
 
     def forward(self, latent: Tensor, latent_len: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        audio = widened(whole(self.decoder, latent.to(self.dtype)))
-        audio_len = latent_len * self.hop
+        audio = widened(whole(self.decoder, latent.to(self.dtype), latent_len))
+        audio_len = latent_len * self.hop - self.short
         within = _steps_within(audio_len, audio.shape[-1])
         return torch.where(within if audio.ndim == within.ndim else within[:, None], audio, 0.0), audio_len
 
@@ -237,8 +258,8 @@ class Encoder(nn.Module):
     """Audio FP32 [B, S], lengths INT64 [B, 1] -> tokens INT64 [B, K, T], lengths INT64 [B, 1].
 
     Audio of more than one channel is [B, C, S]. A partial last frame is padded with zeros: T = ceil(S / hop).
-    If the encoder looks ahead, all rows of a batch must have the same number of frames; if it is causal,
-    tokens after a row's length are 0. If the codec allows fewer codebooks, K is the third input, INT64
+    If the encoder runs step by step, tokens after a row's length are 0; otherwise all rows of a batch must
+    have the same number of frames. If the codec allows fewer codebooks, K is the third input, INT64
     [1, 1].
     """
 
@@ -258,7 +279,7 @@ class Encoder(nn.Module):
         audio_len = require(audio_len, audio_len >= fewest, f"audio_len must be at least {fewest} samples")
         tokens_len = torch.div(audio_len + hop - 1, hop, rounding_mode="floor")
         frames = (samples + hop - 1) // hop
-        if not self.geometry.encode_causal:
+        if not self.geometry.encode_stepwise:
             rule = "all rows of a batch must fill the same number of frames, for an encoder that looks ahead"
             tokens_len = require(tokens_len, tokens_len == frames, rule)
         sent = _steps_within(audio_len, samples)[:, None]
@@ -266,14 +287,14 @@ class Encoder(nn.Module):
             tokens_len, torch.isfinite(audio) | ~sent, "audio must be finite: no NaN, no infinity"
         )
         padded = nn.functional.pad(torch.where(sent, audio, 0.0), (0, frames * hop - samples))
-        latent = whole(self.encoder, padded.to(self.dtype))
+        latent = whole(self.encoder, padded.to(self.dtype), tokens_len)
         tokens = self.quantizer.quantize(widened(latent))
         if num_codebooks is not None:
             most = self.geometry.num_codebooks
             in_range = (num_codebooks >= 1) & (num_codebooks <= most)
             num_codebooks = require(num_codebooks, in_range, f"num_codebooks must be in 1..{most}")
             tokens = first_codebooks(tokens, num_codebooks)
-        if self.geometry.encode_causal:
+        if self.geometry.encode_stepwise:
             tokens = torch.where(_steps_within(tokens_len, frames)[:, None], tokens, 0)
         return tokens, tokens_len
 

@@ -1,8 +1,8 @@
 """Buckets: frames are padded to one of a few lengths, so that requests of different length share a batch.
 
-Triton batches only requests of equal shape. The output of a causal vocoder does not depend on what follows
-a row's end, so the dequantizer may append frames there. The lengths stay exact, and the client cuts off the
-rest.
+Triton batches only requests of equal shape. The output of a vocoder that runs step by step does not depend
+on what follows a row's end, so the dequantizer may append frames there. The lengths stay exact, and the
+client cuts off the rest.
 """
 
 import math

@@ -54,8 +54,8 @@ def engine_role(codec: Codec, name: str) -> Role:
 def role_names(codec: Codec) -> list[str]:
     """Return the names of :func:`roles` without building them."""
     g = codec.geometry
-    streams = {"decode_stream": g.causal, "encode_stream": g.encode_causal}
-    return ["dequantize", "vocoder", "encode", *(name for name, causal in streams.items() if causal)]
+    streams = {"decode_stream": g.stepwise, "encode_stream": g.encode_stepwise}
+    return ["dequantize", "vocoder", "encode", *(name for name, stepwise in streams.items() if stepwise)]
 
 
 def _dequantize(codec: Codec) -> Role:
@@ -70,9 +70,9 @@ def _dequantize(codec: Codec) -> Role:
 
 
 def _bucketed(codec: Codec) -> Role:
-    """The dequantizer with buckets; without them if the vocoder looks ahead past the last frame."""
+    """The dequantizer with buckets; without them if the vocoder sees what follows the last frame."""
     role = _dequantize(codec)
-    if not codec.geometry.causal:
+    if not codec.geometry.stepwise:
         return role
     latent: Axes = ("batch", codec.geometry.latent_dim, "bucket")
     g = codec.geometry
@@ -97,8 +97,8 @@ def _vocoder_engine(codec: Codec) -> Role:
 
 
 def _vocoder_program(codec: Codec) -> Role:
-    """The vocoder for PyTorch, whose causal inputs are padded to lengths that have CUDA graphs."""
-    buckets = {"latent": BUCKETS} if codec.geometry.causal else {}
+    """The vocoder for PyTorch; where rows may differ in length, they are padded to those with CUDA graphs."""
+    buckets = {"latent": BUCKETS} if codec.geometry.stepwise else {}
     return replace(_vocoder(codec), metadata={"buckets": json.dumps(buckets)})
 
 

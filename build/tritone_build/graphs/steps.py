@@ -179,20 +179,28 @@ class Step(nn.Module):
 class DecodeStep(Step):
     """Tokens [B, K, T] -> audio [B, T * hop], or [B, C, T * hop]; NaN in the rows with a token out of range.
 
-    C is the number of channels if there is more than one.
+    C is the number of channels if there is more than one. A decoder that looks ahead is late; frames of -1
+    after the last one of a stream make it answer for the frames before.
     """
 
     def __init__(self, codec: Codec):
         g = codec.geometry
         rule = f"tokens must be in 0..{g.codebook_size - 1}"
+        if g.delay_samples:
+            rule += ", or -1 in all of a frame after the stream's last one"
         super().__init__(codec, codec.decoder, torch.zeros(1, g.latent_dim, 1), rule)
+        self.late = g.delay_samples > 0
 
     def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
         """See the class."""
         in_range = (data >= 0) & (data < self.geometry.codebook_size)
-        valid = in_range.flatten(1).all(1)
+        over = (data == -1).all(1) if self.late else None
+        valid = (in_range if over is None else in_range | over[:, None]).flatten(1).all(1)
+        if over is not None:
+            state.timeline.end_where(over)
         latent = self.quantizer.dequantize(torch.where(in_range, data, 0))
         audio = widened(self.network(latent.to(self.dtype), state))
+        valid = valid & state.timeline.in_order(valid)
         return torch.where(valid.reshape(-1, *(1,) * (audio.ndim - 1)), audio, torch.nan), valid
 
 
@@ -200,26 +208,36 @@ class EncodeStep(Step):
     """Audio [B, n * hop], or [B, C, n * hop], -> tokens [B, K, n]; -1 in the rows with NaN or infinity.
 
     C is the number of channels if there is more than one. If the codec allows fewer codebooks, K is an
-    option, INT64 [1, 1]; without it, or with ``choice`` False, all codebooks are returned.
+    option, INT64 [1, 1]; without it, or with ``choice`` False, all codebooks are returned. An encoder that
+    looks ahead is late; frames of NaN after the last one of a stream make it answer for the frames before.
     """
 
     def __init__(self, codec: Codec, choice: bool = True):
         g = codec.geometry
         choice = choice and g.min_codebooks < g.num_codebooks
         rule = "audio must be finite: no NaN, no infinity"
+        if g.encode_delay_frames:
+            rule += ", but for frames of NaN after the stream's last one"
         if choice:
             rule += f"; num_codebooks must be in 1..{g.num_codebooks}"
         super().__init__(codec, codec.encoder, torch.zeros(1, g.num_channels, g.samples_per_frame), rule)
         self.num_options = int(choice)
+        self.late, self.hop = g.encode_delay_frames > 0, g.samples_per_frame
 
     def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
         """See the class."""
         finite, most = torch.isfinite(data), self.geometry.num_codebooks
         valid = finite.flatten(1).all(1)
+        if self.late:
+            frames = finite.reshape(len(data), -1, data.shape[-1] // self.hop, self.hop)
+            over = ~frames.any(3).any(1)
+            valid = (frames.all(3).all(1) | over).all(1)
+            state.timeline.end_where(over)
         audio = torch.where(finite, data, 0.0)
         if self.geometry.num_channels == 1:
             audio = audio[:, None]
         latent = self.network(audio.to(self.dtype), state)
+        valid = valid & state.timeline.in_order(valid)
         tokens = self.quantizer.quantize(widened(latent))
         for count in options:
             valid = valid & ((count >= 1) & (count <= most))[:, 0]

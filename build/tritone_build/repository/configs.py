@@ -67,15 +67,24 @@ def stream_parameters(codec: Codec, role: Role, streams: int) -> dict[str, str]:
     """Return the facts about a model's live streams that a client must know beside :func:`parameters`.
 
     ``streams`` is the limit of live streams. A fresh stream that is sent the newest ``replay_frames`` frames
-    of another stream continues it.
+    of another stream continues it. The output of a network that looks ahead is late.
     """
     assert role.packing is not None
+    g, late = codec.geometry, {}
+    if role.name == "encode_stream":
+        replay = g.encode_lookaround_frames + g.encode_delay_frames
+        if g.encode_delay_frames:
+            late = {"delay_frames": str(g.encode_delay_frames)}
+    else:
+        replay = g.lookaround_frames + g.delay_frames
+        if g.delay_samples:
+            late = {"delay_samples": str(g.delay_samples)}
     return {
         "max_streams": str(streams),
         "idle_limit_ms": str(IDLE_LIMIT_US // 1000),
         "state_bytes": str(role.packing.state_bytes),
-        "replay_frames": parameters(codec, role.name)["lookaround_frames"],
-    }
+        "replay_frames": str(replay),
+    } | late
 
 
 def model_config(codec: Codec, role: Role, backend: str = OUR_BACKEND) -> pb.ModelConfig:

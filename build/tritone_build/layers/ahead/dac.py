@@ -9,7 +9,8 @@ Modules carry the names that transformers gives DAC (models/dac/modeling_dac.py)
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
+from functools import cache
+from math import ceil, prod
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from tritone_build.layers.reach import Reach, reach_of
 from tritone_build.layers.snake import Snake
 from tritone_build.state import State
 
-__all__ = ["DacConfig", "DacDecoder", "DacEncoder"]
+__all__ = ["DacConfig", "DacDecoder", "DacEncoder", "Late", "late"]
 
 _KERNEL = 7
 _DILATIONS = (1, 3, 9)
@@ -241,3 +242,42 @@ class DacDecoder(nn.Module):
             x = block(x, state)
         audio: Tensor = self.conv2(self.snake1(x), state)
         return torch.tanh(audio) if config.bounded else audio
+
+
+@dataclass(frozen=True)
+class Late:
+    """What follows from the padding of a network's layers.
+
+    Args:
+        decoder_samples: how late a stream's audio is.
+        encoder_frames: how late a stream's tokens are.
+        short_samples: samples that decoded audio lacks of whole frames.
+        decoder_reach: frames that the decoder sees on either side of a frame.
+        encoder_reach: frames that the encoder sees on either side of a frame.
+    """
+
+    decoder_samples: int
+    encoder_frames: int
+    short_samples: int
+    decoder_reach: int
+    encoder_reach: int
+
+
+@cache
+def late(config: DacConfig) -> Late:
+    """Run both networks without data, and see."""
+    with torch.device("meta"):
+        decoder, encoder = DacDecoder(config), DacEncoder(config)
+        states = State(decoder), State(encoder)
+        decoder(torch.zeros(1, config.latent_rate * config.latent_dim, 1), states[0])
+        encoder(torch.zeros(1, 1, config.hop), states[1])
+    clock, rate, hop = states[0].timeline.clock, config.latent_rate, config.hop
+    past, future = reach_of(encoder.chain())
+    return Late(
+        decoder_samples=clock.delay,
+        encoder_frames=states[1].timeline.clock.delay // rate,
+        short_samples=clock.short,
+        decoder_reach=ceil(max(reach_of(decoder.chain())) / rate),
+        # The last step of a frame sees this far, its first step so many steps less.
+        encoder_reach=max(ceil(past / hop), ceil((future - (hop // rate - 1)) / hop)),
+    )
