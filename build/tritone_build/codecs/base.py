@@ -58,7 +58,9 @@ class Geometry:
     and, unless causal, into the future. ``delay_samples``: how late its audio is when it runs step by step;
     0 for a decoder that is causal, or that looks ahead and cannot run step by step. ``encode_causal``,
     ``encode_lookaround_frames`` and ``encode_delay_frames`` say the same of the encoder. ``short_samples``
-    is what decoded audio of T frames lacks: it has T * samples_per_frame - short_samples.
+    is what decoded audio of T frames lacks: it has T * samples_per_frame - short_samples. Where codebooks run
+    at different rates, ``codebook_rows`` says how many rows of tokens each of them has, and the counts of
+    codebooks above are counts of rows.
     Decoding takes any number of codebooks from ``min_codebooks`` to ``num_codebooks``; encoding returns
     ``default_codebooks`` unless the caller asks for another number. ``samples_per_frame`` counts the samples
     of one channel.
@@ -80,6 +82,7 @@ class Geometry:
     delay_samples: int = 0
     encode_delay_frames: int = 0
     short_samples: int = 0
+    codebook_rows: tuple[int, ...] = ()
 
     @property
     def stepwise(self) -> bool:

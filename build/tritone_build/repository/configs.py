@@ -60,7 +60,18 @@ def parameters(codec: Codec, role: str) -> dict[str, str]:
         "min_samples": str(g.min_samples),
         "lookaround_frames": str(g.encode_lookaround_frames if encodes else g.lookaround_frames),
         "causal": str(g.encode_causal if encodes else g.causal).lower(),
-    } | ({"checkpoint_sha256": codec.checkpoint_sha256} if codec.checkpoint_sha256 else {})
+    } | _only_where_stated(codec, encodes)
+
+
+def _only_where_stated(codec: Codec, encodes: bool) -> dict[str, str]:
+    """Parameters that most codecs do not have."""
+    g = codec.geometry
+    stated = {
+        "codebook_rows": ",".join(map(str, g.codebook_rows)),
+        "short_samples": str(g.short_samples or "") if not encodes else "",
+        "checkpoint_sha256": codec.checkpoint_sha256,
+    }
+    return {name: value for name, value in stated.items() if value}
 
 
 def stream_parameters(codec: Codec, role: Role, streams: int) -> dict[str, str]:

@@ -7,10 +7,15 @@ from tritone_build.layers.reach import Reach
 from tritone_build.layers.wide import widened
 from tritone_build.state import State
 
-__all__ = ["LocalAttention"]
+__all__ = ["LocalAttention", "inverse_frequencies"]
 
 _HEAD_DIM = 64
 _ROTARY_BASE = 10_000.0
+
+
+def inverse_frequencies() -> Tensor:
+    """Radians per step by which the pairs of a head are rotated, FP32 [32]."""
+    return 1.0 / (_ROTARY_BASE ** (torch.arange(0, _HEAD_DIM, 2).float() / _HEAD_DIM))
 
 
 class LocalAttention(nn.Module):
@@ -49,7 +54,7 @@ class LocalAttention(nn.Module):
     def _rotated(self, x: Tensor) -> Tensor:
         """Rotate pairs (n, n + D / 2) of [..., window, D] by the step in the block."""
         half = x.shape[-1] // 2
-        phase = torch.arange(self.window)[:, None] * _ROTARY_BASE ** -(torch.arange(half) / half)
+        phase = torch.arange(self.window)[:, None] * inverse_frequencies()
         cosine, sine = phase.cos(), phase.sin()
         first, second = widened(x[..., :half]), widened(x[..., half:])
         return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1).to(x.dtype)

@@ -141,7 +141,7 @@ class DecoderBlock(_Block):
         half = channels // 2
         self.snake1 = Snake(channels)
         self.conv_t1 = UpsampleAhead(channels, half, rate, 0 if config.complete else rate % 2)
-        self.noise = nn.Linear(half, half, bias=False) if config.noise else None
+        self.noise = nn.Conv1d(half, half, 1, bias=False) if config.noise else None
         self._add_units(config, half, steps * rate)
 
     def chain(self) -> list[nn.Module]:
