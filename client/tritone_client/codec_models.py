@@ -177,21 +177,24 @@ class CodecModels:
     ) -> SansIO[LiveStream]:
         info = yield from self.info(role)
         stream = yield from self.stream_info(role)
-        steps, longest = role.steps_per_frame(role.input, info), role.longest_frames(info)
+        steps, output_steps = (role.steps_per_frame(each, info) for each in (role.input, role.output))
+        longest = role.longest_frames(info)
         chunker: Chunker
         if stream is not None:
             most = min(longest, stream.max_step_frames or longest)
-            chunker = FrameChunker(steps, min(most, _frames_in(_LONGEST_STEP_S, info)))
+            most_sent = min(most, _frames_in(_LONGEST_STEP_S, info))
+            short = info.short_samples if role is DECODE else 0
+            chunker = FrameChunker(steps, output_steps, most_sent, stream.late_steps, short)
             replay = ReplaySize(steps, self._replay_frames(info, stream), most)
         else:
             after = 0 if info.causal else info.lookaround_frames
             least = max(info.min_frames * steps, info.min_samples if role is ENCODE else 0)
-            chunker = WindowChunker(steps, longest, info.lookaround_frames, after, least)
+            chunker = WindowChunker(steps, output_steps, longest, info.lookaround_frames, after, least)
             replay = ReplaySize(steps, 0, longest)
         session = self._session(
             partial(self._session_on, role=role, stream=stream, steps=steps, options=options), replay
         )
-        return LiveStream(stream_input, chunker, session, role.steps_per_frame(role.output, info), empty)
+        return LiveStream(stream_input, chunker, session, empty)
 
     def _session(self, open_session: OpenSession, replay: ReplaySize) -> StreamSession:
         resume = self._resume

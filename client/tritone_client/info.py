@@ -31,6 +31,10 @@ class CodecInfo:
             the first ones.
         echoes: whether the model returns each request's nonce, by which the client recognizes the answer.
         num_channels: channels of its audio, C; audio is [S] for one channel and [C, S] for more.
+        short_samples: samples that decoded audio lacks at its end: T frames give
+            T * samples_per_frame - short_samples.
+        codebook_rows: rows of tokens that each codebook has, coarse first, where codebooks run at different
+            rates; the counts of codebooks are then counts of rows. Empty where each codebook has one row.
     """
 
     name: str
@@ -48,6 +52,8 @@ class CodecInfo:
     encoded_codebooks: int = 0
     echoes: bool = False
     num_channels: int = 1
+    short_samples: int = 0
+    codebook_rows: tuple[int, ...] = ()
 
     @classmethod
     def from_parameters(cls, name: str, model: str, parameters: Mapping[str, str]) -> "CodecInfo":
@@ -69,6 +75,8 @@ class CodecInfo:
                 encoded_codebooks=int(parameters.get("encoded_codebooks", 0)),
                 echoes=parameters.get("echoes") == "true",
                 num_channels=int(parameters.get("num_channels", 1)),
+                short_samples=int(parameters.get("short_samples", 0)),
+                codebook_rows=tuple(map(int, filter(None, parameters.get("codebook_rows", "").split(",")))),
             )
 
     def audio_shape(self, samples: int) -> tuple[int, ...]:
@@ -99,6 +107,8 @@ class StreamInfo:
         replay_frames: how many of the newest frames must be replayed to a fresh stream, so that it continues
             exactly as the old one; None if the configuration does not say.
         echoes: as in :class:`CodecInfo`.
+        late_steps: samples of audio, or frames of tokens, by which the answers of a model that looks ahead
+            are late.
     """
 
     max_streams: int
@@ -108,6 +118,7 @@ class StreamInfo:
     max_step_frames: int = 0
     replay_frames: int | None = None
     echoes: bool = False
+    late_steps: int = 0
 
     @classmethod
     def from_parameters(cls, model: str, parameters: Mapping[str, str]) -> "StreamInfo":
@@ -121,6 +132,7 @@ class StreamInfo:
                 max_step_frames=int(parameters.get("max_step_frames", 0)),
                 replay_frames=int(parameters["replay_frames"]) if "replay_frames" in parameters else None,
                 echoes=parameters.get("echoes") == "true",
+                late_steps=int(parameters.get("delay_samples", parameters.get("delay_frames", 0))),
             )
 
 

@@ -16,6 +16,8 @@ def small(config: Mapping[str, Any]) -> dict[str, Any]:
         return _small_stereo_moss(config) if "number_channels" in config else _small_moss(config)
     if "decoder_config" in config:
         return _small_qwen3_tts(config)
+    if "vq_strides" in config:
+        return _small_snac(config)
     if "downsampling_ratios" in config:
         return _small_dac(config)
     return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
@@ -117,6 +119,17 @@ def _small_dac(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, **sizes, **books, **halves, "sampling_rate": round(frame_rate * prod(rates))}
 
 
+def _small_snac(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Two stages each way, and attention over blocks of 8 steps if the published network has attention."""
+    windowed = config["attn_window_size"] is not None
+    sizes = {"encoder_dim": 32, "decoder_dim": 128} if windowed else {"encoder_dim": 8, "decoder_dim": 32}
+    rates = config["encoder_rates"][:2]
+    reduced = {**config, **sizes, "encoder_rates": rates, "decoder_rates": rates[::-1]}
+    hop = prod(rates) * (8 if windowed else config["vq_strides"][0])
+    rate = {"attn_window_size": 8 if windowed else None, "sampling_rate": 10 * hop}
+    return {**reduced, **rate, "codebook_size": 128, "codebook_dim": 4}
+
+
 _RESIDUAL = {"resblock_kernel_sizes": (3, 7, 11), "resblock_dilation_sizes": (1, 3, 5)}
 """What NeMo's classes take where a configuration says nothing."""
 
@@ -134,7 +147,7 @@ def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _NEMO = ("nanocodec", "nanocodec_1890bps", "lfsc")
-_KINDS = (*_NEMO, "mimi", "moss", "moss_nano", "qwen3_tts_12hz")
+_KINDS = (*_NEMO, "mimi", "moss", "moss_nano", "qwen3_tts_12hz", "snac_24khz", "snac_32khz")
 """Published codecs that stand for all kinds of networks; the rest have other sizes only."""
 
 SMALL = {f"small_{name}": small(VARIANTS[name].config) for name in _KINDS}

@@ -16,7 +16,7 @@ __all__ = ["Chunker", "FrameChunker", "Piece", "WindowChunker"]
 
 @dataclass(frozen=True)
 class Piece:
-    """Data to send (its last axis is time); frames ``start`` to ``stop`` of the answer are kept."""
+    """Data to send (its last axis is time); time steps ``start`` to ``stop`` of the answer are kept."""
 
     data: NDArray[Any]
     start: int
@@ -38,13 +38,20 @@ class Chunker(Protocol):
 class FrameChunker:
     """For a stateful model: every complete frame is sent once, and the last one is padded with zeros.
 
+    A model that looks ahead answers late. Its first ``late`` steps lie before the stream; for the last ones
+    it is sent frames of -1 or NaN, which say that the stream has ended.
+
     Args:
         hop: time steps of the input in one frame.
+        output_hop: time steps of the output in one frame.
         longest: most frames in one piece.
+        late: time steps of the output by which the model is late.
+        short: time steps that the output of whole frames lacks at its end.
     """
 
-    def __init__(self, hop: int, longest: int):
-        self._hop, self._longest = hop, longest
+    def __init__(self, hop: int, output_hop: int, longest: int, late: int = 0, short: int = 0):
+        self._hop, self._output_hop, self._longest = hop, output_hop, longest
+        self._late, self._short, self._time = late, short, -late  # _time: of the next step of the output
         self._rest: NDArray[Any] | None = None
         self.total = 0
 
@@ -57,19 +64,27 @@ class FrameChunker:
         return list(self._pieces(joined[..., :full]))
 
     def flush(self) -> list[Piece]:
-        """The last frame, padded."""
+        """The last frame, padded, and the frames after the end that a late model needs."""
         rest, self._rest = self._rest, None
-        if rest is None or not rest.shape[-1]:
+        if rest is None:
             return []
-        missing = -rest.shape[-1] % self._hop
-        filled = np.concatenate([rest, np.zeros((*rest.shape[:-1], missing), rest.dtype)], axis=-1)
-        return list(self._pieces(filled))
+        over = -1 if np.issubdtype(rest.dtype, np.integer) else np.nan
+        sizes = {0: -rest.shape[-1] % self._hop, over: -(-self._late // self._output_hop) * self._hop}
+        fillings = [np.full((*rest.shape[:-1], size), value, rest.dtype) for value, size in sizes.items()]
+        frames = -(-self.total // self._hop)
+        return list(
+            self._pieces(np.concatenate([rest, *fillings], axis=-1), frames * self._output_hop - self._short)
+        )
 
-    def _pieces(self, data: NDArray[Any]) -> Iterator[Piece]:
+    def _pieces(self, data: NDArray[Any], end: int | None = None) -> Iterator[Piece]:
+        """Pieces of ``data``; of their answers the steps from 0 to ``end`` are kept."""
         size = self._longest * self._hop
-        for start in range(0, data.shape[-1], size):
-            part = data[..., start : start + size]
-            yield Piece(part, 0, part.shape[-1] // self._hop)
+        for at in range(0, data.shape[-1], size):
+            part = data[..., at : at + size]
+            steps = part.shape[-1] // self._hop * self._output_hop
+            stop = steps if end is None else min(steps, max(0, end - self._time))
+            yield Piece(part, min(stop, max(0, -self._time)), stop)
+            self._time += steps
 
 
 class WindowChunker:
@@ -86,14 +101,16 @@ class WindowChunker:
 
     Args:
         hop: time steps of the input in one frame.
+        output_hop: time steps of the output in one frame.
         longest: most frames kept of one window.
         before: frames of the past that the model sees.
         after: frames of the future that it sees.
         least: fewest time steps that it takes.
     """
 
-    def __init__(self, hop: int, longest: int, before: int, after: int, least: int):
-        self._hop, self._longest, self._after, self._least = hop, longest, after, least
+    def __init__(self, hop: int, output_hop: int, longest: int, before: int, after: int, least: int):
+        self._hop, self._output_hop, self._longest = hop, output_hop, longest
+        self._after, self._least = after, least
         self._fewest = -(-least // hop)
         self._before = max(before, self._fewest)  # so that a short last window can be sent with more past
         self._buffer: NDArray[Any] | None = None
@@ -129,7 +146,7 @@ class WindowChunker:
         sent = self._buffer[
             ..., (start - self._buffer_start) * self._hop : (end - self._buffer_start) * self._hop
         ]
-        return Piece(sent, self._done - start, stop - start)
+        return Piece(sent, (self._done - start) * self._output_hop, (stop - start) * self._output_hop)
 
     def _discard_old(self) -> None:
         first = max(0, self._done - self._before)

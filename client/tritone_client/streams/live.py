@@ -91,7 +91,6 @@ class LiveStream:
         stream_input: checks the data.
         chunker: cuts it into requests.
         session: sends them to the model.
-        output_hop: time steps of the output in one frame.
         empty: an output without frames.
     """
 
@@ -100,11 +99,10 @@ class LiveStream:
         stream_input: StreamInput,
         chunker: Chunker,
         session: StreamSession,
-        output_hop: int,
         empty: NDArray[Any],
     ):
         self._input, self._chunker, self._session = stream_input, chunker, session
-        self._output_hop, self._empty = output_hop, empty
+        self._empty = empty
         self._end: TritoneError | None = None
 
     def push(self, data: Any) -> SansIO[NDArray[Any]]:
@@ -143,7 +141,7 @@ class LiveStream:
         try:
             for piece in pieces:
                 answer = _first_rows((yield from self._session.send(piece.data)), self._empty)
-                kept.append(answer[..., piece.start * self._output_hop : piece.stop * self._output_hop])
+                kept.append(answer[..., piece.start : piece.stop])
         except BaseException as error:
             interrupted = StreamClosedError(
                 "the stream was left in the middle of a request; open another one"

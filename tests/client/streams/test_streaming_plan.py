@@ -52,7 +52,7 @@ sizes = st.lists(st.integers(0, 20), min_size=1, max_size=6).filter(any)
 @given(total=st.integers(1, 120), sizes=sizes, longest=st.integers(1, 9))
 def test_a_model_that_remembers_is_sent_every_frame_once(total: int, sizes: list[int], longest: int) -> None:
     samples = np.arange(1.0, total + 1)
-    sent = pieces_of(FrameChunker(HOP, longest), cut(samples, sizes))
+    sent = pieces_of(FrameChunker(HOP, 1, longest), cut(samples, sizes))
     joined = np.concatenate([piece.data for piece in sent])
     assert np.array_equal(joined, np.concatenate([samples, np.zeros(-total % HOP)]))
     for piece in sent:
@@ -72,7 +72,7 @@ def test_windows_join_to_the_whole(
     total: int, sizes: list[int], longest: int, before: int, after: int, least: int
 ) -> None:
     samples = np.arange(1.0, total + 1)
-    sent = pieces_of(WindowChunker(HOP, longest, before, after, least), cut(samples, sizes))
+    sent = pieces_of(WindowChunker(HOP, 1, longest, before, after, least), cut(samples, sizes))
     answers = [network(frames_of(piece.data), before, after)[piece.start : piece.stop] for piece in sent]
     assert np.array_equal(np.concatenate(answers), network(frames_of(samples), before, after))
     for piece in sent:
@@ -81,7 +81,7 @@ def test_windows_join_to_the_whole(
 
 @given(total=st.integers(1, 60), after=st.integers(0, 6))
 def test_frames_come_out_as_soon_as_their_future_has_come(total: int, after: int) -> None:
-    chunker, out = WindowChunker(1, 100, 4, after, 1), 0
+    chunker, out = WindowChunker(1, 1, 100, 4, after, 1), 0
     for taken in range(1, total + 1):
         out += sum(piece.stop - piece.start for piece in chunker.push(np.zeros(1)))
         assert out == max(0, taken - after)
@@ -89,7 +89,7 @@ def test_frames_come_out_as_soon_as_their_future_has_come(total: int, after: int
 
 
 def test_a_long_stream_holds_only_its_context() -> None:
-    chunker = WindowChunker(HOP, 8, before=5, after=2, least=4)
+    chunker = WindowChunker(HOP, 1, 8, before=5, after=2, least=4)
     for _ in range(200):
         longest = max(
             len(piece.data) for piece in chunker.push(np.zeros(4 * HOP)) or [Piece(np.zeros(0), 0, 0)]
@@ -98,13 +98,13 @@ def test_a_long_stream_holds_only_its_context() -> None:
 
 
 def test_nothing_came_and_nothing_is_sent() -> None:
-    assert FrameChunker(HOP, 4).flush() == []
-    assert WindowChunker(HOP, 4, 2, 2, 1).flush() == []
+    assert FrameChunker(HOP, 1, 4).flush() == []
+    assert WindowChunker(HOP, 1, 4, 2, 2, 1).flush() == []
 
 
 def test_what_is_pushed_may_change_afterwards() -> None:
     """Recorders reuse one buffer for all chunks."""
-    buffer, stream_input, chunker = np.full(1000, 0.25), AudioInput(INFO, 22050), FrameChunker(1764, 4)
+    buffer, stream_input, chunker = np.full(1000, 0.25), AudioInput(INFO, 22050), FrameChunker(1764, 1, 4)
     assert chunker.push(stream_input.checked(buffer)) == []
     buffer[:] = 0.5
     (piece,) = chunker.push(stream_input.checked(buffer))
