@@ -27,10 +27,9 @@ from tritone_build.codecs.names import higgs_v2 as names
 from tritone_build.codecs.names.factorized import LINEAR_MAPS, from_published, to_published
 from tritone_build.codecs.nested import has_signature
 from tritone_build.codecs.strict import check_strictly
-from tritone_build.layers.ahead.dac import DacDecoder, DacEncoder
+from tritone_build.layers.ahead.dac import DacDecoder, DacEncoder, late
 from tritone_build.layers.hubert import Hubert
 from tritone_build.layers.quantizers.factorized import FactorizedQuantizer
-from tritone_build.layers.reach import reach_of
 from tritone_build.layers.resampling import SincResampler
 from tritone_build.layers.semantic import SemanticEncoder
 from tritone_build.layers.unfolded import product
@@ -174,10 +173,11 @@ def outline(name: str, config: Mapping[str, Any]) -> Codec:
 
 def _codec(name: str, config: HiggsConfig, network: Network, checkpoint_sha256: str) -> Codec:
     parts = (network.quantizer, network.acoustic_decoder, network.encoder)
-    return finished_codec(name, _geometry(config, network), network, parts, checkpoint_sha256)
+    return finished_codec(name, _geometry(config), network, parts, checkpoint_sha256)
 
 
-def _geometry(config: HiggsConfig, network: Network) -> Geometry:
+def _geometry(config: HiggsConfig) -> Geometry:
+    lateness = late(config.acoustic)
     return Geometry(
         sample_rate_hz=config.sample_rate_hz,
         samples_per_frame=config.acoustic.hop,
@@ -190,8 +190,9 @@ def _geometry(config: HiggsConfig, network: Network) -> Geometry:
         causal=False,
         encode_causal=False,
         min_frames=1,
-        lookaround_frames=max(reach_of(network.acoustic_decoder.chain())),
+        lookaround_frames=lateness.decoder_reach,
         encode_lookaround_frames=0,
+        delay_samples=lateness.decoder_samples,
     )
 
 
