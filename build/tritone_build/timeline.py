@@ -164,7 +164,7 @@ class Timeline:
         if clock not in self._masks:
             self._masks[clock] = self._span.mask(clock, x.shape[axis])
         mask = self._masks[clock].to(x.dtype)
-        return x * mask.reshape(len(mask), *(-1 if n == axis % x.ndim else 1 for n in range(1, x.ndim)))
+        return x * mask.reshape(mask.shape[0], *(-1 if n == axis % x.ndim else 1 for n in range(1, x.ndim)))
 
     def surround(
         self, layer: nn.Module, x: Tensor, left: int, right: int, stride: int = 1, axis: int = -1

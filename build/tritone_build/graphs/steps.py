@@ -229,7 +229,7 @@ class EncodeStep(Step):
         finite, most = torch.isfinite(data), self.geometry.num_codebooks
         valid = finite.flatten(1).all(1)
         if self.late:
-            frames = finite.reshape(len(data), -1, data.shape[-1] // self.hop, self.hop)
+            frames = finite.reshape(data.shape[0], -1, data.shape[-1] // self.hop, self.hop)
             over = ~frames.any(3).any(1)
             valid = (frames.all(3).all(1) | over).all(1)
             state.timeline.end_where(over)
