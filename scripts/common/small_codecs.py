@@ -18,6 +18,8 @@ def small(config: Mapping[str, Any]) -> dict[str, Any]:
         return _small_qwen3_tts(config)
     if "vq_strides" in config:
         return _small_snac(config)
+    if "acoustic_model_config" in config:
+        return _small_higgs(config)
     if "downsampling_ratios" in config:
         return _small_dac(config)
     return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
@@ -128,6 +130,27 @@ def _small_snac(config: Mapping[str, Any]) -> dict[str, Any]:
     hop = prod(rates) * (8 if windowed else config["vq_strides"][0])
     rate = {"attn_window_size": 8 if windowed else None, "sampling_rate": 10 * hop}
     return {**reduced, **rate, "codebook_size": 128, "codebook_dim": 4}
+
+
+def _small_higgs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Three stages each way, one of an odd rate; HuBERT with two layers of each kind.
+
+    The hop stays 960: the class pads HuBERT's input by half of its step of 320 samples.
+    """
+    rates = [8, 15, 8]
+    sizes = {"encoder_hidden_size": 4, "decoder_hidden_size": 32, "hidden_size": 24}
+    acoustic = {**sizes, "downsampling_ratios": rates, "upsampling_ratios": rates}
+    layers = {"conv_dim": [16, 16], "conv_kernel": [40, 32], "conv_stride": [20, 16], "num_hidden_layers": 2}
+    heads = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
+    positions = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    books = {"codebook_size": 128, "codebook_dim": 8, "target_bandwidths": [0.175, 0.7]}
+    semantic = {**layers, **heads, **positions, "num_feat_extract_layers": 2}
+    return {
+        **config,
+        **books,
+        "acoustic_model_config": {**config["acoustic_model_config"], **acoustic},
+        "semantic_model_config": {**config["semantic_model_config"], **semantic},
+    }
 
 
 _RESIDUAL = {"resblock_kernel_sizes": (3, 7, 11), "resblock_dilation_sizes": (1, 3, 5)}

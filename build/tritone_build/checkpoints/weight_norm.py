@@ -1,4 +1,6 @@
-"""Weight normalization in checkpoints: w = g * v / |v| per index of the first axis, in three spellings.
+"""Weight normalization in checkpoints: w = g * v / |v| per index of one axis, in three spellings.
+
+The axis is the one along which g has more than one number, mostly the first.
 
 Salimans and Kingma 2016, arXiv 1602.07868. PyTorch's parametrizations write ``original0`` (g) and
 ``original1`` (v), its older hooks ``weight_g`` and ``weight_v``; a folded checkpoint has ``weight``.
@@ -35,7 +37,7 @@ def fold(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 if owner + g_suffix not in tensors:
                     raise CheckpointError(f"{name} exists but {owner}{g_suffix} is missing")
                 g, v = folded.pop(owner + g_suffix).float(), folded.pop(name).float()
-                folded[f"{owner}.weight"] = v * (g / _norm(v))
+                folded[f"{owner}.weight"] = v * (g / _norm(v, _axis_of(g, v)))
     return folded
 
 
@@ -57,7 +59,12 @@ def unfold(
     return spelled
 
 
-def _norm(v: Tensor) -> Tensor:
-    """Euclidean norm over all axes but the first; the reduced axes are kept with length 1."""
-    norm: Tensor = torch.linalg.vector_norm(v, dim=tuple(range(1, v.ndim)), keepdim=True)
+def _axis_of(g: Tensor, v: Tensor) -> int:
+    return next((axis for axis in range(g.ndim) if g.shape[axis] == v.shape[axis] > 1), 0)
+
+
+def _norm(v: Tensor, axis: int = 0) -> Tensor:
+    """Euclidean norm over all axes but one; the reduced axes are kept with length 1."""
+    reduced = tuple(each for each in range(v.ndim) if each != axis)
+    norm: Tensor = torch.linalg.vector_norm(v, dim=reduced, keepdim=True)
     return norm

@@ -6,7 +6,7 @@ convolution of stride 5 gives one step less, as in the authors' code.
 """
 
 from collections.abc import Mapping
-from math import ceil, sqrt
+from math import sqrt
 from typing import Any
 
 import torch
@@ -28,9 +28,8 @@ from tritone_build.codecs.names.factorized import CONVOLUTIONS, from_published, 
 from tritone_build.codecs.nested import has_signature
 from tritone_build.codecs.strict import check_strictly
 from tritone_build.errors import UnsupportedNetworkError
-from tritone_build.layers.ahead.dac import DacDecoder, DacEncoder
+from tritone_build.layers.ahead.dac import DacDecoder, DacEncoder, late
 from tritone_build.layers.quantizers.factorized import FactorizedQuantizer
-from tritone_build.layers.reach import reach_of
 
 __all__ = [
     "LAYOUTS",
@@ -147,15 +146,14 @@ def outline(name: str, config: Mapping[str, Any]) -> Codec:
 
 def _codec(name: str, config: DacCodecConfig, network: Network, checkpoint_sha256: str) -> Codec:
     parts = (network.quantizer, network.decoder, network.encoder)
-    return finished_codec(name, _geometry(config, network), network, parts, checkpoint_sha256)
+    return finished_codec(name, _geometry(config), network, parts, checkpoint_sha256)
 
 
-def _geometry(config: DacCodecConfig, network: Network) -> Geometry:
-    hop = config.network.hop
-    past, future = reach_of(network.encoder.chain())
+def _geometry(config: DacCodecConfig) -> Geometry:
+    lateness = late(config.network)
     return Geometry(
         sample_rate_hz=config.sample_rate_hz,
-        samples_per_frame=hop,
+        samples_per_frame=config.network.hop,
         num_channels=1,
         num_codebooks=config.num_codebooks,
         min_codebooks=1,
@@ -165,8 +163,11 @@ def _geometry(config: DacCodecConfig, network: Network) -> Geometry:
         causal=False,
         encode_causal=False,
         min_frames=1,
-        lookaround_frames=max(reach_of(network.decoder.chain())),
-        encode_lookaround_frames=max(ceil(past / hop), future // hop),
+        lookaround_frames=lateness.decoder_reach,
+        encode_lookaround_frames=lateness.encoder_reach,
+        delay_samples=lateness.decoder_samples,
+        encode_delay_frames=lateness.encoder_frames,
+        short_samples=lateness.short_samples,
     )
 
 

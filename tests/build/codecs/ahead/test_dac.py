@@ -19,6 +19,7 @@ from tritone_build.codecs import VARIANTS, codec_within, dac, load_codec
 from tritone_build.codecs.base import Codec
 from tritone_build.codecs.configs.dac import parse
 from tritone_build.errors import CheckpointMismatchError, UnsupportedNetworkError
+from tritone_build.graphs.steps import DecodeStep, EncodeStep, ImplicitStateStep
 from tritone_build.state import whole
 from tritone_runtime.fidelity import snr_db
 
@@ -176,3 +177,47 @@ def test_the_geometry_is_the_published_one(name: str) -> None:
     assert geometry.samples_per_frame == prod(config["downsampling_ratios"])
     assert (geometry.lookaround_frames, geometry.encode_lookaround_frames) == (10, 8)
     assert (geometry.min_codebooks, geometry.num_codebooks) == (1, config["n_codebooks"])
+
+
+@pytest.mark.parametrize(("name", "delay", "wait", "short"), [
+    ("dac_44khz", 4757, 8, 0), ("dac_24khz", 3141, 8, 8), ("dac_16khz", 3141, 8, 8)
+])  # fmt: skip
+def test_streams_are_as_late_as_the_padding_makes_them(name: str, delay: int, wait: int, short: int) -> None:
+    with torch.device("meta"):
+        g = dac.outline(name, VARIANTS[name].config).geometry
+    assert (g.delay_samples, g.encode_delay_frames, g.short_samples) == (delay, wait, short)
+
+
+def in_steps(step: DecodeStep | EncodeStep, data: Tensor, ends: Tensor, sizes: list[int]) -> Tensor:
+    """What a stream answers to ``data`` and the frames after it, in steps of these numbers of frames."""
+    stream = ImplicitStateStep(step)
+    pasts = [torch.zeros(len(data), *part.shape, dtype=part.dtype) for part in step.packing.parts]
+    pieces = []
+    for piece in torch.split(torch.cat([data, ends], -1), sizes, dim=-1):
+        answer, *pasts = stream(piece, *pasts)
+        pieces.append(answer)
+    return torch.cat(pieces, -1)
+
+
+SIZES = ([1] * 72, [2] * 36, [5, 1, 7, 30, 2, 2, 25])
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=["ones", "twos", "drawn"])
+def test_a_stream_gives_the_audio_of_the_whole(sizes: list[int], codec: Codec) -> None:
+    g = codec.geometry
+    tokens = torch.randint(0, g.codebook_size, (2, 3, FRAMES))
+    ends = torch.full((2, 3, sum(sizes) - FRAMES), -1)
+    heard = in_steps(DecodeStep(codec), tokens, ends, sizes)
+    samples = FRAMES * g.samples_per_frame - g.short_samples
+    found = heard[:, g.delay_samples : g.delay_samples + samples]
+    assert snr_db(decoded(codec, tokens)[:, :samples].numpy(), found.numpy()) > 120
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=["ones", "twos", "drawn"])
+def test_a_stream_gives_the_tokens_of_the_whole(sizes: list[int], codec: Codec) -> None:
+    g, audio = codec.geometry, noise(codec)
+    ends = torch.full((2, (sum(sizes) - FRAMES) * g.samples_per_frame), torch.nan)
+    step = EncodeStep(codec, choice=False)
+    found = in_steps(step, audio, ends, [each * g.samples_per_frame for each in sizes])
+    wait = g.encode_delay_frames
+    assert torch.equal(encoded(codec, audio), found[..., wait : wait + FRAMES])
