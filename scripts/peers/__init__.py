@@ -5,7 +5,7 @@ from typing import Protocol
 from torch import Tensor
 
 from scripts.peers import moshi, nemo, openmoss, qwen_tts, transformers_mimi
-from scripts.peers.ahead import descript, higgs, transformers_dac
+from scripts.peers.ahead import descript, higgs, snac, transformers_dac
 from scripts.peers.layouts import all_layouts
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
@@ -18,6 +18,7 @@ _PEERS = {
     "openmoss": openmoss,
     "qwen-tts": qwen_tts,
     "descript-audio-codec": descript,
+    "snac": snac,
     "transformers DAC": transformers_dac,
     "transformers Higgs Audio": higgs,
 }

@@ -1,13 +1,13 @@
 """The margin by which a residual quantizer chose each code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import avg_pool1d, normalize
 
-__all__ = ["direction_margin", "residual_margin"]
+__all__ = ["direction_margin", "direction_margins", "residual_margin"]
 
 
 def residual_margin(latent: Tensor, codebooks: Iterable[Tensor]) -> Tensor:
@@ -33,12 +33,20 @@ def direction_margin(latent: Tensor, quantizers: Iterable[Any]) -> Tensor:
         quantizers: modules with ``in_proj``, ``codebook`` (an embedding), and ``forward``, which returns
             what a codebook stands for first.
     """
-    residual, margins = latent, []
+    return torch.stack(list(direction_margins(latent, quantizers)), dim=1).float()
+
+
+def direction_margins(latent: Tensor, quantizers: Iterable[Any]) -> Iterator[Tensor]:
+    """The margins of one codebook after the other, FP64 [B, T / stride].
+
+    Arguments as of :func:`direction_margin`; a quantizer with a ``stride`` sees the mean of so many steps.
+    """
+    residual = latent
     for each in quantizers:
-        codes = normalize(each.in_proj(residual).double(), dim=1).transpose(1, 2)
+        stride = getattr(each, "stride", 1)
+        codes = normalize(each.in_proj(avg_pool1d(residual, stride)).double(), dim=1).transpose(1, 2)
         directions = normalize(each.codebook.weight.double(), dim=1)
         nearest = torch.cdist(codes, directions[None]).square().topk(2, largest=False).values
         best, second = nearest.unbind(-1)
-        margins.append((second - best) / second)
+        yield (second - best) / second
         residual = residual - each(residual)[0]
-    return torch.stack(margins, dim=1).float()
