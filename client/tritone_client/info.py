@@ -16,12 +16,12 @@ class CodecInfo:
 
     Attributes:
         name: of the codec.
-        sample_rate_hz: of its audio.
+        sample_rate_hz: of its audio: of decoded audio, unless the model encodes.
         samples_per_frame: samples of each channel in a frame (the hop).
         num_codebooks: most codebooks that tokens may have.
         codebook_size: entries of a codebook; tokens are 0..codebook_size - 1.
         min_frames: fewest frames of tokens that the model takes.
-        min_samples: fewest samples of audio that it takes.
+        min_samples: fewest samples of audio that can be encoded.
         lookaround_frames: how many frames the model looks to either side of a frame.
         causal: whether it looks to the past only.
         checkpoint_sha256: hash of the checkpoint it was built from; empty if the configuration has none.
@@ -31,6 +31,8 @@ class CodecInfo:
             the first ones.
         echoes: whether the model returns each request's nonce, by which the client recognizes the answer.
         num_channels: channels of its audio, C; audio is [S] for one channel and [C, S] for more.
+        encode_sample_rate_hz: of audio to encode; for most codecs the same as ``sample_rate_hz``.
+        encode_samples_per_frame: samples of each channel in a frame of audio to encode.
     """
 
     name: str
@@ -48,6 +50,13 @@ class CodecInfo:
     encoded_codebooks: int = 0
     echoes: bool = False
     num_channels: int = 1
+    encode_sample_rate_hz: int = 0
+    encode_samples_per_frame: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encode_sample_rate_hz", self.encode_sample_rate_hz or self.sample_rate_hz)
+        hop = self.encode_samples_per_frame or self.samples_per_frame
+        object.__setattr__(self, "encode_samples_per_frame", hop)
 
     @classmethod
     def from_parameters(cls, name: str, model: str, parameters: Mapping[str, str]) -> "CodecInfo":
@@ -69,6 +78,8 @@ class CodecInfo:
                 encoded_codebooks=int(parameters.get("encoded_codebooks", 0)),
                 echoes=parameters.get("echoes") == "true",
                 num_channels=int(parameters.get("num_channels", 1)),
+                encode_sample_rate_hz=int(parameters.get("encode_sample_rate", 0)),
+                encode_samples_per_frame=int(parameters.get("encode_samples_per_frame", 0)),
             )
 
     def audio_shape(self, samples: int) -> tuple[int, ...]:

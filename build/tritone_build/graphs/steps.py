@@ -209,7 +209,9 @@ class EncodeStep(Step):
         rule = "audio must be finite: no NaN, no infinity"
         if choice:
             rule += f"; num_codebooks must be in 1..{g.num_codebooks}"
-        super().__init__(codec, codec.encoder, torch.zeros(1, g.num_channels, g.samples_per_frame), rule)
+        super().__init__(
+            codec, codec.encoder, torch.zeros(1, g.num_channels, g.encode_samples_per_frame), rule
+        )
         self.num_options = int(choice)
 
     def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:

@@ -48,9 +48,9 @@ def model_name(codec: str, role: str) -> str:
 def parameters(codec: Codec, role: str) -> dict[str, str]:
     """Return the facts about a model that a client must know, as strings for Triton's ``parameters``."""
     g, encodes = codec.geometry, role.startswith("encode")
-    return {
-        "sample_rate": str(g.sample_rate_hz),
-        "samples_per_frame": str(g.samples_per_frame),
+    stated = {
+        "sample_rate": str(g.encode_sample_rate_hz if encodes else g.sample_rate_hz),
+        "samples_per_frame": str(g.encode_samples_per_frame if encodes else g.samples_per_frame),
         "num_channels": str(g.num_channels),
         "num_codebooks": str(g.num_codebooks),
         "min_codebooks": str(g.min_codebooks),
@@ -60,7 +60,13 @@ def parameters(codec: Codec, role: str) -> dict[str, str]:
         "min_samples": str(g.min_samples),
         "lookaround_frames": str(g.encode_lookaround_frames if encodes else g.lookaround_frames),
         "causal": str(g.encode_causal if encodes else g.causal).lower(),
-    } | ({"checkpoint_sha256": codec.checkpoint_sha256} if codec.checkpoint_sha256 else {})
+    }
+    if codec.checkpoint_sha256:
+        stated["checkpoint_sha256"] = codec.checkpoint_sha256
+    if not encodes and g.encode_sample_rate_hz != g.sample_rate_hz:
+        stated["encode_sample_rate"] = str(g.encode_sample_rate_hz)
+        stated["encode_samples_per_frame"] = str(g.encode_samples_per_frame)
+    return stated
 
 
 def stream_parameters(codec: Codec, role: Role, streams: int) -> dict[str, str]:
