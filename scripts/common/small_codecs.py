@@ -15,6 +15,8 @@ def small(config: Mapping[str, Any]) -> dict[str, Any]:
         return _small_stereo_moss(config) if "number_channels" in config else _small_moss(config)
     if "decoder_config" in config:
         return _small_qwen3_tts(config)
+    if "output_sample_rate" in config:
+        return _small_spectral(config)
     return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
 
 
@@ -120,8 +122,28 @@ def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
     return reduced
 
 
+def _small_spectral(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Two spectra, two blocks and two rates; 16 samples of a frame go in at 800 Hz, 18 come out at 900 Hz."""
+    reduced = copy.deepcopy(dict(config))
+    reduced["audio_encoder"] |= {
+        "resolutions": [[16, 4, 16], [32, 8, 32]],
+        "resolution_filter_list": [12, 16],
+        "down_sample_filter_list": [24],
+    }
+    reduced["audio_decoder"] |= {
+        "input_filters": 24,
+        "pre_up_sample_filters": [24],
+        "n_hidden_layers": 2,
+        "hidden_filters": 32,
+        "resblock_up_sample_rates": [3, 3],
+        "resblock_up_sample_filters": [12, 4],
+    }
+    rates = {"sample_rate": 800, "samples_per_frame": 16, "output_sample_rate": 900}
+    return reduced | rates
+
+
 _NEMO = ("nanocodec", "nanocodec_1890bps", "lfsc")
-_KINDS = (*_NEMO, "mimi", "moss", "moss_nano", "qwen3_tts_12hz")
+_KINDS = (*_NEMO, "mimi", "moss", "moss_nano", "qwen3_tts_12hz", "spectral_25fps")
 """Published codecs that stand for all kinds of networks; the rest have other sizes only."""
 
 SMALL = {f"small_{name}": small(VARIANTS[name].config) for name in _KINDS}
