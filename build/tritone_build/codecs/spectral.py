@@ -164,13 +164,16 @@ def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dic
         elif name.endswith("alpha"):
             parameter.data = 1 + 0.2 * noise
         else:
-            grouped = isinstance(owner, UpsampleConv1d)
-            fan = 2 * parameter.shape[0] // len(owner.bias) if grouped else parameter[0].numel()
-            parameter.data = noise * (_gain(name) / sqrt(fan))
+            parameter.data = noise * (_gain(name) / sqrt(_fan(owner, parameter)))
     weights = {
         there: network.get_parameter(here).detach() for there, here in network.published_names().items()
     }
     return network.windows() | quantizer_tensors(_quantizer(parsed)) | weights
+
+
+def _fan(owner: nn.Module, weight: Tensor) -> int:
+    """Input numbers of each output number; of grouped upsampling those of two frames."""
+    return 2 * len(weight) // owner.groups if isinstance(owner, UpsampleConv1d) else weight[0].numel()
 
 
 def _gain(name: str) -> float:

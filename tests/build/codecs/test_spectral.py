@@ -144,7 +144,8 @@ def test_each_model_states_the_rate_of_its_own_audio(codec: Codec) -> None:
 def indices(digits: Tensor, quantizer: FiniteScalarQuantizer) -> Tensor:
     """Tokens [B, K, T] of levels [B, D, T] in 0..3."""
     bases = torch.tensor(quantizer.bases)[:, None]
-    return (digits.unflatten(1, (quantizer.num_groups, -1)) * bases).sum(2)
+    grouped = digits.reshape(len(digits), quantizer.num_groups, -1, digits.shape[2])
+    return (grouped * bases).sum(2)
 
 
 def test_both_groupings_spell_the_same_latent() -> None:

@@ -58,6 +58,7 @@ _PARTS: Mapping[str, Classes] = {
     },
     "vector_quantizer": QUANTIZERS,
 }
+_RESOLUTION = ("n_fft", "hop", "window")
 _VALUES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "audio_encoder": {"activation": ("lrelu",), "pad_mode": ("replicate",)},
     "audio_decoder": {"activation": ("half_snake",), "is_causal": (True,)},
@@ -161,12 +162,13 @@ def _encoder(options: Mapping[str, Any]) -> EncoderConfig:
 def _resolutions(given: Any) -> tuple[tuple[int, int, int], ...]:
     """Resolutions whose spectra this package computes, each with half as many steps as the one before."""
     where = "audio_encoder.resolutions"
-    listed = dict(enumerate(given)) if isinstance(given, list | tuple) else {}
+    listed = list(given) if isinstance(given, list | tuple) else []
     if not listed:
         raise UnsupportedNetworkError(f"{where} is {given!r}, expected a list of [n_fft, hop, window]")
-    require_integer_lists(listed, listed, where)
-    for number, each in listed.items():
-        n_fft, hop, window = each if len(each) == len("fhw") else (0, 1, 1)
+    named = {str(number): each for number, each in enumerate(listed)}
+    require_integer_lists(named, named, where)
+    for number, each in enumerate(listed):
+        n_fft, hop, window = each if len(each) == len(_RESOLUTION) else (1, 2, 1)
         if n_fft % hop or (n_fft - hop) % 2 or window > n_fft:
             raise UnsupportedNetworkError(
                 f"{where}[{number}] is {each}, expected [n_fft, hop, window]: n_fft a multiple of the hop, "
@@ -176,7 +178,7 @@ def _resolutions(given: Any) -> tuple[tuple[int, int, int], ...]:
             raise UnsupportedNetworkError(
                 f"{where}[{number}] has a hop of {hop}, expected twice the one before"
             )
-    return tuple((n_fft, hop, window) for n_fft, hop, window in listed.values())
+    return tuple((n_fft, hop, window) for n_fft, hop, window in listed)
 
 
 def _decoder(options: Mapping[str, Any]) -> DecoderConfig:

@@ -58,6 +58,12 @@ class SpectrumBlock(nn.Module):
         self.spec_act = LeakyReLU(filters)
         self.res_block = ResidualBlock(_STYLE, filters, filters, kernel_size)
 
+    def reaches(self, reach: Reach) -> tuple[Reach, Reach]:
+        """The reach in the signal that comes in, and in the audio, given that at the output."""
+        joined = reach_of([self.res_block], *reach)
+        spectrum = [self.spec_processor, self.spec_conv]
+        return reach_of([self.down_sample_conv], *joined), reach_of(spectrum, *joined)
+
     def forward(self, x: Tensor, audio: Tensor, state: State) -> Tensor:
         """See the class."""
         spectrum = self.spec_conv(self.spec_processor(audio), state)
@@ -109,9 +115,9 @@ class SpectralEncoder(nn.Module):
             reach = reach_of(block.children(), *reach)
         found = []
         for block in reversed(self.stft_blocks):
-            joined = reach_of([block.res_block], *reach)
-            found.append(reach_of([block.spec_processor, block.spec_conv], *joined))
-            reach = reach_of([block.down_sample_conv], *joined)
+            assert isinstance(block, SpectrumBlock)
+            reach, heard = block.reaches(reach)
+            found.append(heard)
         found.append(reach_of([self.pre_spec_processor, self.pre_conv, self.pre_res_block], *reach))
         return max(past for past, _ in found), max(future for _, future in found)
 
