@@ -179,9 +179,11 @@ def _table(round_trip: _RoundTrip, how: str) -> Table:
 
 
 def _add_quality(table: Table, round_trip: _RoundTrip) -> None:
-    pair = round_trip.audio, round_trip.decoded[: len(round_trip.audio)]
-    score = pesq_wb(*pair, round_trip.info.sample_rate_hz)
-    table.add_row("STOI", f"{stoi(*pair, round_trip.info.sample_rate_hz):.3f} of 1 (intelligibility)")
+    rate_hz = round_trip.info.encode_sample_rate_hz
+    decoded = resampled(round_trip.decoded, round_trip.info.sample_rate_hz, rate_hz)
+    pair = round_trip.audio, decoded[: len(round_trip.audio)]
+    score = pesq_wb(*pair, rate_hz)
+    table.add_row("STOI", f"{stoi(*pair, rate_hz):.3f} of 1 (intelligibility)")
     table.add_row(
         "PESQ", "not installed; it needs a C compiler" if score is None else f"{score:.2f}, 1.04 to 4.64"
     )

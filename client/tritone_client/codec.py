@@ -130,12 +130,12 @@ class Codec(CodecBase):
             audio: one utterance, floats [S] within -1..1, as a list or an array of any library that NumPy can
                 view; or a list of utterances of any lengths. A codec with C > 1 channels takes [C, S], as an
                 array or nested lists; it copies audio [S] to each channel. Arrays in a list are utterances.
-            sample_rate_hz: of the audio; the client converts a rate that is not the codec's (audio extra).
+            sample_rate_hz: of the audio; the client converts a rate that is not the encoder's (audio extra).
             num_codebooks: number K of codebooks, for codecs with a choice; the codec's default if None.
 
         Returns:
-            Tokens INT64 [K, T], T = ceil(S / samples_per_frame), with S counted at the codec's rate; a list
-            of tokens for a list of utterances.
+            Tokens INT64 [K, T], T = ceil(S / info.encode_samples_per_frame), with S counted at
+            ``info.encode_sample_rate_hz``; a list of tokens for a list of utterances.
 
         Raises:
             AudioError: wrong shape, type or sample rate, too short, or not finite; nothing was sent. For a

@@ -16,12 +16,12 @@ class CodecInfo:
 
     Attributes:
         name: of the codec.
-        sample_rate_hz: of its audio.
+        sample_rate_hz: of its audio: of decoded audio, unless the model encodes.
         samples_per_frame: samples of each channel in a frame (the hop).
         num_codebooks: most codebooks that tokens may have.
         codebook_size: entries of a codebook; tokens are 0..codebook_size - 1.
         min_frames: fewest frames of tokens that the model takes.
-        min_samples: fewest samples of audio that it takes.
+        min_samples: fewest samples of audio that can be encoded.
         lookaround_frames: how many frames the model looks to either side of a frame.
         causal: whether it looks to the past only.
         checkpoint_sha256: hash of the checkpoint it was built from; empty if the configuration has none.
@@ -35,6 +35,8 @@ class CodecInfo:
             T * samples_per_frame - short_samples.
         codebook_rows: rows of tokens that each codebook has, coarse first, where codebooks run at different
             rates; the counts of codebooks are then counts of rows. Empty where each codebook has one row.
+        encode_sample_rate_hz: of audio to encode; for most codecs the same as ``sample_rate_hz``.
+        encode_samples_per_frame: samples of each channel in a frame of audio to encode.
     """
 
     name: str
@@ -54,6 +56,13 @@ class CodecInfo:
     num_channels: int = 1
     short_samples: int = 0
     codebook_rows: tuple[int, ...] = ()
+    encode_sample_rate_hz: int = 0
+    encode_samples_per_frame: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encode_sample_rate_hz", self.encode_sample_rate_hz or self.sample_rate_hz)
+        hop = self.encode_samples_per_frame or self.samples_per_frame
+        object.__setattr__(self, "encode_samples_per_frame", hop)
 
     @classmethod
     def from_parameters(cls, name: str, model: str, parameters: Mapping[str, str]) -> "CodecInfo":
@@ -77,6 +86,8 @@ class CodecInfo:
                 num_channels=int(parameters.get("num_channels", 1)),
                 short_samples=int(parameters.get("short_samples", 0)),
                 codebook_rows=tuple(map(int, filter(None, parameters.get("codebook_rows", "").split(",")))),
+                encode_sample_rate_hz=int(parameters.get("encode_sample_rate", 0)),
+                encode_samples_per_frame=int(parameters.get("encode_samples_per_frame", 0)),
             )
 
     def audio_shape(self, samples: int) -> tuple[int, ...]:

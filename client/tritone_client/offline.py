@@ -42,7 +42,7 @@ def encoded(models: CodecModels, audio: Any, sample_rate_hz: int, num_codebooks:
     items, several = utterances(audio, axes=len(info.audio_shape(0)), whole_arrays=True)
     checked = all_checked(items, lambda each: checked_audio(each, sample_rate_hz, info, resampled))
     if (yield from _better_as_streams(models, ENCODE, checked)):
-        rate_hz = info.sample_rate_hz
+        rate_hz = info.encode_sample_rate_hz
         results = yield from _as_streams(checked, lambda: models.encode_stream(rate_hz, num_codebooks))
     else:
         encoded_books = yield from _in_windows(models, ENCODE, checked, codebook_option(num_codebooks, info))

@@ -127,7 +127,7 @@ def _options() -> argparse.Namespace:
 
 def _sound(codec: Codec) -> Sound:
     audio = speech_of(codec)
-    return Sound(codec.info, audio, codec.encode(audio, codec.info.sample_rate_hz))
+    return Sound(codec.info, audio, codec.encode(audio, codec.info.encode_sample_rate_hz))
 
 
 if __name__ == "__main__":

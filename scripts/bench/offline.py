@@ -53,7 +53,7 @@ def offline_rows(
         if frames > 1:
             rows += _decoding_rows(codec.name, session, peers, tokens[:, :frames], rounds)
     if not quick:
-        samples = _ENCODED_FRAMES * codec.info.samples_per_frame
+        samples = _ENCODED_FRAMES * codec.info.encode_samples_per_frame
         rows += _encoding_rows(codec, session, peers, sound.audio[..., :samples])
         if codec.name in _MEMORY_CODECS:
             rows.append(_memory_row(codec, server, sound.audio))
@@ -148,9 +148,9 @@ def _formatted(ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 
 def _memory_row(codec: Codec, server: TritonServer, speech: NDArray[np.float32]) -> Row:
-    audio = repeated_audio(speech, _MEMORY_S * codec.info.sample_rate_hz)
+    audio = repeated_audio(speech, _MEMORY_S * codec.info.encode_sample_rate_hz)
     with MemoryMonitor(server.pid) as memory:
-        codec.decode(codec.encode(audio, codec.info.sample_rate_hz))
+        codec.decode(codec.encode(audio, codec.info.encode_sample_rate_hz))
     value = memory.peak_mb
     how = f"server and its children, encoding and decoding {_MEMORY_S} s"
     most = _MOST_MB.get(codec.name)

@@ -57,7 +57,7 @@ def _data(codec: str, role: str, streams: int) -> Array:
     g, draw = outline_of(MEASURED[codec]).geometry, np.random.default_rng(0)
     if role == "decode_stream":
         return draw.integers(0, g.codebook_size, (streams, g.default_codebooks, 1))
-    return (0.1 * draw.standard_normal((streams, g.samples_per_frame))).astype(np.float32)
+    return (0.1 * draw.standard_normal((streams, g.encode_samples_per_frame))).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,6 @@ def frame_gflop(codec: str, role: str) -> float:
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         found = engine_role(outline, role)
         found.module(*found.example)
-    steps = 1 if role.startswith("decode") else outline.geometry.samples_per_frame
+    steps = 1 if role.startswith("decode") else outline.geometry.encode_samples_per_frame
     frames = found.example[0].shape[-1] / steps
     return float(counter.get_total_flops() / BATCH / frames / 1e9)

@@ -47,7 +47,7 @@ class Sound:
 
     def frames(self, role: str, batch: int) -> Iterator[Array]:
         """Frames without end: [batch, K, 1] to decode or [batch, ..., hop] to encode; rows differ."""
-        hop, count = self.info.samples_per_frame, self.tokens.shape[1] - 1
+        hop, count = self.info.encode_samples_per_frame, self.tokens.shape[1] - 1
         frame = 0
         while True:
             at = [(frame + 7 * row) % count for row in range(batch)]

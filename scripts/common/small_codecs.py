@@ -1,7 +1,7 @@
 """Configurations of small codecs, for tests and rehearsals: published ones, less deep and wide."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -12,17 +12,8 @@ __all__ = ["CAUSAL", "NEMO", "SMALL", "small"]
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with two stages, two residual blocks, few channels and short windows."""
-    if "quantizer_kwargs" in config:
-        return _small_stereo_moss(config) if "number_channels" in config else _small_moss(config)
-    if "decoder_config" in config:
-        return _small_qwen3_tts(config)
-    if "vq_strides" in config:
-        return _small_snac(config)
-    if "acoustic_model_config" in config:
-        return _small_higgs(config)
-    if "downsampling_ratios" in config:
-        return _small_dac(config)
-    return _small_mimi(config) if "upsampling_ratios" in config else _small_nemo(config)
+    reduced = next((reduce for key, reduce in _BY_KEY.items() if key in config), _small_nemo)
+    return reduced(config)
 
 
 def _small_moss(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,8 +160,43 @@ def _small_nemo(config: Mapping[str, Any]) -> dict[str, Any]:
     return reduced
 
 
+def _small_spectral(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Two spectra, two blocks and two rates; 16 samples of a frame go in at 800 Hz, 18 come out at 900 Hz."""
+    reduced = copy.deepcopy(dict(config))
+    reduced["audio_encoder"] |= {
+        "resolutions": [[16, 4, 16], [32, 8, 32]],
+        "resolution_filter_list": [12, 16],
+        "down_sample_filter_list": [24],
+    }
+    reduced["audio_decoder"] |= {
+        "input_filters": 24,
+        "pre_up_sample_filters": [24],
+        "n_hidden_layers": 2,
+        "hidden_filters": 32,
+        "resblock_up_sample_rates": [3, 3],
+        "resblock_up_sample_filters": [12, 4],
+    }
+    rates = {"sample_rate": 800, "samples_per_frame": 16, "output_sample_rate": 900}
+    return reduced | rates
+
+
+_BY_KEY: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "number_channels": _small_stereo_moss,
+    "quantizer_kwargs": _small_moss,
+    "decoder_config": _small_qwen3_tts,
+    "vq_strides": _small_snac,
+    "acoustic_model_config": _small_higgs,
+    "downsampling_ratios": _small_dac,
+    "output_sample_rate": _small_spectral,
+    "upsampling_ratios": _small_mimi,
+}
+"""How to reduce a configuration, by the first of these keys that it has."""
 _NEMO = ("nanocodec", "nanocodec_1890bps", "lfsc")
-_KINDS = (*_NEMO, "mimi", "moss", "moss_nano", "qwen3_tts_12hz", "snac_24khz", "snac_32khz")
+_KINDS = (
+    *_NEMO,
+    *("mimi", "moss", "moss_nano", "qwen3_tts_12hz", "spectral_25fps"),
+    *("snac_24khz", "snac_32khz", "dac_24khz", "higgs_v2"),
+)
 """Published codecs that stand for all kinds of networks; the rest have other sizes only."""
 
 SMALL = {f"small_{name}": small(VARIANTS[name].config) for name in _KINDS}

@@ -32,7 +32,7 @@ _SLICE_FRAMES = 5
 def speech_of(codec: Codec) -> NDArray[np.float32]:
     """The speech sample as the codec takes it, [S] or [C, S]."""
     audio, rate_hz = read_audio(_SPEECH)
-    mono = torch.from_numpy(resampled(audio, rate_hz, codec.info.sample_rate_hz))
+    mono = torch.from_numpy(resampled(audio, rate_hz, codec.info.encode_sample_rate_hz))
     return in_channels(mono, codec.info.num_channels).numpy()
 
 
@@ -43,7 +43,7 @@ def repeated_audio(audio: NDArray[np.float32], samples: int) -> NDArray[np.float
 
 def tokens_of(codec: Codec) -> NDArray[np.int64]:
     """The speech sample as tokens [K, T]."""
-    return codec.encode(speech_of(codec), codec.info.sample_rate_hz)
+    return codec.encode(speech_of(codec), codec.info.encode_sample_rate_hz)
 
 
 def repeated(tokens: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
@@ -71,7 +71,7 @@ def stream_inputs(codec: str, direction: str, server: TritonServer) -> tuple[str
     with Codec(codec, server.url) as client:
         if direction == "decode":
             return "tokens", tokens_of(client).T[:, :, None]
-        audio, hop = speech_of(client), client.info.samples_per_frame
+        audio, hop = speech_of(client), client.info.encode_samples_per_frame
     frames = audio.shape[-1] // hop
     return "audio", np.stack(np.split(audio[..., : frames * hop], frames, axis=-1))
 

@@ -95,8 +95,8 @@ def _fill(server: TritonServer, utterances: Mapping[str, UtteranceSet]) -> None:
             for frames in _STEP_FRAMES:
                 with client.decode_stream() as decoding:
                     decoding.push(each.tokens[:, :frames])
-                with client.encode_stream(client.info.sample_rate_hz) as encoding:
-                    encoding.push(each.whole[: frames * client.info.samples_per_frame])
+                with client.encode_stream(client.info.encode_sample_rate_hz) as encoding:
+                    encoding.push(each.whole[: frames * client.info.encode_samples_per_frame])
 
 
 def _metadata(server: TritonServer) -> list[Any]:

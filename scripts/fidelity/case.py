@@ -91,13 +91,13 @@ class Case:
 
     @cached_property
     def speech(self) -> NDArray[np.float32]:
-        """The repository's speech sample at the codec's sample rate."""
+        """The repository's speech sample at the encoder's sample rate."""
         return speech_of(self.codec)
 
     @cached_property
     def tokens(self) -> NDArray[np.int64]:
         """The tokens of the speech sample."""
-        return self.codec.encode(self.speech, self.codec.info.sample_rate_hz)
+        return self.codec.encode(self.speech, self.codec.info.encode_sample_rate_hz)
 
     @cached_property
     def limit(self) -> Limit:
@@ -106,7 +106,7 @@ class Case:
 
     def audio(self, seconds: float) -> NDArray[np.float32]:
         """The speech sample, repeated or cut to this length."""
-        return repeated_audio(self.speech, round(seconds * self.codec.info.sample_rate_hz))
+        return repeated_audio(self.speech, round(seconds * self.codec.info.encode_sample_rate_hz))
 
     def frames(self, seconds: float) -> int:
         """The number of frames in this time."""
@@ -134,7 +134,8 @@ class Direction:
     def __init__(self, case: Case, role: Literal["decode", "encode"]):
         self.case, self.role = case, role
         self.input_name, self.output_name = ("tokens", "audio") if role == "decode" else ("audio", "tokens")
-        hop, parameters = case.codec.info.samples_per_frame, case.raw.parameters(f"{case.name}_{role}")
+        parameters = case.raw.parameters(f"{case.name}_{role}")
+        hop = int(parameters["samples_per_frame"])
         self.input_hop, self.output_hop = (1, hop) if role == "decode" else (hop, 1)
         self.lookback_frames = int(parameters["lookaround_frames"])
         self.stateful = case.raw.ready(f"{case.name}_{role}_stream")
@@ -153,7 +154,9 @@ class Direction:
         """Open a new stream."""
         codec = self.case.codec
         opened: Stream[Any] = (
-            codec.decode_stream() if self.role == "decode" else codec.encode_stream(codec.info.sample_rate_hz)
+            codec.decode_stream()
+            if self.role == "decode"
+            else codec.encode_stream(codec.info.encode_sample_rate_hz)
         )
         return opened
 

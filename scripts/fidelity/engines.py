@@ -32,7 +32,7 @@ __all__ = ["CODECS", "main", "profiles_by_role", "shortcomings"]
 
 CODECS = (
     *("nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi", "moss_shallow"),
-    "qwen3_tts_12hz",
+    *("qwen3_tts_12hz", "spectral_25fps"),
 )
 """Left out are nanocodec_1780bps, which has nanocodec's networks with another lookup table, and the stereo
 codecs of MOSS: TensorRT-RTX asks for 6.5 GB at once for the step of moss_nano's encoder, and gets none."""

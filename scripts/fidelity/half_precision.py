@@ -76,7 +76,7 @@ def fp16_rows(case: Case) -> list[Row]:
 
 def _all_books(case: Case, audio: NDArray[np.float32]) -> NDArray[np.int64]:
     info = case.codec.info
-    return case.codec.encode(audio, info.sample_rate_hz, info.num_codebooks)
+    return case.codec.encode(audio, info.encode_sample_rate_hz, info.num_codebooks)
 
 
 def compared(

@@ -27,10 +27,10 @@ def reference_rows(case: Case) -> list[Row]:
     info, seconds = case.codec.info, case.durations.reference
     checkpoint = open_checkpoint(default_checkpoint(case.name))
     references = references_of(checkpoint)
-    audio = case.audio(seconds)[..., : -info.samples_per_frame // 3]
+    audio = case.audio(seconds)[..., : -info.encode_samples_per_frame // 3]
     rows = []
     for books in sorted({info.default_codebooks, info.num_codebooks}):
-        tokens = case.codec.encode(audio, info.sample_rate_hz, books)
+        tokens = case.codec.encode(audio, info.encode_sample_rate_hz, books)
         decoded = case.codec.decode(tokens)
         for name, reference in references.items():
             rows.append(_encode_row(case, name, reference, audio, tokens))
@@ -47,7 +47,7 @@ def _encode_row(
     books = len(tokens) if info.min_codebooks < info.num_codebooks else None
     theirs = reference.encode(samples, books)[0].numpy()
     differs, share = theirs != tokens, differing_share(theirs, tokens)
-    how = f"{name}, {len(tokens)} codebooks, {audio.shape[-1] / info.sample_rate_hz:.1f} s of speech, "
+    how = f"{name}, {len(tokens)} codebooks, {audio.shape[-1] / info.encode_sample_rate_hz:.1f} s of speech, "
     how += f"{tokens.shape[1]} frames, last one partial"
     if books is not None:  # after a token that differs, the finer codebooks of its frame differ as well
         differs &= np.cumsum(differs, axis=0) == 1
@@ -101,7 +101,7 @@ def _long_rows(case: Case) -> list[Row]:
     info, seconds = case.codec.info, case.durations.pieces
     audio = case.audio(seconds)
     tokens = Direction(case, "encode").offline(audio)
-    share = differing_share(tokens, case.codec.encode(audio, info.sample_rate_hz))
+    share = differing_share(tokens, case.codec.encode(audio, info.encode_sample_rate_hz))
     value = snr_db(Direction(case, "decode").offline(tokens), case.codec.decode(tokens))
     how = f"{seconds:g} s in pieces against one request"
     return [

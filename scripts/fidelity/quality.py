@@ -84,11 +84,13 @@ def _group_rows(
     decode: Callable[[Case, NDArray[np.int64]], Audio],
     suffix: str = "",
 ) -> list[Row]:
-    rate_hz, before, after = case.codec.info.sample_rate_hz, WordErrors(), WordErrors()
+    info, before, after = case.codec.info, WordErrors(), WordErrors()
+    rate_hz = info.encode_sample_rate_hz
     pairs = []
     for text, speech in utterances:
         audio = resampled(speech, RATE_HZ, rate_hz)
-        decoded = decode(case, case.codec.encode(audio, rate_hz))[: len(audio)]
+        decoded = decode(case, case.codec.encode(audio, rate_hz))
+        decoded = resampled(decoded, info.sample_rate_hz, rate_hz)[: len(audio)]
         pairs.append((audio, decoded))
         before.add(text, audio, rate_hz)
         after.add(text, decoded, rate_hz)

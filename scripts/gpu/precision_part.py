@@ -71,7 +71,7 @@ def _stream(point: Point, models: Models, weights: str, device: str) -> Array:
 def _speech(codec: Codec, model: str, frames: int) -> Array:
     """A sentence, frame by frame: tokens [T, K, 1], or audio [T, hop] or [T, C, hop]."""
     if model.startswith("encode"):
-        hop = codec.geometry.samples_per_frame
+        hop = codec.geometry.encode_samples_per_frame
         return torch.cat(torch.split(speech_audio(codec, frames), hop, dim=-1)).numpy()
     return speech_tokens(codec, frames)[0].T[:, :, None].contiguous().numpy()
 

@@ -75,7 +75,7 @@ def frame_of(role: Role, geometry: Geometry, batch: int, device: torch.device) -
     if "tokens" in role.inputs:
         shape = (batch, geometry.default_codebooks, 1)
         return torch.randint(geometry.codebook_size, shape, device=device)
-    return 0.1 * torch.randn(batch, *geometry.audio_shape(geometry.samples_per_frame), device=device)
+    return 0.1 * torch.randn(batch, *geometry.audio_shape(geometry.encode_samples_per_frame), device=device)
 
 
 def recorded(

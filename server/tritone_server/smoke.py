@@ -103,8 +103,8 @@ def _try(codec: Codec, models: Sequence[str], log: Log) -> None:
 
 def _noise(info: CodecInfo) -> NDArray[np.float32]:
     """Noise [S] or [C, S]: whole frames of at least one second, two frames and the codec's minimum."""
-    hop = info.samples_per_frame
-    frames = max(2, info.min_frames, -(-max(info.sample_rate_hz, info.min_samples) // hop))
+    hop = info.encode_samples_per_frame
+    frames = max(2, info.min_frames, -(-max(info.encode_sample_rate_hz, info.min_samples) // hop))
     return (0.01 * np.random.default_rng(0).standard_normal(info.audio_shape(frames * hop))).astype(
         np.float32
     )
@@ -117,8 +117,8 @@ def _choices(info: CodecInfo) -> list[int]:
 
 def _encoded(codec: Codec, noise: NDArray[np.float32], books: int, trial: _Trial) -> NDArray[np.int64]:
     info, what = codec.info, f"encode noise into {books} codebooks"
-    tokens = trial.ask(what, lambda: codec.encode(noise, info.sample_rate_hz, books))
-    _expect_shape(trial, what, tokens, (books, noise.shape[-1] // info.samples_per_frame))
+    tokens = trial.ask(what, lambda: codec.encode(noise, info.encode_sample_rate_hz, books))
+    _expect_shape(trial, what, tokens, (books, noise.shape[-1] // info.encode_samples_per_frame))
     inside = bool(((tokens >= 0) & (tokens < info.codebook_size)).all())
     trial.expect(what, inside, f"tokens must be in 0..{info.codebook_size - 1}")
     return tokens
@@ -151,7 +151,11 @@ def _stream_encoded(
     info, books = codec.info, len(tokens)
     what = f"a stream of {books} codebooks"
     joined = _streamed(
-        lambda: codec.encode_stream(info.sample_rate_hz, books), noise, info.samples_per_frame, what, trial
+        lambda: codec.encode_stream(info.encode_sample_rate_hz, books),
+        noise,
+        info.encode_samples_per_frame,
+        what,
+        trial,
     )
     _expect_shape(trial, f"encode {what}", joined, tokens.shape)
     differing = differing_share(tokens, joined)

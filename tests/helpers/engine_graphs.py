@@ -17,7 +17,14 @@ from tritone_runtime.manifests import ONNX_FILE
 
 __all__ = ["GRAPHS", "STREAMED", "EngineGraphs", "Running"]
 
-GRAPHS = ("small_nanocodec", "small_lfsc", "small_mimi", "small_moss_nano", "small_qwen3_tts_12hz")
+GRAPHS = (
+    "small_nanocodec",
+    "small_lfsc",
+    "small_mimi",
+    "small_moss_nano",
+    "small_qwen3_tts_12hz",
+    "small_spectral_25fps",
+)
 STREAMED = ("small_nanocodec", "small_mimi", "small_moss_nano")
 
 

@@ -16,6 +16,6 @@ def tokens_of(info: CodecInfo, frames: int = 60, seed: int = 0, books: int | Non
 
 
 def sound(info: CodecInfo, frames: float, seed: int = 1) -> Audio:
-    """Noise of this many frames: [S], or [C, S] with another noise in each channel."""
-    shape = info.audio_shape(round(frames * info.samples_per_frame))
+    """Noise to encode, of this many frames: [S], or [C, S] with another noise in each channel."""
+    shape = info.audio_shape(round(frames * info.encode_samples_per_frame))
     return (0.3 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)

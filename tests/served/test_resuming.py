@@ -46,7 +46,7 @@ def urls(servers: Sequence[TritonServer | FlakyProxy]) -> list[str]:
 
 
 def tokens_of(codec: Codec) -> NDArray[np.int64]:
-    return codec.encode(sound(codec.info, FRAMES), codec.info.sample_rate_hz)
+    return codec.encode(sound(codec.info, FRAMES), codec.info.encode_sample_rate_hz)
 
 
 def test_streams_of_every_codec_outlive_the_server_that_is_killed(repository: Path) -> None:

@@ -107,7 +107,7 @@ def test_an_encoder_gives_all_codebooks_and_the_client_keeps_those_asked_for(
         info = half.info
         audio = 0.1 * np.random.default_rng(0).standard_normal(60 * info.samples_per_frame - 5)
         for books in {info.default_codebooks, info.min_codebooks, info.num_codebooks}:
-            theirs, ours = (each.encode(audio, info.sample_rate_hz, books) for each in (exact, half))
+            theirs, ours = (each.encode(audio, info.encode_sample_rate_hz, books) for each in (exact, half))
             assert ours.shape == theirs.shape == (books, 60)
             assert np.mean(ours[0] == theirs[0]) > 0.95
 
@@ -132,8 +132,8 @@ def test_an_encoding_stream_equals_the_whole(engines: TritonServer) -> None:
     with Codec("small_mimi", engines.url) as codec:
         info = codec.info
         audio = 0.1 * np.random.default_rng(2).standard_normal(30 * info.samples_per_frame - 7)
-        whole = codec.encode(audio, info.sample_rate_hz, 4)
-        with codec.encode_stream(info.sample_rate_hz, 4) as stream:
+        whole = codec.encode(audio, info.encode_sample_rate_hz, 4)
+        with codec.encode_stream(info.encode_sample_rate_hz, 4) as stream:
             made = np.concatenate(
                 [stream.push(audio[:500]), stream.push(audio[500:]), stream.close()], axis=1
             )

@@ -37,8 +37,8 @@ def test_what_is_alone_in_its_batch_equals_the_servers_bit_for_bit(
     with Codec(name, server.url) as there, Codec(name, repository) as here:
         assert (here.info, here.stream_info) == (there.info, there.stream_info)
         audio = sound(there.info, 20.5)
-        tokens = there.encode(audio, there.info.sample_rate_hz)
-        assert np.array_equal(here.encode(audio, here.info.sample_rate_hz), tokens)
+        tokens = there.encode(audio, there.info.encode_sample_rate_hz)
+        assert np.array_equal(here.encode(audio, here.info.encode_sample_rate_hz), tokens)
         assert np.array_equal(here.decode(tokens), there.decode(tokens))
         streamed = [np.concatenate(list(each.stream(iter(tokens.T))), axis=-1) for each in (here, there)]
         assert np.array_equal(streamed[0], streamed[1])

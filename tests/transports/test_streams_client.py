@@ -42,11 +42,13 @@ def test_decoding_however_it_is_cut_equals_the_whole(codec: Codec, cuts: list[in
 @pytest.mark.parametrize("chunk", [1, 7, 50, 333, 10**6])
 def test_encoding_however_it_is_cut_equals_the_whole(codec: Codec, chunk: int) -> None:
     audio = sound(codec.info, 40.4)
-    with codec.encode_stream(codec.info.sample_rate_hz) as stream:
+    with codec.encode_stream(codec.info.encode_sample_rate_hz) as stream:
         starts = range(0, audio.shape[-1], chunk)
         pieces = [stream.push(audio[..., start : start + chunk]) for start in starts]
         pieces.append(stream.close())
-    assert np.array_equal(np.concatenate(pieces, axis=1), codec.encode(audio, codec.info.sample_rate_hz))
+    assert np.array_equal(
+        np.concatenate(pieces, axis=1), codec.encode(audio, codec.info.encode_sample_rate_hz)
+    )
 
 
 @pytest.mark.parametrize("model", [f"{name}_decode_stream" for name in CAUSAL] + ["small_mimi_encode_stream"])
@@ -57,7 +59,7 @@ def test_where_the_server_keeps_streams_they_go_there(model: str, server: Triton
         if model.endswith("_decode_stream"):
             list(codec.stream(tokens_of(codec.info, 9).T))
         else:
-            with codec.encode_stream(codec.info.sample_rate_hz) as stream:
+            with codec.encode_stream(codec.info.encode_sample_rate_hz) as stream:
                 for frame in np.split(sound(codec.info, 9), 9, axis=-1):
                     stream.push(frame)
     assert comes_true(lambda: counted(server, "stream_steps_total", model) >= before + 9)
@@ -79,7 +81,7 @@ def test_a_stream_shorter_than_the_codec_takes_is_reported_at_the_end(place: Pla
         assert len(stream.push(tokens_of(codec.info, 3))) == 0
         with pytest.raises(TokensError, match="at least 4 frame"):
             stream.close()
-        recorder = codec.encode_stream(codec.info.sample_rate_hz)
+        recorder = codec.encode_stream(codec.info.encode_sample_rate_hz)
         recorder.push(np.zeros(codec.info.min_samples - 1))
         with pytest.raises(AudioError, match="append silence"):
             recorder.close()
@@ -94,7 +96,7 @@ def test_an_iterator_of_tokens_becomes_an_iterator_of_audio(codec: Codec) -> Non
 
 
 def test_asyncio_gives_the_same(codec: Codec, place: Place) -> None:
-    tokens, audio, rate_hz = tokens_of(codec.info), sound(codec.info, 20.5), codec.info.sample_rate_hz
+    tokens, audio, rate_hz = tokens_of(codec.info), sound(codec.info, 20.5), codec.info.encode_sample_rate_hz
 
     async def played(remote: AsyncCodec, delay_s: float) -> NDArray[np.float32]:
         pieces = []

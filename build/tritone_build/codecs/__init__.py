@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from tritone_build.checkpoints.checkpoint import Checkpoint, checkpoint_part, open_checkpoint
-from tritone_build.codecs import dac, higgs_v2, mimi, moss, nemo, qwen3_tts, snac
+from tritone_build.codecs import dac, higgs_v2, mimi, moss, nemo, qwen3_tts, snac, spectral
 from tritone_build.codecs.base import Codec, Family, Variant
 from tritone_build.codecs.nested import codec_prefixes
 from tritone_build.errors import CheckpointError, UnknownCodecError
@@ -26,7 +26,7 @@ __all__ = [
     "variant",
 ]
 
-FAMILIES: tuple[Family, ...] = (nemo, mimi, moss, qwen3_tts, snac, dac, higgs_v2)
+FAMILIES: tuple[Family, ...] = (nemo, mimi, moss, qwen3_tts, snac, dac, higgs_v2, spectral)
 VARIANTS = {variant.name: variant for family in FAMILIES for variant in family.VARIANTS}
 
 

@@ -63,7 +63,8 @@ class Geometry:
     codebooks above are counts of rows.
     Decoding takes any number of codebooks from ``min_codebooks`` to ``num_codebooks``; encoding returns
     ``default_codebooks`` unless the caller asks for another number. ``samples_per_frame`` counts the samples
-    of one channel.
+    of one channel. ``encode_sample_rate_hz`` and ``encode_samples_per_frame`` are those of audio to encode,
+    by default the same. A frame lasts equally long in both directions.
     """
 
     sample_rate_hz: int
@@ -83,6 +84,13 @@ class Geometry:
     encode_delay_frames: int = 0
     short_samples: int = 0
     codebook_rows: tuple[int, ...] = ()
+    encode_sample_rate_hz: int = 0
+    encode_samples_per_frame: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encode_sample_rate_hz", self.encode_sample_rate_hz or self.sample_rate_hz)
+        hop = self.encode_samples_per_frame or self.samples_per_frame
+        object.__setattr__(self, "encode_samples_per_frame", hop)
 
     @property
     def stepwise(self) -> bool:
@@ -111,7 +119,8 @@ class Geometry:
     @property
     def min_samples(self) -> int:
         """Shortest audio that can be encoded: a whole frame, and enough samples for ``min_frames``."""
-        return max(self.samples_per_frame, (self.min_frames - 1) * self.samples_per_frame + 1)
+        hop = self.encode_samples_per_frame
+        return max(hop, (self.min_frames - 1) * hop + 1)
 
 
 class Family(Protocol):
@@ -275,7 +284,8 @@ class Encoder(nn.Module):
         self, audio: Tensor, audio_len: Tensor, num_codebooks: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See the class."""
-        hop, samples, fewest = self.geometry.samples_per_frame, audio.shape[-1], self.geometry.min_samples
+        hop, fewest = self.geometry.encode_samples_per_frame, self.geometry.min_samples
+        samples = audio.shape[-1]
         if self.geometry.num_channels == 1:
             audio = audio[:, None]
         audio_len = require(audio_len, audio_len <= samples, "audio_len must be at most S, the samples sent")

@@ -17,6 +17,7 @@ from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
 from tritone_build.codecs.configs.nemo import NemoConfig, parse, published
+from tritone_build.codecs.configs.spectral import is_spectral
 from tritone_build.codecs.strict import assign_strictly
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.conv import UpsampleConv1d
@@ -31,9 +32,11 @@ __all__ = [
     "VARIANTS",
     "Network",
     "in_layout",
+    "inference_tensors",
     "load",
     "outline",
     "published_tensors",
+    "quantizer_tensors",
     "recognises",
     "seeded_tensors",
     "variant_of",
@@ -41,7 +44,7 @@ __all__ = [
 
 LAYOUTS: tuple[str, ...] = ("nemo", "nemo.gz", "safetensors")
 NORMALIZED: tuple[str, ...] = (".weight",)
-SIGNATURE: tuple[str, ...] = ("audio_encoder.pre_conv.", "audio_decoder.pre_conv.")
+SIGNATURE: tuple[str, ...] = ("audio_encoder.pre_conv.", "audio_decoder.up_sample_conv_layers.")
 _TRAINING_ONLY = ("discriminator.", "slm_encoder.", "slm_predictor.", "speaker_encoder.")
 
 _NANO_ENCODER = {"base_channels": 24, "activation": "lrelu", "pad_mode": "replicate"}
@@ -110,21 +113,26 @@ def _published_name(name: str) -> str:
     return f"{owner}.activation.snake_act.{leaf}" if leaf == "alpha" else f"{owner}.conv.{leaf}"
 
 
-def _quantizer_tensors(config: NemoConfig) -> dict[str, Tensor]:
-    """Buffers that a checkpoint holds for every group: INT32 [1, d, 1]."""
-    fsq = FiniteScalarQuantizer(config.num_groups, config.levels)
+def _quantizer(config: NemoConfig) -> FiniteScalarQuantizer:
+    return FiniteScalarQuantizer(config.num_groups, config.levels)
+
+
+def quantizer_tensors(fsq: FiniteScalarQuantizer) -> dict[str, Tensor]:
+    """Buffers that a checkpoint holds for every group, by published name: INT32 [1, d, 1]."""
     values = {"num_levels": fsq.levels, "dim_base_index": fsq.bases}
     return {
         f"vector_quantizer.fsqs.{group}.{name}": torch.tensor(value, dtype=torch.int32)[None, :, None]
-        for group in range(config.num_groups)
+        for group in range(fsq.num_groups)
         for name, value in values.items()
     }
 
 
 def recognises(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint is of this family, supported or not."""
+    if is_spectral(checkpoint.config):
+        return False
     return "nemo" in str(checkpoint.config.get("target", "")) or any(
-        name.startswith("audio_decoder.") for name in checkpoint.tensors
+        name.startswith("audio_decoder.up_sample_conv_layers.") for name in checkpoint.tensors
     )
 
 
@@ -132,11 +140,11 @@ def _config_of(checkpoint: Checkpoint) -> NemoConfig:
     """Parse the checkpoint's configuration; without one, that of the published variant its tensors fit."""
     if set(checkpoint.config) & {"audio_decoder", "audio_encoder", "target"}:
         return parse(checkpoint.config)
-    shapes = {name: tuple(t.shape) for name, t in _inference_tensors(checkpoint).items()}
+    shapes = {name: tuple(t.shape) for name, t in inference_tensors(checkpoint).items()}
     levels = {name: t for name, t in checkpoint.tensors.items() if name.endswith(".num_levels")}
     for variant in VARIANTS:
         config = parse(variant.config)
-        expected = _quantizer_tensors(config)
+        expected = quantizer_tensors(_quantizer(config))
         if shapes == _shapes(config) and all(torch.equal(t, expected[name]) for name, t in levels.items()):
             return config
     raise UnsupportedNetworkError(
@@ -150,10 +158,11 @@ def _shapes(config: NemoConfig) -> dict[str, tuple[int, ...]]:
         network = Network(config)
     names = network.published_names()
     shapes = {published: tuple(network.get_parameter(name).shape) for published, name in names.items()}
-    return shapes | {name: tuple(t.shape) for name, t in _quantizer_tensors(config).items()}
+    return shapes | {name: tuple(t.shape) for name, t in quantizer_tensors(_quantizer(config)).items()}
 
 
-def _inference_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+def inference_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The tensors of a checkpoint with weight norm folded, without networks that only training needs."""
     kept = {
         n: t for n, t in checkpoint.tensors.items() if not n.startswith(_TRAINING_ONLY) and "_loss" not in n
     }
@@ -167,11 +176,11 @@ def variant_of(checkpoint: Checkpoint) -> str | None:
 
 def load(name: str, checkpoint: Checkpoint) -> Codec:
     """The codec with its weights, strictly: CheckpointMismatchError names every tensor that is off."""
-    config, tensors = _config_of(checkpoint), _inference_tensors(checkpoint)
+    config, tensors = _config_of(checkpoint), inference_tensors(checkpoint)
     with torch.device("meta"):
         network = Network(config)
     names = network.published_names()
-    assign_strictly(network, names, tensors, _quantizer_tensors(config), checkpoint.source)
+    assign_strictly(network, names, tensors, quantizer_tensors(_quantizer(config)), checkpoint.source)
     return _codec(name, config, network, checkpoint.sha256)
 
 
@@ -182,7 +191,7 @@ def outline(name: str, config: Mapping[str, Any]) -> Codec:
 
 
 def _codec(name: str, config: NemoConfig, network: Network, checkpoint_sha256: str) -> Codec:
-    quantizer = FiniteScalarQuantizer(config.num_groups, config.levels)
+    quantizer = _quantizer(config)
     parts = (quantizer, network.audio_decoder, network.audio_encoder)
     return finished_codec(name, _geometry(config, network), network, parts, checkpoint_sha256)
 
@@ -190,7 +199,6 @@ def _codec(name: str, config: NemoConfig, network: Network, checkpoint_sha256: s
 def _geometry(config: NemoConfig, network: Network) -> Geometry:
     decoder, encoder, hop = network.audio_decoder, network.audio_encoder, config.samples_per_frame
     fewest = max(shortest_input(decoder.chain()), shortest_input(encoder.chain(), Fraction(hop)))
-    quantizer = FiniteScalarQuantizer(config.num_groups, config.levels)
     return Geometry(
         sample_rate_hz=config.sample_rate_hz,
         samples_per_frame=hop,
@@ -198,7 +206,7 @@ def _geometry(config: NemoConfig, network: Network) -> Geometry:
         num_codebooks=config.num_groups,
         min_codebooks=config.num_groups,
         default_codebooks=config.num_groups,
-        codebook_size=quantizer.codebook_size,
+        codebook_size=_quantizer(config).codebook_size,
         latent_dim=config.decoder.latent_dim,
         causal=config.decoder.causal,
         encode_causal=config.encoder.causal,
@@ -232,7 +240,7 @@ def published_tensors(network: Network, config: NemoConfig) -> dict[str, Tensor]
     """The tensors of a checkpoint of that network, with weight norm folded."""
     names = network.published_names()
     weights = {there: network.get_parameter(here).detach() for there, here in names.items()}
-    return _quantizer_tensors(config) | weights
+    return quantizer_tensors(_quantizer(config)) | weights
 
 
 def in_layout(

@@ -143,7 +143,7 @@ def _speech(codec: Codec, role: str, frames: int) -> Tensor:
     """Speech for a role, in rows that differ."""
     if role.startswith("encode"):
         audio = speech_audio(codec, _SPEAKERS * frames)
-        return torch.cat(torch.split(audio, frames * codec.geometry.samples_per_frame, dim=-1))
+        return torch.cat(torch.split(audio, frames * codec.geometry.encode_samples_per_frame, dim=-1))
     tokens = torch.cat(torch.split(speech_tokens(codec, _SPEAKERS * frames), frames, dim=-1))
     return tokens if role.endswith("_stream") else codec.quantizer.dequantize(tokens)
 

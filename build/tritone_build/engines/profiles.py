@@ -120,7 +120,7 @@ def shapes_of(role: Role, geometry: Geometry, profile: Profile, slots: int = 1) 
         profile: frames and rows.
         slots: most slots of a step that reads its state from numbered rows.
     """
-    hop, g = geometry.samples_per_frame, geometry
+    hop, g = geometry.encode_samples_per_frame, geometry
     # A whole signal may end within a frame; a stream consists of whole frames.
     cut = hop - 1 if role.packing is None else 0
     samples = profile.frames.scaled(hop, cut)

@@ -28,7 +28,10 @@ def speech_audio(codec: Codec, frames: int) -> Tensor:
     With more than one channel it is [1, C, frames * hop]; see :func:`in_channels`.
     """
     audio, rate_hz = _sentence()
-    rate_hz_out, samples = codec.geometry.sample_rate_hz, frames * codec.geometry.samples_per_frame
+    rate_hz_out, samples = (
+        codec.geometry.encode_sample_rate_hz,
+        frames * codec.geometry.encode_samples_per_frame,
+    )
     length = round(audio.shape[-1] * rate_hz_out / rate_hz)
     converted: Tensor = functional.interpolate(audio[None], size=length, mode="linear")[0]
     mono = converted.repeat(1, -(-samples // length))[:, :samples]

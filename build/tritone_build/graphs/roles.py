@@ -105,7 +105,7 @@ def _vocoder_program(codec: Codec) -> Role:
 def _encode_engine(codec: Codec) -> Role:
     """The encoder as an engine; it returns all codebooks, because an engine has no optional inputs."""
     g = codec.geometry
-    samples = example_tokens(codec).shape[2] * g.samples_per_frame - 1
+    samples = example_tokens(codec).shape[2] * g.encode_samples_per_frame - 1
     return Role(
         "encode",
         Encoder(codec),

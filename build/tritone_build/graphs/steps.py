@@ -220,9 +220,11 @@ class EncodeStep(Step):
             rule += ", but for frames of NaN after the stream's last one"
         if choice:
             rule += f"; num_codebooks must be in 1..{g.num_codebooks}"
-        super().__init__(codec, codec.encoder, torch.zeros(1, g.num_channels, g.samples_per_frame), rule)
+        super().__init__(
+            codec, codec.encoder, torch.zeros(1, g.num_channels, g.encode_samples_per_frame), rule
+        )
         self.num_options = int(choice)
-        self.late, self.hop = g.encode_delay_frames > 0, g.samples_per_frame
+        self.late, self.hop = g.encode_delay_frames > 0, g.encode_samples_per_frame
 
     def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
         """See the class."""

@@ -95,7 +95,7 @@ def _decoding(codec: Codec) -> _StreamCall:
 
 
 def _encoding(codec: Codec, axes: Axes, choice: bool = True) -> _StreamCall:
-    hop, step = codec.geometry.samples_per_frame, EncodeStep(codec, choice)
+    hop, step = codec.geometry.encode_samples_per_frame, EncodeStep(codec, choice)
     audio = torch.zeros(BATCH, *codec.geometry.audio_shape(5 * hop))
     return _StreamCall("encode_stream", step, "audio", audio_axes(codec), audio, hop, "tokens", axes)
 

@@ -17,9 +17,9 @@ from tritone_build.layers.reach import Reach, reach_of, shortest_input
 from tritone_build.layers.snake import HalfSnake, LeakyReLU
 from tritone_build.state import State
 
-__all__ = ["ACTIVATIONS", "HiFiGanConfig", "HiFiGanDecoder", "HiFiGanEncoder"]
+__all__ = ["ACTIVATIONS", "FEW_STEPS", "HiFiGanConfig", "HiFiGanDecoder", "HiFiGanEncoder"]
 
-_FEW_STEPS = 16
+FEW_STEPS = 16
 """With more steps than this, a convolution is as exact as a matrix product, and no slower."""
 
 ACTIVATIONS = {"lrelu": LeakyReLU, "half_snake": HalfSnake}
@@ -58,7 +58,7 @@ class HiFiGanConfig:
 
     def at(self, steps_per_frame: int) -> "HiFiGanConfig":
         """The configuration of layers in which a frame has this many steps."""
-        return replace(self, few_steps=self.causal and steps_per_frame <= _FEW_STEPS)
+        return replace(self, few_steps=self.causal and steps_per_frame <= FEW_STEPS)
 
     def act(self, channels: int) -> nn.Module:
         """An activation of the configured kind."""

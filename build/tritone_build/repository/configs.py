@@ -49,8 +49,8 @@ def parameters(codec: Codec, role: str) -> dict[str, str]:
     """Return the facts about a model that a client must know, as strings for Triton's ``parameters``."""
     g, encodes = codec.geometry, role.startswith("encode")
     return {
-        "sample_rate": str(g.sample_rate_hz),
-        "samples_per_frame": str(g.samples_per_frame),
+        "sample_rate": str(g.encode_sample_rate_hz if encodes else g.sample_rate_hz),
+        "samples_per_frame": str(g.encode_samples_per_frame if encodes else g.samples_per_frame),
         "num_channels": str(g.num_channels),
         "num_codebooks": str(g.num_codebooks),
         "min_codebooks": str(g.min_codebooks),
@@ -68,9 +68,13 @@ def _only_where_stated(codec: Codec, encodes: bool) -> dict[str, str]:
     g = codec.geometry
     stated = {
         "codebook_rows": ",".join(map(str, g.codebook_rows)),
-        "short_samples": str(g.short_samples or "") if not encodes else "",
         "checkpoint_sha256": codec.checkpoint_sha256,
     }
+    if not encodes and g.short_samples:
+        stated["short_samples"] = str(g.short_samples)
+    if not encodes and g.encode_sample_rate_hz != g.sample_rate_hz:
+        stated["encode_sample_rate"] = str(g.encode_sample_rate_hz)
+        stated["encode_samples_per_frame"] = str(g.encode_samples_per_frame)
     return {name: value for name, value in stated.items() if value}
 
 

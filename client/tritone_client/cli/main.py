@@ -11,6 +11,7 @@ from typing import Any
 from tritone_client.cli import files, streams
 from tritone_client.codec import Codec, served_codecs
 from tritone_client.errors import MissingExtraError, TritoneError
+from tritone_client.info import CodecInfo
 from tritone_client.transport.access import Access
 from tritone_client.transport.tls import Tls
 
@@ -136,14 +137,20 @@ def _location(options: argparse.Namespace) -> str | Path:
 
 
 def _codecs(options: argparse.Namespace) -> None:
-    row = "{:<20} {:>9} {:>8} {:>12} {:>10} {:>10} {:>12}".format
+    row = "{:<20} {:>11} {:>8} {:>12} {:>10} {:>10} {:>12}".format
     print(row("codec", "rate Hz", "channels", "frames per s", "codebooks", "entries", "bits per s"))
     access = _access(options)
     for name in served_codecs(_location(options), **access):
         with Codec(name, _location(options), **access, device=options.device) as codec:
             info = codec.info
         columns = (info.num_codebooks, info.codebook_size, round(info.bitrate_bps))
-        print(row(name, info.sample_rate_hz, info.num_channels, f"{info.frame_rate_hz:.2f}", *columns))
+        print(row(name, _rates(info), info.num_channels, f"{info.frame_rate_hz:.2f}", *columns))
+
+
+def _rates(info: CodecInfo) -> str:
+    """The sample rate; if audio is encoded at another one, that rate first."""
+    rates = (info.encode_sample_rate_hz, info.sample_rate_hz)
+    return ">".join(str(rate) for rate in dict.fromkeys(rates))
 
 
 def _encode(options: argparse.Namespace) -> None:

@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
         "source",
-        help="a file of tokens; or - for raw audio on standard input: 16 bit, at the codec's rate, channels "
-        "interleaved",
+        help="a file of tokens; or - for raw audio on standard input: 16 bit, at the rate that the encoder "
+        "takes, channels interleaved",
     )
     parser.add_argument("target", help="an audio file; or - for raw audio on standard output")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
@@ -54,7 +54,7 @@ def decode(codec: Codec, tokens: NDArray[Any], options: argparse.Namespace) -> N
 
 def encode_and_decode(codec: Codec, options: argparse.Namespace) -> None:
     """Encode raw audio from standard input, and decode the tokens at once."""
-    hop, rate_hz = _frames(options) * codec.info.samples_per_frame, codec.info.sample_rate_hz
+    hop, rate_hz = _frames(options) * codec.info.encode_samples_per_frame, codec.info.encode_sample_rate_hz
     with (
         _playing(codec, options.target) as play,
         codec.encode_stream(rate_hz) as encoder,

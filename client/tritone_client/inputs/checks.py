@@ -115,10 +115,10 @@ def checked_audio(
     info: CodecInfo,
     resample: Callable[[NDArray[np.float32], int, int], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """Audio FP32 [S] or [C, S] at the codec's rate; AudioError says what is wrong."""
+    """Audio FP32 [S] or [C, S] at the encoder's rate; AudioError says what is wrong."""
     samples, rate_hz = checked_samples(audio, info.num_channels), checked_rate(sample_rate_hz)
-    if rate_hz != info.sample_rate_hz and samples.shape[-1]:
-        samples = resample(samples, rate_hz, info.sample_rate_hz)
+    if rate_hz != info.encode_sample_rate_hz and samples.shape[-1]:
+        samples = resample(samples, rate_hz, info.encode_sample_rate_hz)
     refuse_few_samples(samples.shape[-1], info)
     return samples
 
@@ -184,8 +184,8 @@ def checked_rate(sample_rate_hz: Any) -> int:
 def refuse_few_samples(samples: int, info: CodecInfo) -> None:
     """AudioError if the codec needs more samples."""
     if samples < info.min_samples:
-        shortest_ms = 1000 * info.min_samples / info.sample_rate_hz
+        shortest_ms = 1000 * info.min_samples / info.encode_sample_rate_hz
         raise AudioError(
             f"{info.name} needs at least {info.min_samples} samples ({shortest_ms:.0f} ms) at "
-            f"{info.sample_rate_hz} Hz, got {samples}; append silence"
+            f"{info.encode_sample_rate_hz} Hz, got {samples}; append silence"
         )

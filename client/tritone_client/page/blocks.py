@@ -80,7 +80,7 @@ class Page:
             encoded = time.perf_counter()
             decoded = codec.decode(tokens)
             ended = time.perf_counter()
-        figure = figure_of(info, resampled(audio, rate_hz, info.sample_rate_hz), tokens, decoded)
+        figure = figure_of(info, resampled(audio, rate_hz, info.encode_sample_rate_hz), tokens, decoded)
         facts = _facts(info, tokens, encoded - begun, ended - encoded)
         return Shown((info.sample_rate_hz, pcm_of(decoded.T)), figure, facts, self.recordings.keep(tokens))
 

@@ -56,16 +56,16 @@ class TokenInput:
 
 
 class AudioInput:
-    """Audio [S] or [C, S] of any length at ``sample_rate_hz``, which is converted to the codec's rate."""
+    """Audio [S] or [C, S] of any length at ``sample_rate_hz``, which is converted to the encoder's rate."""
 
     def __init__(self, info: CodecInfo, sample_rate_hz: int):
         self._info = info
         rate_hz = checks.checked_rate(sample_rate_hz)
-        same = rate_hz == info.sample_rate_hz
-        self._resample = None if same else resampling(rate_hz, info.sample_rate_hz, info.num_channels)
+        same = rate_hz == info.encode_sample_rate_hz
+        self._resample = None if same else resampling(rate_hz, info.encode_sample_rate_hz, info.num_channels)
 
     def checked(self, data: Any) -> NDArray[Any]:
-        """FP32 [S] or [C, S] at the codec's rate."""
+        """FP32 [S] or [C, S] at the encoder's rate."""
         samples = checks.checked_samples(data, self._info.num_channels)
         return samples if self._resample is None else self._resample(samples, False)
 

@@ -21,7 +21,7 @@ def test_speech_has_the_rate_and_the_length_that_are_asked_for(codecs: dict[str,
     for codec in codecs.values():
         g = codec.geometry
         audio = speech_audio(codec, 30)
-        assert audio.shape == (1, *g.audio_shape(30 * g.samples_per_frame))
+        assert audio.shape == (1, *g.audio_shape(30 * g.encode_samples_per_frame))
         assert g.num_channels == 1 or not torch.equal(audio[0, 0], audio[0, 1]), "stereo speech"
         assert 0 < float(audio.abs().max()) <= 1
         tokens = speech_tokens(codec, 30)

@@ -115,7 +115,7 @@ def test_onnx_equals_pytorch(
     spoken = models.run("vocoder", latent=latent, latent_len=length)
     assert_as_exact_as_pytorch(codec, expected, spoken["audio"])
     assert spoken["audio_len"].tolist() == [[frames * codec.geometry.samples_per_frame]] * batch
-    samples = frames * codec.geometry.samples_per_frame - 3
+    samples = frames * codec.geometry.encode_samples_per_frame - 3
     audio = noise_of(codec, batch, samples, seed=0)
     encoded = models.run("encode", audio=audio, audio_len=lengths(batch, samples))
     ours = Encoder(codec)(torch.tensor(audio), torch.tensor(lengths(batch, samples)))
@@ -147,7 +147,7 @@ def test_lengths_are_held_to_what_was_sent(models: Models, name: str, codecs: di
     assert "tokens_len must be" in refusal(models, "dequantize", tokens=tokens, tokens_len=lengths(1, 7))
     for frames in (0, -3):
         assert " must " in refusal(models, "dequantize", tokens=tokens, tokens_len=lengths(1, frames))
-    samples = 6 * g.samples_per_frame
+    samples = 6 * g.encode_samples_per_frame
     audio = np.zeros((1, *g.audio_shape(samples)), np.float32)
     assert "at most S" in refusal(models, "encode", audio=audio, audio_len=lengths(1, samples + 1))
     few = lengths(1, g.min_samples - 1)
@@ -159,7 +159,7 @@ def test_audio_that_is_not_finite_is_refused(
     value: float, models: Models, name: str, codecs: dict[str, Codec]
 ) -> None:
     g = codecs[name].geometry
-    samples = 6 * g.samples_per_frame
+    samples = 6 * g.encode_samples_per_frame
     audio = np.zeros((2, *g.audio_shape(samples)), np.float32)
     audio.reshape(2, g.num_channels, samples)[-1, -1, 5] = value
     assert "must be finite" in refusal(models, "encode", audio=audio, audio_len=lengths(2, samples))
@@ -197,7 +197,7 @@ def test_a_codec_that_looks_ahead_takes_whole_rows_only(repository: Path, codecs
 def test_rows_of_an_encoded_batch_may_differ_within_the_last_frame(
     models: Models, name: str, codecs: dict[str, Codec]
 ) -> None:
-    hop = codecs[name].geometry.samples_per_frame
+    hop = codecs[name].geometry.encode_samples_per_frame
     audio = noise_of(codecs[name], 2, 8 * hop, seed=1)
     length = np.array([[8 * hop], [7 * hop + 5]])
     together = models.run("encode", audio=audio, audio_len=length)["tokens"]
@@ -213,7 +213,7 @@ def test_rows_of_an_encoded_batch_may_differ_within_the_last_frame(
 def test_rows_of_a_causal_encoder_may_differ_in_length(
     name: str, models: Models, codecs: dict[str, Codec]
 ) -> None:
-    hop = codecs[name].geometry.samples_per_frame
+    hop = codecs[name].geometry.encode_samples_per_frame
     audio = noise_of(codecs[name], 2, 8 * hop, seed=1)
     length = np.array([[8 * hop], [3 * hop + 5]])
     together = models.run("encode", audio=audio, audio_len=length)

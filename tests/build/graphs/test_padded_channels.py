@@ -28,7 +28,7 @@ FRAMES = 40
 CHUNKS = (1, 7, 12, 1, 19)
 ODD = ("nanocodec", "nanocodec_1780bps", "nanocodec_1890bps")
 """Published codecs with channels that are no multiples of 8."""
-ODD_SMALL = (*NEMO, "small_mimi")
+ODD_SMALL = (*NEMO, "small_mimi", "small_spectral_25fps")
 """Small codecs with them; other small ones have no convolutions, or multiples of 8 channels."""
 
 
@@ -59,7 +59,7 @@ def results(codec: Codec) -> Iterator[Tensor]:
     g, draw = codec.geometry, torch.Generator().manual_seed(0)
     tokens = torch.randint(g.codebook_size, (2, g.num_codebooks, FRAMES), generator=draw)
     latent = codec.quantizer.dequantize(tokens).double()
-    audio = 0.1 * torch.randn(2, g.num_channels, FRAMES * g.samples_per_frame, generator=draw).double()
+    audio = 0.1 * torch.randn(2, g.num_channels, FRAMES * g.encode_samples_per_frame, generator=draw).double()
     yield whole(codec.decoder, latent)
     yield whole(codec.encoder, audio)
     if g.causal:

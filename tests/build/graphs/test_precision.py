@@ -66,7 +66,7 @@ def test_fp16_sounds_like_fp32(name: str, engine_graphs: EngineGraphs, codecs: d
 @pytest.mark.parametrize("name", GRAPHS)
 def test_fp16_encodes_as_fp32(name: str, engine_graphs: EngineGraphs, codecs: dict[str, Codec]) -> None:
     codec = codecs[name]
-    shape = (1, *codec.geometry.audio_shape(60 * codec.geometry.samples_per_frame))
+    shape = (1, *codec.geometry.audio_shape(60 * codec.geometry.encode_samples_per_frame))
     audio = 0.1 * np.random.default_rng(0).standard_normal(shape)
     length = np.array([[audio.shape[-1]]])
     given = audio.astype(np.float32)

@@ -66,12 +66,12 @@ def test_tokens_become_raw_sound(
     assert np.abs(np.frombuffer(out.getvalue(), "<i2").astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("name", [NAME, "small_lfsc"])
+@pytest.mark.parametrize("name", [NAME, "small_lfsc", "small_spectral_25fps"])
 def test_raw_sound_goes_there_and_back(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Codec(name, url) as codec:
-        sound = np.sin(np.arange(40.5 * codec.info.samples_per_frame) / 20) / 3
+        sound = np.sin(np.arange(40.5 * codec.info.encode_samples_per_frame) / 20) / 3
         expected = pcm_of(
-            codec.decode(codec.encode(audio_of(pcm_of(sound).tobytes()), codec.info.sample_rate_hz))
+            codec.decode(codec.encode(audio_of(pcm_of(sound).tobytes()), codec.info.encode_sample_rate_hz))
         )
     out = piped(monkeypatch, pcm_of(sound).tobytes() + b"\0")
     assert main(["stream", "-", "-", "--codec", name]) == 0

@@ -43,8 +43,9 @@ def test_many_files_go_into_a_folder(url: str, tmp_path: Path) -> None:
 
 def test_codecs_are_listed_with_their_figures(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["codecs"]) == 0
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(f"{NAME} "))
-    assert line.split()[1:6] == ["22050", "1", "450.00", "4", "4032"]
+    lines = {line.split()[0]: line.split()[1:6] for line in capsys.readouterr().out.splitlines()}
+    assert lines[NAME] == ["22050", "1", "450.00", "4", "4032"]
+    assert lines["small_spectral_25fps"] == ["800>900", "1", "50.00", "5", "65536"]
 
 
 def test_an_error_is_one_line(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,6 +114,25 @@ def test_another_rate_is_converted_in_length_and_pitch() -> None:
     assert (len(converted), int(spectrum.argmax())) == (22050, 440)
 
 
+def test_audio_is_converted_to_the_rate_of_the_encoder() -> None:
+    info = CodecInfo.from_parameters(
+        "toy",
+        "toy_decode",
+        {
+            **{name: str(value).lower() for name, value in asdict(INFO).items()},
+            "sample_rate": "22050",
+            "encode_sample_rate": "16000",
+            "encode_samples_per_frame": "1280",
+        },
+    )
+    assert (info.sample_rate_hz, info.samples_per_frame, info.frame_rate_hz) == (22050, 1764, 12.5)
+    assert (info.encode_sample_rate_hz, info.encode_samples_per_frame) == (16000, 1280)
+    assert len(checked_audio(np.zeros(44100), 22050, info, resampled)) == 32000
+    with pytest.raises(AudioError, match=r"1764 samples \(110 ms\) at 16000 Hz, got 1280"):
+        checked_audio(np.zeros(1764), 22050, info, resampled)
+    assert (INFO.encode_sample_rate_hz, INFO.encode_samples_per_frame) == (22050, 1764)
+
+
 def test_another_rate_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soxr", None)
     with pytest.raises(MissingExtraError, match=r"tritone-client\[audio\]"):

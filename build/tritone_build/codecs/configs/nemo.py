@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from tritone_build.codecs.configs.nemo_sections import (
+    MODEL,
+    MODULES,
+    QUANTIZERS,
+    REQUIRED,
+    Classes,
+    refuse_other_models,
+    section_options,
+)
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.hifigan import ACTIVATIONS, HiFiGanConfig
 
 __all__ = ["NemoConfig", "parse", "published"]
-
-_MODEL = "nemo.collections.tts.models.audio_codec.AudioCodecModel"
-_MODULES = "nemo.collections.tts.modules.audio_codec_modules"
-_REQUIRED = object()
 
 # Signatures of NeMo 3.0.0's classes; options that are missing here are not implemented.
 _COMMON = {
@@ -24,23 +29,22 @@ _COMMON = {
     "activation": "lrelu",
     "pad_mode": "reflect",
 }
-_DECODER = _COMMON | {"input_dim": _REQUIRED, "up_sample_rates": (8, 8, 2, 2), "output_activation": "tanh"}
-_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "HiFiGANEncoder": _COMMON
-    | {
-        "encoded_dim": _REQUIRED,
-        "down_sample_rates": (2, 2, 8, 8),
-        "base_channels": 32,
-        "out_kernel_size": 7,
+_DECODER = _COMMON | {"input_dim": REQUIRED, "up_sample_rates": (8, 8, 2, 2), "output_activation": "tanh"}
+_PARTS: Mapping[str, Classes] = {
+    "audio_encoder": {
+        "HiFiGANEncoder": _COMMON
+        | {
+            "encoded_dim": REQUIRED,
+            "down_sample_rates": (2, 2, 8, 8),
+            "base_channels": 32,
+            "out_kernel_size": 7,
+        }
     },
-    "HiFiGANDecoder": _DECODER | {"n_groups_equal_to_out_channels": False},
-    "CausalHiFiGANDecoder": _DECODER | {"n_groups_equal_to_out_channels": True, "pad_mode": "zeros"},
-    "GroupFiniteScalarQuantizer": {"num_groups": _REQUIRED, "num_levels_per_group": _REQUIRED},
-}
-_PARTS = {
-    "audio_encoder": ("HiFiGANEncoder",),
-    "audio_decoder": ("CausalHiFiGANDecoder", "HiFiGANDecoder"),
-    "vector_quantizer": ("GroupFiniteScalarQuantizer",),
+    "audio_decoder": {
+        "CausalHiFiGANDecoder": _DECODER | {"n_groups_equal_to_out_channels": True, "pad_mode": "zeros"},
+        "HiFiGANDecoder": _DECODER | {"n_groups_equal_to_out_channels": False},
+    },
+    "vector_quantizer": QUANTIZERS,
 }
 _VALUES = {
     "activation": tuple(ACTIVATIONS),
@@ -76,7 +80,9 @@ class NemoConfig:
 def parse(config: Mapping[str, Any]) -> NemoConfig:
     """Parse a configuration; UnsupportedNetworkError names a missing or unsupported option."""
     _refuse_unsupported(config)
-    (_, encoder), (decoder_class, decoder), (_, quantizer) = (_options(config, part) for part in _PARTS)
+    (_, encoder), (decoder_class, decoder), (_, quantizer) = (
+        section_options(config, part, classes, _VALUES) for part, classes in _PARTS.items()
+    )
     parsed = NemoConfig(
         sample_rate_hz=int(config["sample_rate"]),
         encoder=_half(encoder, encoder["down_sample_rates"], encoder["encoded_dim"]),
@@ -100,47 +106,9 @@ def parse(config: Mapping[str, Any]) -> NemoConfig:
 
 
 def _refuse_unsupported(config: Mapping[str, Any]) -> None:
-    if config.get("target", _MODEL) != _MODEL:
-        raise UnsupportedNetworkError(f"target {config['target']} is not supported; supported: {_MODEL}")
-    if "sample_rate" not in config:
-        raise UnsupportedNetworkError("the configuration has no sample_rate; is this an audio codec?")
-    for key in ("semantic_codec", "semantic_codec_path"):
-        if config.get(key):
-            raise UnsupportedNetworkError(f"{key} is not supported: this codec contains a second codec")
+    refuse_other_models(config)
     if config.get("output_sample_rate", config["sample_rate"]) != config["sample_rate"]:
         raise UnsupportedNetworkError("an output_sample_rate other than sample_rate is not supported")
-
-
-def _options(config: Mapping[str, Any], part: str) -> tuple[str, dict[str, Any]]:
-    """Return the class name of one part and its options, with defaults."""
-    section = config.get(part)
-    if not isinstance(section, Mapping):
-        raise UnsupportedNetworkError(f"the configuration has no section {part!r}; is this an audio codec?")
-    name = str(section.get("_target_")).removeprefix(f"{_MODULES}.")
-    if name not in _PARTS[part]:
-        supported = ", ".join(_PARTS[part])
-        raise UnsupportedNetworkError(
-            f"{part}: {section.get('_target_')} is not supported; supported: {supported}"
-        )
-    options = dict(_OPTIONS[name])
-    for key, value in section.items():
-        if key == "_target_":
-            continue
-        if key not in options:
-            known = ", ".join(options)
-            raise UnsupportedNetworkError(
-                f"{part}: option {key} = {value!r} is not supported; known: {known}"
-            )
-        if value not in _VALUES.get(key, (value,)):
-            supported = ", ".join(_VALUES[key])
-            raise UnsupportedNetworkError(
-                f"{part}: {key} = {value!r} is not supported; supported: {supported}"
-            )
-        options[key] = value
-    missing = [key for key, value in options.items() if value is _REQUIRED]
-    if missing:
-        raise UnsupportedNetworkError(f"{part}: {name} needs the options {', '.join(missing)}")
-    return name, options
 
 
 def _half(options: Mapping[str, Any], rates: list[int], latent_dim: int, **decoder: Any) -> HiFiGanConfig:
@@ -172,23 +140,23 @@ def published(
     """
     latent_dim = groups * len(levels)
     return {
-        "target": _MODEL,
+        "target": MODEL,
         "sample_rate": 22050,
         "samples_per_frame": prod(rates),
         "audio_encoder": {
-            "_target_": f"{_MODULES}.HiFiGANEncoder",
+            "_target_": f"{MODULES}.HiFiGANEncoder",
             **encoder,
             "encoded_dim": latent_dim,
             "down_sample_rates": rates[::-1],
         },
         "audio_decoder": {
             **decoder,
-            "_target_": f"{_MODULES}.{decoder['_target_']}",
+            "_target_": f"{MODULES}.{decoder['_target_']}",
             "input_dim": latent_dim,
             "up_sample_rates": rates,
         },
         "vector_quantizer": {
-            "_target_": f"{_MODULES}.GroupFiniteScalarQuantizer",
+            "_target_": f"{MODULES}.GroupFiniteScalarQuantizer",
             "num_groups": groups,
             "num_levels_per_group": levels,
         },
