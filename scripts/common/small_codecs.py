@@ -195,10 +195,11 @@ _NEMO = ("nanocodec", "nanocodec_1890bps", "lfsc")
 _KINDS = (
     *_NEMO,
     *("mimi", "moss", "moss_nano", "qwen3_tts_12hz", "spectral_25fps"),
-    *("snac_24khz", "snac_32khz", "dac_24khz", "higgs_v2"),
+    *("snac_24khz", "dac_24khz", "higgs_v2"),
 )
 """Published codecs that stand for all kinds of networks; the rest have other sizes only."""
 
 SMALL = {f"small_{name}": small(VARIANTS[name].config) for name in _KINDS}
-CAUSAL = [name for name in SMALL if name != "small_lfsc"]
+_LOOK_AHEAD = [f"small_{name}" for name in ("lfsc", "snac_24khz", "dac_24khz", "higgs_v2")]
+CAUSAL = [name for name in SMALL if name not in _LOOK_AHEAD]
 NEMO = [f"small_{name}" for name in _NEMO]

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from scripts.common.small_codecs import small
 from scripts.peers.ahead import snac as peer
-from tritone_build.checkpoints.checkpoint import Checkpoint
+from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.codecs import VARIANTS, family_of, load_codec, snac
 from tritone_build.codecs.base import Codec
 from tritone_build.codecs.configs.snac import SNAC_24KHZ, SNAC_32KHZ, parse
@@ -17,19 +19,26 @@ from tritone_build.graphs.steps import DecodeStep, EncodeStep, ImplicitStateStep
 from tritone_build.state import whole
 from tritone_runtime.fidelity import snr_db
 
-NAMES = ("small_snac_24khz", "small_snac_32khz")
+NAMES = ("snac_24khz", "snac_32khz")
+"""Without attention, and with it."""
 FRAMES = 12
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def codec(request: pytest.FixtureRequest, codecs: dict[str, Codec]) -> Codec:
-    return codecs[request.param]
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    config = small(VARIANTS[request.param].config)
+    return open_checkpoint(str(write_fixture(config, tmp_path_factory.mktemp(request.param))))
 
 
 @pytest.fixture(scope="module")
-def precise(codec: Codec, checkpoints: dict[str, Checkpoint]) -> Codec:
+def codec(checkpoint: Checkpoint) -> Codec:
+    return load_codec(checkpoint, "small_snac")
+
+
+@pytest.fixture(scope="module")
+def precise(checkpoint: Checkpoint) -> Codec:
     """The codec in FP64, where what is exact differs by 1e-12 or less."""
-    loaded = load_codec(checkpoints[codec.name], codec.name)
+    loaded = load_codec(checkpoint, "small_snac")
     for part in (loaded.quantizer, loaded.decoder, loaded.encoder):
         assert isinstance(part, torch.nn.Module)
         part.double()
@@ -44,8 +53,8 @@ def decoded(codec: Codec, tokens: Tensor, frames: Tensor | None = None) -> Tenso
     return whole(codec.decoder, codec.quantizer.dequantize(tokens), frames)
 
 
-def test_decoding_equals_the_reference(codec: Codec, checkpoints: dict[str, Checkpoint]) -> None:
-    reference, tokens = peer.reference(checkpoints[codec.name]), tokens_of(codec)
+def test_decoding_equals_the_reference(codec: Codec, checkpoint: Checkpoint) -> None:
+    reference, tokens = peer.reference(checkpoint), tokens_of(codec)
     expected = reference.decode(tokens)
     assert expected.shape[1] == FRAMES * codec.geometry.samples_per_frame
     assert snr_db(expected.numpy(), decoded(codec, tokens).numpy()) > 120
@@ -53,14 +62,12 @@ def test_decoding_equals_the_reference(codec: Codec, checkpoints: dict[str, Chec
 
 
 @pytest.mark.parametrize("missing", [0, 5])
-def test_encoding_equals_the_reference(
-    missing: int, codec: Codec, checkpoints: dict[str, Checkpoint]
-) -> None:
+def test_encoding_equals_the_reference(missing: int, codec: Codec, checkpoint: Checkpoint) -> None:
     samples = FRAMES * codec.geometry.samples_per_frame
     audio = 0.1 * torch.randn(2, samples - missing)
     padded = torch.nn.functional.pad(audio, (0, missing))[:, None]
     tokens = codec.quantizer.quantize(whole(codec.encoder, padded))
-    assert torch.equal(peer.reference(checkpoints[codec.name]).encode(audio), tokens)
+    assert torch.equal(peer.reference(checkpoint).encode(audio), tokens)
     assert all(len(row.unique()) > 3 for row in tokens[0]), "varied tokens"
 
 
@@ -192,19 +199,18 @@ def test_what_cannot_be_is_refused_by_name(change: dict[str, Any], said: str) ->
     assert said in str(caught.value)
 
 
-def test_every_tensor_that_is_off_is_named(checkpoints: dict[str, Checkpoint]) -> None:
-    checkpoint = checkpoints["small_snac_32khz"]
+def test_every_tensor_that_is_off_is_named(checkpoint: Checkpoint) -> None:
     tensors = {**checkpoint.tensors, "decoder.model.2.rel_pos.inv_freq": torch.zeros(32)}
     del tensors["encoder.block.0.bias"]
     with pytest.raises(CheckpointMismatchError) as caught:
         load_codec(replace(checkpoint, tensors=tensors), "x")
     assert caught.value.missing == ["encoder.block.0.bias"]
-    assert "decoder.model.2.rel_pos.inv_freq is [0.0" in str(caught.value)
+    assert "decoder.model.2.rel_pos.inv_freq" in str(caught.value)
     with pytest.raises(UnsupportedNetworkError, match="put config"):
         load_codec(replace(checkpoint, config={}), "x")
 
 
-def test_the_two_networks_are_of_one_family(checkpoints: dict[str, Checkpoint]) -> None:
-    assert family_of(checkpoints["small_snac_24khz"]) is snac
+def test_the_family_is_told_by_the_configuration(checkpoint: Checkpoint) -> None:
+    assert family_of(checkpoint) is snac
     assert parse(SNAC_24KHZ).network.hop == 2048
     assert parse(SNAC_32KHZ).network.hop == 12288
