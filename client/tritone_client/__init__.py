@@ -26,6 +26,7 @@ from tritone_client.errors import (
     TokensError,
     TritoneError,
     UnknownCodecError,
+    WholeUtterancesError,
     WrongProtocolError,
 )
 from tritone_client.info import CodecInfo, StreamInfo
@@ -61,6 +62,7 @@ __all__ = [
     "TokensError",
     "TritoneError",
     "UnknownCodecError",
+    "WholeUtterancesError",
     "WrongProtocolError",
     "served_codecs",
 ]

@@ -22,7 +22,7 @@ from tritone_client.errors import (
     UnknownCodecError,
 )
 from tritone_client.info import CodecInfo, StreamInfo
-from tritone_client.inputs.checks import checked_codebooks
+from tritone_client.inputs.checks import checked_codebooks, refuse_live_streams
 from tritone_client.sansio import SansIO
 from tritone_client.streams.chunking import Chunker, FrameChunker, WindowChunker
 from tritone_client.streams.failover import FailoverSession, ReplaySize, Resume
@@ -168,6 +168,7 @@ class CodecModels:
     def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[LiveStream]:
         """A live stream from audio to tokens."""
         info = yield from self.info(ENCODE)
+        refuse_live_streams(info)
         empty = np.zeros((checked_codebooks(num_codebooks, info), 0), np.int64)
         stream_input, options = AudioInput(info, sample_rate_hz), codebook_option(num_codebooks, info)
         return (yield from self._open_stream(ENCODE, stream_input, empty, options))

@@ -21,6 +21,7 @@ __all__ = [
     "TokensError",
     "TritoneError",
     "UnknownCodecError",
+    "WholeUtterancesError",
     "WrongProtocolError",
 ]
 
@@ -108,6 +109,10 @@ class NoServerLeftError(ServerUnavailableError):
 
 class CodecNotOpenError(TritoneError, RuntimeError):
     """The codec is not open yet, was closed, or was opened in another event loop or process."""
+
+
+class WholeUtterancesError(TritoneError, ValueError):
+    """The model needs all of an utterance at once, so it has no live streams; nothing was sent."""
 
 
 class StreamBusyError(TritoneError, RuntimeError):

@@ -37,6 +37,8 @@ class CodecInfo:
             rates; the counts of codebooks are then counts of rows. Empty where each codebook has one row.
         encode_sample_rate_hz: of audio to encode; for most codecs the same as ``sample_rate_hz``.
         encode_samples_per_frame: samples of each channel in a frame of audio to encode.
+        whole_utterances_s: unless 0, the encoder needs all of an utterance at once, which may last so many
+            seconds; then there are no live streams of it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class CodecInfo:
     num_channels: int = 1
     short_samples: int = 0
     codebook_rows: tuple[int, ...] = ()
+    whole_utterances_s: int = 0
     encode_sample_rate_hz: int = 0
     encode_samples_per_frame: int = 0
 
@@ -85,6 +88,7 @@ class CodecInfo:
                 echoes=parameters.get("echoes") == "true",
                 num_channels=int(parameters.get("num_channels", 1)),
                 short_samples=int(parameters.get("short_samples", 0)),
+                whole_utterances_s=int(parameters.get("whole_utterances_s", 0)),
                 codebook_rows=tuple(map(int, filter(None, parameters.get("codebook_rows", "").split(",")))),
                 encode_sample_rate_hz=int(parameters.get("encode_sample_rate", 0)),
                 encode_samples_per_frame=int(parameters.get("encode_samples_per_frame", 0)),

@@ -92,6 +92,8 @@ def _in_windows(models: CodecModels, role: Role, checked: Results, options: Arra
 
 def _windows(role: Role, data: NDArray[Any], info: CodecInfo) -> list[Window]:
     frames, longest = role.frames(data, info), role.longest_frames(info)
+    if info.whole_utterances_s:
+        return [Window(0, frames, 0, frames)]
     return windows(frames, longest, info.lookaround_frames, info.causal)
 
 

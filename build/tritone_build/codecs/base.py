@@ -60,7 +60,8 @@ class Geometry:
     ``encode_lookaround_frames`` and ``encode_delay_frames`` say the same of the encoder. ``short_samples``
     is what decoded audio of T frames lacks: it has T * samples_per_frame - short_samples. Where codebooks run
     at different rates, ``codebook_rows`` says how many rows of tokens each of them has, and the counts of
-    codebooks above are counts of rows.
+    codebooks above are counts of rows. ``encode_whole_s``: unless 0, the encoder needs all of an utterance at
+    once, which may last so many seconds.
     Decoding takes any number of codebooks from ``min_codebooks`` to ``num_codebooks``; encoding returns
     ``default_codebooks`` unless the caller asks for another number. ``samples_per_frame`` counts the samples
     of one channel. ``encode_sample_rate_hz`` and ``encode_samples_per_frame`` are those of audio to encode,
@@ -84,6 +85,7 @@ class Geometry:
     encode_delay_frames: int = 0
     short_samples: int = 0
     codebook_rows: tuple[int, ...] = ()
+    encode_whole_s: int = 0
     encode_sample_rate_hz: int = 0
     encode_samples_per_frame: int = 0
 
@@ -290,6 +292,10 @@ class Encoder(nn.Module):
             audio = audio[:, None]
         audio_len = require(audio_len, audio_len <= samples, "audio_len must be at most S, the samples sent")
         audio_len = require(audio_len, audio_len >= fewest, f"audio_len must be at least {fewest} samples")
+        if self.geometry.encode_whole_s:
+            most = self.geometry.encode_whole_s * self.geometry.encode_sample_rate_hz
+            rule = f"audio_len must be at most {most} samples: the encoder needs all of an utterance at once"
+            audio_len = require(audio_len, audio_len <= most, rule)
         tokens_len = torch.div(audio_len + hop - 1, hop, rounding_mode="floor")
         frames = (samples + hop - 1) // hop
         if not self.geometry.encode_stepwise:

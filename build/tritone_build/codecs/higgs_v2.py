@@ -59,6 +59,8 @@ SIGNATURE: tuple[str, ...] = (
 )
 _EDGE = 160
 """Zeros around the audio for HuBERT, half a step of its usual 320 samples."""
+_LONGEST_S = 30
+"""Memory for HuBERT's attention grows with the square of an utterance's length."""
 _POSITIONS = "semantic_model.encoder.pos_conv_embed.conv"
 
 
@@ -191,8 +193,9 @@ def _geometry(config: HiggsConfig) -> Geometry:
         encode_causal=False,
         min_frames=1,
         lookaround_frames=lateness.decoder_reach,
-        encode_lookaround_frames=0,
+        encode_lookaround_frames=_LONGEST_S * config.sample_rate_hz // config.acoustic.hop,
         delay_samples=lateness.decoder_samples,
+        encode_whole_s=_LONGEST_S,
     )
 
 

@@ -87,7 +87,12 @@ def profiles_of(role: Role, geometry: Geometry, capacity: Capacity = USUAL) -> t
     table = WHOLE if role.packing is None else STEPS
     g = geometry
     most = (
-        most_frames(g.frame_rate_hz, g.encode_lookaround_frames, g.encode_causal, _ENCODED_S)
+        most_frames(
+            g.frame_rate_hz,
+            g.encode_lookaround_frames,
+            g.encode_causal,
+            max(_ENCODED_S, g.encode_whole_s),
+        )
         if "audio" in role.inputs
         else most_frames(g.frame_rate_hz, g.lookaround_frames, g.causal)
     )

@@ -95,7 +95,7 @@ class Attention(nn.Module):
         """See the class."""
         parts = (self.q_proj, self.k_proj, self.v_proj)
         queries, keys, values = (
-            _mapped(part, x).unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts
+            _mapped(part, x).reshape(*x.shape[:2], self.heads, -1).transpose(1, 2) for part in parts
         )
         scores = widened(queries * queries.shape[3] ** -0.5 @ keys.transpose(2, 3))
         seen = scores.softmax(-1).to(x.dtype) @ values

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.errors import AudioError, TokensError
+from tritone_client.errors import AudioError, TokensError, WholeUtterancesError
 from tritone_client.info import CodecInfo
 from tritone_client.inputs.arrays import as_array
 
@@ -20,6 +20,7 @@ __all__ = [
     "checked_tokens",
     "refuse_few_frames",
     "refuse_few_samples",
+    "refuse_live_streams",
     "tokens_array",
 ]
 
@@ -120,6 +121,8 @@ def checked_audio(
     if rate_hz != info.encode_sample_rate_hz and samples.shape[-1]:
         samples = resample(samples, rate_hz, info.encode_sample_rate_hz)
     refuse_few_samples(samples.shape[-1], info)
+    if info.whole_utterances_s:
+        _refuse_long_utterance(samples.shape[-1], info)
     return samples
 
 
@@ -188,4 +191,21 @@ def refuse_few_samples(samples: int, info: CodecInfo) -> None:
         raise AudioError(
             f"{info.name} needs at least {info.min_samples} samples ({shortest_ms:.0f} ms) at "
             f"{info.encode_sample_rate_hz} Hz, got {samples}; append silence"
+        )
+
+
+def _refuse_long_utterance(samples: int, info: CodecInfo) -> None:
+    if samples > info.whole_utterances_s * info.sample_rate_hz:
+        raise AudioError(
+            f"{info.name} encodes whole utterances of at most {info.whole_utterances_s} s, because its encoder "
+            f"needs all of an utterance at once; got {samples / info.sample_rate_hz:.1f} s; cut it at pauses"
+        )
+
+
+def refuse_live_streams(info: CodecInfo) -> None:
+    """WholeUtterancesError if the model needs all of an utterance at once."""
+    if info.whole_utterances_s:
+        raise WholeUtterancesError(
+            f"{info.name} has no live encoding, because its encoder needs all of an utterance at once; encode "
+            f"whole utterances of at most {info.whole_utterances_s} s"
         )

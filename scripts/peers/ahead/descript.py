@@ -98,7 +98,7 @@ class Descript:
 def _remove_weight_norm(network: nn.Module) -> None:
     for module in network.modules():
         if hasattr(module, "weight_g"):
-            nn.utils.remove_weight_norm(module)  # type: ignore[no-untyped-call]
+            nn.utils.remove_weight_norm(module)
 
 
 @cache

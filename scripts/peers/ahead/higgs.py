@@ -98,8 +98,8 @@ def _package() -> Any:
     parent = stand_in("torchaudio.functional", __path__=[str(functional)])
     root = stand_in("torchaudio", __path__=[str(functional.parent)])
     absent = {module.__name__: module for module in (root, parent, filters)}
-    parent.resample = imported(_TORCHAUDIO, "torchaudio.functional.functional", **absent).resample
-    root.functional = parent
+    found = imported(_TORCHAUDIO, "torchaudio.functional.functional", **absent)
+    vars(root)["functional"] = stand_in(parent.__name__, resample=found.resample)
     # transformers looks for installed packages while it is imported, so it must not find the stand-in then.
     transformers_module("modeling_utils")
     processing = stand_in("transformers.models.auto.processing_auto", PROCESSOR_MAPPING_NAMES={})

@@ -79,7 +79,7 @@ class FactorizedQuantizer(nn.Module):
             codes = table.index_select(0, (tokens + first).transpose(1, 2).flatten())
             return codes.reshape(tokens.shape[0], tokens.shape[2], -1)
         parts = []
-        for book, part in enumerate(tokens.split(list(self.rows), 1)):
+        for book, part in enumerate(torch.split(tokens, list(self.rows), 1)):
             rows = table.index_select(0, (part + book * size).transpose(1, 2).flatten())
             rows = rows.reshape(tokens.shape[0], -1, 1, width).expand(-1, -1, self.strides[book], -1)
             parts.append(rows.flatten(1, 2))
@@ -89,12 +89,12 @@ class FactorizedQuantizer(nn.Module):
         """Latent [B, steps * D, T] -> tokens INT64 [B, R, T] of all codebooks."""
         residual, tokens = latent.transpose(1, 2).reshape(latent.shape[0], -1, self.in_weight.shape[2]), []
         for book, stride in enumerate(self.strides):
-            pooled = residual if stride == 1 else residual.unflatten(1, (-1, stride)).mean(2)
+            pooled = residual if stride == 1 else _pooled(residual, stride)
             nearest = self._nearest(book, pooled @ self.in_weight[book].T + self.in_bias[book])
-            row = self.codebooks[book].index_select(0, nearest.flatten()).unflatten(0, nearest.shape)
+            row = self.codebooks[book].index_select(0, nearest.flatten()).reshape(*nearest.shape, -1)
             found = row @ self.out_weight[book].T + self.out_bias[book]
             residual = residual - (found if stride == 1 else found.repeat_interleave(stride, 1))
-            tokens.append(nearest.unflatten(1, (-1, self.rows[book])).transpose(1, 2))
+            tokens.append(nearest.reshape(latent.shape[0], -1, self.rows[book]).transpose(1, 2))
         return torch.cat(tokens, 1)
 
     def _nearest(self, book: int, code: Tensor) -> Tensor:
@@ -105,3 +105,8 @@ class FactorizedQuantizer(nn.Module):
             return (code @ functional.normalize(rows, dim=1).T).argmax(2)
         # |x - c|^2 - |x|^2: |x|^2 is the same for all rows.
         return (rows.square().sum(1) - 2 * (code @ rows.T)).argmin(2)
+
+
+def _pooled(x: Tensor, stride: int) -> Tensor:
+    """[B, T, D] -> the means of each ``stride`` steps, [B, T / stride, D]."""
+    return x.reshape(x.shape[0], -1, stride, x.shape[2]).mean(2)

@@ -47,7 +47,7 @@ def test_it_does_what_its_definition_says(
     codes, summed = by_definition(made, latent.transpose(1, 2).reshape(2, -1, DIM).transpose(1, 2))
     tokens = made.quantize(latent)
     assert tokens.shape == (2, num_rows, frames)
-    for part, code in zip(tokens.split(list(made.rows), 1), codes, strict=True):
+    for part, code in zip(torch.split(tokens, list(made.rows), 1), codes, strict=True):
         assert torch.equal(part.transpose(1, 2).flatten(1), code)
     found = made.dequantize(tokens).transpose(1, 2).reshape(2, -1, DIM).transpose(1, 2)
     torch.testing.assert_close(found, summed, rtol=0, atol=1e-4)
