@@ -14,6 +14,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from scripts.bench.late_windows import late_window_rows
 from scripts.bench.sessions import NEAR_COPIES, Array, OfflineSession, has_streams
 from scripts.bench.steps import Sound, our_step
 from scripts.bench.timing import interleaved_ms, ratio_row
@@ -43,6 +44,8 @@ def recipe_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> 
     """Rows for the recipes that apply to the codec."""
     if not has_streams(codec, "decode_stream"):
         return []
+    if not sound.info.causal:
+        return late_window_rows(codec, threads, sound, quick)
     session, rounds = OfflineSession(codec, threads), _QUICK_ROUNDS if quick else _ROUNDS
     if sound.info.lookaround_frames < _MAX_LOOKBACK:
         windows = _FEWER_WINDOWS if quick or codec in NEAR_COPIES else _WINDOWS
