@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from tritone_build.checkpoints.checkpoint import open_checkpoint
 from tritone_build.codecs import VARIANTS, load_codec
-from tritone_build.codecs.base import Codec, Encoder, Vocoder
+from tritone_build.codecs.base import Codec
+from tritone_build.codecs.stateless import Encoder, Vocoder
 
 __all__ = ["in_channels", "speech_audio", "speech_tokens"]
 

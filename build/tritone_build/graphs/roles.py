@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from tritone_build.codecs.base import Codec, Dequantizer, Encoder, Vocoder
+from tritone_build.codecs.base import Codec
+from tritone_build.codecs.stateless import Dequantizer, Encoder, Vocoder
 from tritone_build.engines.buckets import BUCKETS, BucketedDequantizer, most_frames
 from tritone_build.graphs.precision import in_fp16
 from tritone_build.graphs.role import (

@@ -18,7 +18,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from tritone_build.codecs.base import Codec, first_codebooks
+from tritone_build.codecs.base import Codec
+from tritone_build.codecs.stateless import first_codebooks
 from tritone_build.layers.wide import widened
 from tritone_build.state import Entry, Ring, State
 

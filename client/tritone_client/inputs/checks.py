@@ -195,10 +195,11 @@ def refuse_few_samples(samples: int, info: CodecInfo) -> None:
 
 
 def _refuse_long_utterance(samples: int, info: CodecInfo) -> None:
-    if samples > info.whole_utterances_s * info.sample_rate_hz:
+    if samples > info.whole_utterances_s * info.encode_sample_rate_hz:
+        seconds = samples / info.encode_sample_rate_hz
         raise AudioError(
-            f"{info.name} encodes whole utterances of at most {info.whole_utterances_s} s, because its encoder "
-            f"needs all of an utterance at once; got {samples / info.sample_rate_hz:.1f} s; cut it at pauses"
+            f"{info.name} encodes whole utterances of at most {info.whole_utterances_s} s, because its "
+            f"encoder needs all of an utterance at once; got {seconds:.1f} s; cut it at pauses"
         )
 
 
@@ -206,6 +207,6 @@ def refuse_live_streams(info: CodecInfo) -> None:
     """WholeUtterancesError if the model needs all of an utterance at once."""
     if info.whole_utterances_s:
         raise WholeUtterancesError(
-            f"{info.name} has no live encoding, because its encoder needs all of an utterance at once; encode "
-            f"whole utterances of at most {info.whole_utterances_s} s"
+            f"{info.name} has no live encoding, because its encoder needs all of an utterance at once; "
+            f"encode whole utterances of at most {info.whole_utterances_s} s"
         )

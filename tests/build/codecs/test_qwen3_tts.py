@@ -18,8 +18,9 @@ from scripts.peers.qwen_tts import QwenTts
 from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.codecs import VARIANTS, codec_within, family_of, load_codec, mimi, moss, nemo, qwen3_tts
-from tritone_build.codecs.base import Codec, Dequantizer
+from tritone_build.codecs.base import Codec
 from tritone_build.codecs.configs.qwen3_tts import PUBLISHED, parse
+from tritone_build.codecs.stateless import Dequantizer
 from tritone_build.errors import CheckpointError, CheckpointMismatchError, UnsupportedNetworkError
 from tritone_build.graphs.steps import DecodeStep, ImplicitStateStep
 from tritone_build.state import whole

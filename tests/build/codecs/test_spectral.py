@@ -13,8 +13,9 @@ from scripts.common.small_codecs import SMALL
 from scripts.peers import Reference
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs import VARIANTS, family_of, load_codec, nemo, outline_of, spectral
-from tritone_build.codecs.base import Codec, Dequantizer
+from tritone_build.codecs.base import Codec
 from tritone_build.codecs.configs.spectral import parse
+from tritone_build.codecs.stateless import Dequantizer
 from tritone_build.errors import CheckpointMismatchError, UnsupportedNetworkError
 from tritone_build.graphs.precision import in_fp16
 from tritone_build.graphs.steps import DecodeStep

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from scripts.common.small_codecs import CAUSAL, SMALL
-from tritone_build.codecs.base import Codec, Dequantizer, Encoder
+from tritone_build.codecs.base import Codec
+from tritone_build.codecs.stateless import Dequantizer, Encoder
 from tritone_build.state import whole
 from tritone_runtime.fidelity import snr_db
 

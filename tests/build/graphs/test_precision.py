@@ -9,7 +9,8 @@ import pytest
 import torch
 from helpers.engine_graphs import GRAPHS, EngineGraphs
 
-from tritone_build.codecs.base import Codec, Encoder
+from tritone_build.codecs.base import Codec
+from tritone_build.codecs.stateless import Encoder
 from tritone_build.errors import PrecisionError
 from tritone_build.graphs.precision import in_fp16, unfit_weights, zeros_text
 from tritone_build.state import whole
