@@ -126,8 +126,8 @@ def _late(point: Point, place: int) -> Point:
 
 
 def _steps(geometry: Geometry) -> list[str]:
-    steps = {"decode_stream": geometry.causal, "encode_stream": geometry.encode_causal}
-    return [name for name, causal in steps.items() if causal]
+    steps = {"decode_stream": geometry.stepwise, "encode_stream": geometry.encode_stepwise}
+    return [name for name, stepwise in steps.items() if stepwise]
 
 
 def _torch(codec: str, geometry: Geometry, settings: Settings) -> Iterator[Point]:

@@ -126,3 +126,42 @@ def test_the_number_of_codebooks_stays_within_a_stream() -> None:
     with pytest.raises(TokensError, match="began with 8 codebooks, got 9"):
         stream_input.checked(np.zeros((9, 2), int))
     assert stream_input.checked(np.zeros((8, 1), int)).shape == (8, 1)
+
+
+def late_model(values: NDArray[np.float64], late: int) -> NDArray[np.float64]:
+    """A toy step: two numbers per frame, ``late`` steps late; they need the frame after, or its absence."""
+    following = np.append(values[1:], np.nan)
+    both = np.stack([values, np.where(np.isnan(following), -1, following)], 1).flatten()
+    return np.concatenate([np.full(late, -9.0), both])[: 2 * len(values)]
+
+
+@given(
+    total=st.integers(1, 60),
+    sizes=sizes,
+    longest=st.integers(1, 9),
+    late=st.integers(2, 7),
+    short=st.integers(0, 1),
+)
+def test_a_late_model_is_asked_for_its_rest(
+    total: int, sizes: list[int], longest: int, late: int, short: int
+) -> None:
+    samples = np.arange(1.0, total + 1)
+    sent = pieces_of(FrameChunker(1, 2, longest, late, short), cut(samples, sizes))
+    joined = np.concatenate([piece.data for piece in sent])
+    assert np.array_equal(joined[:total], samples)
+    assert len(joined) == total + -(-late // 2)
+    assert np.isnan(joined[total:]).all(), "frames after the end"
+    whole, at, kept = late_model(joined, late), 0, []
+    for piece in sent:
+        kept.append(whole[at : at + 2 * len(piece.data)][piece.start : piece.stop])
+        at += 2 * len(piece.data)
+    expected = late_model(np.append(samples, np.nan), 0)[: 2 * total - short]
+    assert np.array_equal(np.concatenate(kept), expected)
+
+
+def test_tokens_after_the_end_are_minus_one() -> None:
+    chunker = FrameChunker(1, 10, 4, late=15)
+    assert [(piece.start, piece.stop) for piece in chunker.push(np.zeros((2, 3), np.int64))] == [(15, 30)]
+    (rest,) = chunker.flush()
+    assert rest.data.tolist() == [[-1, -1]] * 2
+    assert (rest.start, rest.stop) == (0, 15)
