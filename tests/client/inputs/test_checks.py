@@ -15,9 +15,15 @@ from tritone_client import (
     ServerRefusedError,
     StreamInfo,
     TokensError,
+    WholeUtterancesError,
 )
 from tritone_client.inputs.audio import resampled
-from tritone_client.inputs.checks import checked_audio, checked_codebooks, checked_tokens
+from tritone_client.inputs.checks import (
+    checked_audio,
+    checked_codebooks,
+    checked_tokens,
+    refuse_live_streams,
+)
 
 INFO = CodecInfo(
     name="toy",
@@ -47,6 +53,26 @@ def test_the_parameters_of_a_server_are_read() -> None:
     assert StreamInfo.from_parameters("toy", limits | {"replay_frames": "28"}).replay_frames == 28
     with pytest.raises(ServerRefusedError, match="toy_decode_stream has no parameter 'max_streams'"):
         StreamInfo.from_parameters("toy_decode_stream", message)
+
+
+WHOLE = replace(INFO, whole_utterances_s=2)
+"""A codec whose encoder needs all of an utterance at once."""
+
+
+def test_an_encoder_that_needs_whole_utterances_limits_their_length() -> None:
+    message = {name: str(value).lower() for name, value in asdict(WHOLE).items()}
+    message["sample_rate"] = message.pop("sample_rate_hz")
+    assert CodecInfo.from_parameters("toy", "toy_encode", message) == WHOLE
+    longest = np.zeros(44100, np.float32)
+    assert checked_audio(longest, 22050, WHOLE, resampled).shape == (44100,)
+    with pytest.raises(AudioError, match=r"whole utterances of at most 2 s.*got 2\.5 s; cut it at pauses"):
+        checked_audio(np.zeros(55125, np.float32), 22050, WHOLE, resampled)
+
+
+def test_an_encoder_that_needs_whole_utterances_has_no_live_streams() -> None:
+    refuse_live_streams(INFO)
+    with pytest.raises(WholeUtterancesError, match="toy has no live encoding, because its encoder needs all"):
+        refuse_live_streams(WHOLE)
 
 
 def test_some_codecs_leave_a_choice_of_codebooks() -> None:

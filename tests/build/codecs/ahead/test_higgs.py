@@ -16,8 +16,12 @@ from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.codecs import codec_within, higgs_v2, load_codec
 from tritone_build.codecs.base import Codec
 from tritone_build.codecs.configs.higgs_v2 import PUBLISHED, parse
+from tritone_build.codecs.stateless import Encoder
 from tritone_build.errors import CheckpointMismatchError, UnsupportedNetworkError
+from tritone_build.graphs.roles import role_names
+from tritone_build.graphs.steps import DecodeStep, ImplicitStateStep
 from tritone_build.layers.resampling import SincResampler
+from tritone_build.repository.configs import parameters
 from tritone_build.state import whole
 from tritone_runtime.fidelity import snr_db
 
@@ -77,6 +81,35 @@ def test_every_sample_changes_tokens_everywhere(codec: Codec) -> None:
     audio[0, -1] += 1.0
     changed = (before != whole(codec.encoder, audio[:, None])).any(1)
     assert bool(changed.all())
+
+
+def test_the_encoder_takes_whole_utterances_up_to_a_length(codec: Codec) -> None:
+    g = codec.geometry
+    assert (g.stepwise, g.encode_stepwise, g.encode_whole_s) == (True, False, 30)
+    assert parameters(codec, "encode")["whole_utterances_s"] == "30"
+    assert "whole_utterances_s" not in parameters(codec, "decode")
+    assert role_names(codec) == ["dequantize", "vocoder", "encode", "decode_stream"]
+    samples = 30 * 24000 + 1
+    with pytest.raises(ValueError, match="at most 720000 samples: the encoder needs all of an utterance"):
+        Encoder(codec)(torch.zeros(1, samples), torch.tensor([[samples]]))
+
+
+SIZES = ([1] * 42, [2] * 21, [5, 1, 7, 20, 2, 7])
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=["ones", "twos", "drawn"])
+def test_a_stream_gives_the_audio_of_the_whole(sizes: list[int], codec: Codec) -> None:
+    tokens = torch.randint(0, 128, (2, 4, FRAMES))
+    sent = torch.cat([tokens, torch.full((2, 4, sum(sizes) - FRAMES), -1)], 2)
+    step = DecodeStep(codec)
+    stream, pieces = ImplicitStateStep(step), []
+    pasts = [torch.zeros(2, *part.shape, dtype=part.dtype) for part in step.packing.parts]
+    for piece in torch.split(sent, sizes, 2):
+        audio, *pasts = stream(piece, *pasts)
+        pieces.append(audio)
+    late = codec.geometry.delay_samples
+    found = torch.cat(pieces, 1)[:, late : late + FRAMES * 960]
+    assert snr_db(decoded(codec, tokens).numpy(), found.numpy()) > 120
 
 
 def test_the_names_of_the_authors_hold_the_same_codec(checkpoint: Checkpoint, tmp_path: Path) -> None:
