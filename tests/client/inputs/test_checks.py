@@ -44,9 +44,14 @@ INFO = CodecInfo(
 CHOICE = replace(INFO, num_codebooks=32, min_codebooks=1, default_codebooks=8)
 
 
+def parameters_of(info: CodecInfo) -> dict[str, str]:
+    """As a server states them."""
+    stated = {name: str(value).lower() for name, value in asdict(info).items() if value != ()}
+    return {name.replace("sample_rate_hz", "sample_rate"): value for name, value in stated.items()}
+
+
 def test_the_parameters_of_a_server_are_read() -> None:
-    message = {name: str(value).lower() for name, value in asdict(INFO).items()}
-    message["sample_rate"] = message.pop("sample_rate_hz")
+    message = parameters_of(INFO)
     assert CodecInfo.from_parameters("toy", "toy_decode", message) == INFO
     limits = {"max_streams": "64", "state_bytes": "10880", "idle_limit_ms": "5000"}
     assert StreamInfo.from_parameters("toy_decode_stream", limits) == StreamInfo(64, 10880, 5000)
@@ -60,8 +65,7 @@ WHOLE = replace(INFO, whole_utterances_s=2)
 
 
 def test_an_encoder_that_needs_whole_utterances_limits_their_length() -> None:
-    message = {name: str(value).lower() for name, value in asdict(WHOLE).items()}
-    message["sample_rate"] = message.pop("sample_rate_hz")
+    message = parameters_of(WHOLE)
     assert CodecInfo.from_parameters("toy", "toy_encode", message) == WHOLE
     longest = np.zeros(44100, np.float32)
     assert checked_audio(longest, 22050, WHOLE, resampled).shape == (44100,)
@@ -145,8 +149,7 @@ def test_audio_is_converted_to_the_rate_of_the_encoder() -> None:
         "toy",
         "toy_decode",
         {
-            **{name: str(value).lower() for name, value in asdict(INFO).items()},
-            "sample_rate": "22050",
+            **parameters_of(INFO),
             "encode_sample_rate": "16000",
             "encode_samples_per_frame": "1280",
         },
