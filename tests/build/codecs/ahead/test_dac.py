@@ -199,25 +199,28 @@ def in_steps(step: DecodeStep | EncodeStep, data: Tensor, ends: Tensor, sizes: l
     return torch.cat(pieces, -1)
 
 
-SIZES = ([1] * 72, [2] * 36, [5, 1, 7, 30, 2, 2, 25])
+SIZES = ([1] * 42, [5, 1, 7, 30, 2, 2, 25])
+STREAMED = 12
+"""Frames of a stream; the others of its steps are after its end."""
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=["ones", "twos", "drawn"])
+@pytest.mark.parametrize("sizes", SIZES, ids=["ones", "drawn"])
 def test_a_stream_gives_the_audio_of_the_whole(sizes: list[int], codec: Codec) -> None:
     g = codec.geometry
-    tokens = torch.randint(0, g.codebook_size, (2, 3, FRAMES))
-    ends = torch.full((2, 3, sum(sizes) - FRAMES), -1)
+    tokens = torch.randint(0, g.codebook_size, (2, 3, STREAMED))
+    ends = torch.full((2, 3, sum(sizes) - STREAMED), -1)
     heard = in_steps(DecodeStep(codec), tokens, ends, sizes)
-    samples = FRAMES * g.samples_per_frame - g.short_samples
+    samples = STREAMED * g.samples_per_frame - g.short_samples
     found = heard[:, g.delay_samples : g.delay_samples + samples]
     assert snr_db(decoded(codec, tokens)[:, :samples].numpy(), found.numpy()) > 120
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=["ones", "twos", "drawn"])
+@pytest.mark.parametrize("sizes", SIZES, ids=["ones", "drawn"])
 def test_a_stream_gives_the_tokens_of_the_whole(sizes: list[int], codec: Codec) -> None:
-    g, audio = codec.geometry, noise(codec)
-    ends = torch.full((2, (sum(sizes) - FRAMES) * g.samples_per_frame), torch.nan)
+    g = codec.geometry
+    audio = noise(codec)[:, : STREAMED * g.samples_per_frame]
+    ends = torch.full((2, (sum(sizes) - STREAMED) * g.samples_per_frame), torch.nan)
     step = EncodeStep(codec, choice=False)
     found = in_steps(step, audio, ends, [each * g.samples_per_frame for each in sizes])
     wait = g.encode_delay_frames
-    assert torch.equal(encoded(codec, audio), found[..., wait : wait + FRAMES])
+    assert torch.equal(encoded(codec, audio), found[..., wait : wait + STREAMED])

@@ -94,13 +94,13 @@ def test_the_encoder_takes_whole_utterances_up_to_a_length(codec: Codec) -> None
         Encoder(codec)(torch.zeros(1, samples), torch.tensor([[samples]]))
 
 
-SIZES = ([1] * 42, [2] * 21, [5, 1, 7, 20, 2, 7])
+SIZES = ([1] * 20, [5, 1, 7, 2, 7])
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=["ones", "twos", "drawn"])
+@pytest.mark.parametrize("sizes", SIZES, ids=["ones", "drawn"])
 def test_a_stream_gives_the_audio_of_the_whole(sizes: list[int], codec: Codec) -> None:
-    tokens = torch.randint(0, 128, (2, 4, FRAMES))
-    sent = torch.cat([tokens, torch.full((2, 4, sum(sizes) - FRAMES), -1)], 2)
+    tokens = torch.randint(0, 128, (2, 4, 10))
+    sent = torch.cat([tokens, torch.full((2, 4, sum(sizes) - 10), -1)], 2)
     step = DecodeStep(codec)
     stream, pieces = ImplicitStateStep(step), []
     pasts = [torch.zeros(2, *part.shape, dtype=part.dtype) for part in step.packing.parts]
@@ -108,7 +108,7 @@ def test_a_stream_gives_the_audio_of_the_whole(sizes: list[int], codec: Codec) -
         audio, *pasts = stream(piece, *pasts)
         pieces.append(audio)
     late = codec.geometry.delay_samples
-    found = torch.cat(pieces, 1)[:, late : late + FRAMES * 960]
+    found = torch.cat(pieces, 1)[:, late : late + 9600]
     assert snr_db(decoded(codec, tokens).numpy(), found.numpy()) > 120
 
 
