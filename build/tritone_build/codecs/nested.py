@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from tritone_build.codecs.base import Family
 
-__all__ = ["codec_prefixes"]
+__all__ = ["codec_prefixes", "has_signature"]
 
 
 def codec_prefixes(names: Iterable[str], families: Sequence[Family]) -> list[str]:
@@ -30,3 +30,9 @@ def codec_prefixes(names: Iterable[str], families: Sequence[Family]) -> list[str
         for prefix, there in begun.items()
         if any(there.issuperset(family.SIGNATURE) for family in families)
     )
+
+
+def has_signature(names: Iterable[str], signature: Sequence[str]) -> bool:
+    """Whether each beginning in ``signature`` begins a name, as in a codec that is on its own."""
+    begun = {beginning for name in names for beginning in signature if name.startswith(beginning)}
+    return begun.issuperset(signature)
