@@ -15,6 +15,7 @@ from scripts.peers.environments import Environment
 from scripts.peers.rounding_margin import residual_margin
 from scripts.peers.worker_process import WorkerProcess
 from tritone_build.checkpoints.checkpoint import Checkpoint
+from tritone_build.codecs.nested import has_signature
 from tritone_server.wheels import Wheel
 
 __all__ = ["WHEEL", "QwenTts", "complete", "recognises", "reference", "tensor_shapes"]
@@ -55,7 +56,7 @@ _DECODER = {  # the published values; the class's defaults describe another netw
 
 def recognises(checkpoint: Checkpoint) -> bool:
     """Whether the tensors have the published names of the decoder's and the encoder's transformer."""
-    return all(any(name.startswith(mark) for name in checkpoint.tensors) for mark in _MARKS)
+    return has_signature(checkpoint.tensors, _MARKS)
 
 
 def reference(checkpoint: Checkpoint) -> "QwenTts":

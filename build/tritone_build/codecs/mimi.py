@@ -15,7 +15,7 @@ from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
 from tritone_build.codecs.configs.mimi import PUBLISHED, MimiConfig, describes, parse
 from tritone_build.codecs.names import mimi as mimi_names
-from tritone_build.codecs.strict import check_strictly
+from tritone_build.codecs.strict import assign_published, check_strictly, published_tensors
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.quantizers.rvq import SplitResidualQuantizer
 from tritone_build.layers.reach import reach_of
@@ -110,27 +110,16 @@ class EncoderNetwork(nn.Module):
 
     def published(self) -> dict[str, Tensor]:
         """Tensors by their name in Kyutai's layout; without data on the meta device."""
-        tensors: dict[str, Tensor] = {}
-        for name, parameter in self.named_parameters():
-            there = mimi_names.published_name(name, len(self.config.seanet.ratios))
-            if "{}" not in there:
-                tensors[there] = parameter
-                continue
-            for index, entry in enumerate(parameter):
-                tensors[there.format(index)] = entry
-                tensors[mimi_names.initialized_name(there).format(index)] = _INITIALIZED
-        return tensors
+        tensors = published_tensors(self, self._published_name)
+        books = (name for name in tensors if "._codebook." in name)
+        return tensors | {mimi_names.initialized_name(name): _INITIALIZED for name in books}
 
     def assign(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the tensors of :meth:`published`."""
-        state = {}
-        for name, parameter in self.named_parameters():
-            there = mimi_names.published_name(name, len(self.config.seanet.ratios))
-            if "{}" in there:
-                state[name] = torch.stack([tensors[there.format(n)].float() for n in range(len(parameter))])
-            else:
-                state[name] = tensors[there].float()
-        self.load_state_dict(state, assign=True)
+        assign_published(self, self._published_name, tensors)
+
+    def _published_name(self, name: str) -> str:
+        return mimi_names.published_name(name, len(self.config.seanet.ratios))
 
 
 class Network(EncoderNetwork):

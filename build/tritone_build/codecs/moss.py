@@ -20,7 +20,8 @@ from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, 
 from tritone_build.codecs.configs.moss import Block, MossConfig, PatchConfig, StageConfig, describes, parse
 from tritone_build.codecs.configs.moss_published import MOSS, MOSS_NANO, MOSS_V2, shallow
 from tritone_build.codecs.names.moss import blocks_in, published_name, respelled
-from tritone_build.codecs.strict import check_strictly
+from tritone_build.codecs.nested import has_signature
+from tritone_build.codecs.strict import assign_published, check_strictly, published_tensors
 from tritone_build.layers.patch import Patch, Unpatch
 from tritone_build.layers.quantizers.lfq import ResidualLfq
 from tritone_build.layers.reach import reach_of
@@ -151,32 +152,19 @@ class Network(nn.Module):
 
     def published(self) -> dict[str, Tensor]:
         """Tensors by published name, with weight norm folded; without data on the meta device."""
-        tensors: dict[str, Tensor] = {}
-        for name, parameter in self.named_parameters():
-            there = published_name(name, self.newer_names)
-            if "{}" in there:
-                tensors |= {there.format(index): entry for index, entry in enumerate(parameter)}
-            else:
-                tensors[there] = parameter
-        return tensors
+        return published_tensors(self, self._published_name)
 
     def assign(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the tensors of :meth:`published`; those in FP32 are not copied."""
-        state = {}
-        for name, parameter in self.named_parameters():
-            there = published_name(name, self.newer_names)
-            if "{}" in there:
-                state[name] = torch.stack([tensors[there.format(n)].float() for n in range(len(parameter))])
-            else:
-                state[name] = tensors[there].float()
-        self.load_state_dict(state, assign=True)
+        assign_published(self, self._published_name, tensors)
+
+    def _published_name(self, name: str) -> str:
+        return published_name(name, self.newer_names)
 
 
 def recognises(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint is of this family, supported or not."""
-    return describes(checkpoint.config) or all(
-        any(name.startswith(part) for name in checkpoint.tensors) for part in SIGNATURE
-    )
+    return describes(checkpoint.config) or has_signature(checkpoint.tensors, SIGNATURE)
 
 
 def _config_of(checkpoint: Checkpoint) -> MossConfig:

@@ -26,6 +26,7 @@ from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, 
 from tritone_build.codecs.configs.qwen3_tts import PUBLISHED, Qwen3TtsConfig, describes, parse
 from tritone_build.codecs.names import mimi as mimi_names
 from tritone_build.codecs.names import qwen3_tts as qwen3_tts_names
+from tritone_build.codecs.nested import has_signature
 from tritone_build.codecs.strict import check_strictly
 from tritone_build.layers.quantizers.rvq import SplitResidualQuantizer
 from tritone_build.layers.reach import reach_of
@@ -171,9 +172,7 @@ def as_published(encoder: Mapping[str, Tensor], config: Qwen3TtsConfig) -> dict[
 
 def recognises(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint is of this family, supported or not."""
-    return describes(checkpoint.config) or all(
-        any(name.startswith(beginning) for name in checkpoint.tensors) for beginning in SIGNATURE
-    )
+    return describes(checkpoint.config) or has_signature(checkpoint.tensors, SIGNATURE)
 
 
 def _config_of(checkpoint: Checkpoint) -> Qwen3TtsConfig:

@@ -1,13 +1,13 @@
 """Strict loading: every tensor of a checkpoint is used, and the error names those that do not fit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from tritone_build.errors import CheckpointMismatchError
 
-__all__ = ["assign_strictly", "check_strictly"]
+__all__ = ["assign_published", "assign_strictly", "check_strictly", "published_tensors"]
 
 
 def check_strictly(
@@ -64,3 +64,35 @@ def assign_strictly(
     expected = {there: network.get_parameter(here).shape for there, here in names.items()}
     check_strictly(expected, constants, tensors, source)
     network.load_state_dict({here: tensors[there].float() for there, here in names.items()}, assign=True)
+
+
+def published_tensors(network: nn.Module, published_name: Callable[[str], str]) -> dict[str, Tensor]:
+    """Parameters by published name.
+
+    Args:
+        network: the network; on the meta device its tensors have no data.
+        published_name: published name of a parameter; with {} for the index of a row if each row of the
+            parameter is published as a tensor.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in network.named_parameters():
+        there = published_name(name)
+        if "{}" in there:
+            tensors |= {there.format(index): entry for index, entry in enumerate(parameter)}
+        else:
+            tensors[there] = parameter
+    return tensors
+
+
+def assign_published(
+    network: nn.Module, published_name: Callable[[str], str], tensors: Mapping[str, Tensor]
+) -> None:
+    """Give a network the tensors of :func:`published_tensors`; those in FP32 and one piece are not copied."""
+    state = {}
+    for name, parameter in network.named_parameters():
+        there = published_name(name)
+        if "{}" in there:
+            state[name] = torch.stack([tensors[there.format(n)].float() for n in range(len(parameter))])
+        else:
+            state[name] = tensors[there].float()
+    network.load_state_dict(state, assign=True)
