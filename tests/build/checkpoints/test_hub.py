@@ -1,6 +1,7 @@
 """Checkpoints from the hub: the real huggingface_hub against a hub on loopback."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 from safetensors.torch import load_file, save
 
 from scripts.common.small_codecs import SMALL
@@ -22,6 +24,7 @@ from tritone_build.errors import CheckpointError
 
 REPOSITORY, CSM = "someone/small-codec", "someone/small-csm"
 QWEN = "someone/speech-model"
+PICKLED, TWICE = "someone/old-codec", "someone/codec-in-two-formats"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -49,6 +52,13 @@ def as_qwen3_tts_is_published(folder: Path) -> Files:
     return codec | {"config.json": b'{"model_type": "qwen3_tts"}', "model.safetensors": b"not to be fetched"}
 
 
+def as_snac_is_published() -> Files:
+    """A file of torch.save, and no other."""
+    weights = io.BytesIO()
+    torch.save({"encoder.weight": torch.zeros(2)}, weights)
+    return {"config.json": b"{}", "pytorch_model.bin": weights.getvalue(), "README.md": b"a codec"}
+
+
 @pytest.fixture
 def repositories(tmp_path: Path) -> dict[str, Files]:
     nemo = write_fixture(SMALL["small_nanocodec"], tmp_path / "published.nemo").read_bytes()
@@ -56,6 +66,8 @@ def repositories(tmp_path: Path) -> dict[str, Files]:
         REPOSITORY: {"codec.nemo": nemo, "README.md": b"a codec"},
         CSM: as_csm_is_published(tmp_path / "mimi"),
         QWEN: as_qwen3_tts_is_published(tmp_path / "qwen"),
+        PICKLED: as_snac_is_published(),
+        TWICE: as_snac_is_published() | {"model.safetensors": save({"encoder.weight": torch.ones(2)})},
     }
 
 
@@ -159,6 +171,25 @@ def test_of_a_speech_model_only_the_folder_of_its_codec_is_fetched(
     assert done.stdout.strip() == hashlib.sha256(weights).hexdigest(), done.stderr
     assert "model.safetensors" not in fetched
     assert "speech_tokenizer/model.safetensors" in fetched
+
+
+@pytest.mark.parametrize(
+    ("repository", "weights", "left"),
+    [(PICKLED, "pytorch_model.bin", set()), (TWICE, "model.safetensors", {"pytorch_model.bin"})],
+)
+def test_pickled_weights_are_fetched_if_there_are_no_others(
+    repository: str,
+    weights: str,
+    left: set[str],
+    hub: str,
+    repositories: dict[str, Files],
+    fetched: list[str],
+    tmp_path: Path,
+) -> None:
+    done = opened(repository, hub, tmp_path / "cache")
+    expected = hashlib.sha256(repositories[repository][weights]).hexdigest()
+    assert done.stdout.strip() == expected, done.stderr
+    assert set(fetched) == set(repositories[repository]) - left - {"README.md"}
 
 
 def test_a_published_codec_means_its_pinned_commit_and_hash(monkeypatch: pytest.MonkeyPatch) -> None:
