@@ -108,8 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     fixture.add_argument(
         "--weight-norm",
         choices=tuple(_SPELLINGS),
-        default="parametrizations",
-        help="how normalized weights are stored (%(default)s)",
+        help="how normalized weights are stored; default: as in that layout",
     )
     return parser
 
@@ -228,6 +227,6 @@ def _fixture(options: argparse.Namespace) -> None:
     if options.codec not in known:
         raise UnknownCodecError(options.codec, list(known))
     config = known[options.codec].config
-    spelling = _SPELLINGS[options.weight_norm]
+    spelling = _SPELLINGS.get(options.weight_norm)
     written = write_fixture(config, options.output, options.seed, options.layout, spelling)
     print(f"{written}: random weights, seed {options.seed}; they decode to noise")
