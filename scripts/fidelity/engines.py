@@ -32,10 +32,9 @@ __all__ = ["CODECS", "main", "profiles_by_role", "shortcomings"]
 
 CODECS = (
     *("nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi", "moss_shallow"),
-    "qwen3_tts_12hz",
+    *("moss_nano", "moss_v2_shallow", "qwen3_tts_12hz"),
 )
-"""Left out are nanocodec_1780bps, which has nanocodec's networks with another lookup table, and the stereo
-codecs of MOSS: TensorRT-RTX asks for 6.5 GB at once for the step of moss_nano's encoder, and gets none."""
+"""Left out is nanocodec_1780bps, which has nanocodec's networks with another lookup table."""
 _QUICK = ("nanocodec_mini",)
 _MIN_DB, _MIN_EQUAL, _MIN_FP16, _MAX_MB = 50.0, 0.95, 0.6, 8000.0
 
