@@ -32,10 +32,10 @@ __all__ = ["CODECS", "main", "profiles_by_role", "shortcomings"]
 
 CODECS = (
     *("nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi", "moss_shallow"),
-    *("qwen3_tts_12hz", "spectral_25fps"),
+    *("moss_nano", "qwen3_tts_12hz", "spectral_25fps", "snac_24khz"),
 )
-"""Left out are nanocodec_1780bps, which has nanocodec's networks with another lookup table, and the stereo
-codecs of MOSS: TensorRT-RTX asks for 6.5 GB at once for the step of moss_nano's encoder, and gets none."""
+"""One codec of each network: nanocodec_1780bps is like nanocodec, moss_v2 like moss_nano, and SNAC's other sizes,
+DAC and the decoder of Higgs Audio like snac_24khz. ``--codec`` takes any codec."""
 _QUICK = ("nanocodec_mini",)
 _MIN_DB, _MIN_EQUAL, _MIN_FP16, _MAX_MB = 50.0, 0.95, 0.6, 8000.0
 

@@ -56,7 +56,7 @@ class Snac:
 
     def lists(self, tokens: Tensor) -> list[Tensor]:
         """Tokens [B, R, T] -> those of each codebook, [B, T * its rows]."""
-        return [part.transpose(1, 2).flatten(1) for part in tokens.split(self._rows, 1)]
+        return [part.transpose(1, 2).flatten(1) for part in torch.split(tokens, self._rows, 1)]
 
     @torch.no_grad()
     def encode(self, audio: Tensor, num_codebooks: int | None = None) -> Tensor:
