@@ -34,8 +34,8 @@ CODECS = (
     *("nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi", "moss_shallow"),
     *("moss_nano", "qwen3_tts_12hz", "spectral_25fps", "snac_24khz"),
 )
-"""One codec of each network: nanocodec_1780bps is like nanocodec, moss_v2 like moss_nano, and SNAC's other sizes,
-DAC and the decoder of Higgs Audio like snac_24khz. ``--codec`` takes any codec."""
+"""One codec of each network: nanocodec_1780bps is like nanocodec, moss_v2 like moss_nano, and SNAC's other
+sizes, DAC and the decoder of Higgs Audio are like snac_24khz. ``--codec`` takes any codec."""
 _QUICK = ("nanocodec_mini",)
 _MIN_DB, _MIN_EQUAL, _MIN_FP16, _MAX_MB = 50.0, 0.95, 0.6, 8000.0
 

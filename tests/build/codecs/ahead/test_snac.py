@@ -89,7 +89,7 @@ def followed(data: Tensor, value: float, steps: int) -> Tensor:
 @pytest.mark.parametrize("sizes", [[1] * 20, [2] * 10, [5, 1, 7, 2, 4, 1]], ids=["ones", "twos", "drawn"])
 def test_a_stream_is_the_whole(sizes: list[int], precise: Codec) -> None:
     g, tokens = precise.geometry, tokens_of(precise)
-    pieces = followed(tokens, -1, sum(sizes) - FRAMES).split(sizes, -1)
+    pieces = torch.split(followed(tokens, -1, sum(sizes) - FRAMES), sizes, -1)
     heard = torch.cat(in_steps(DecodeStep(precise), list(pieces)), -1)[:, g.delay_samples :]
     expected = decoded(precise, tokens)
     assert (heard[:, : expected.shape[1]] - expected).abs().max() < 1e-12
@@ -98,7 +98,8 @@ def test_a_stream_is_the_whole(sizes: list[int], precise: Codec) -> None:
         g.samples_per_frame,
         g.encode_delay_frames,
     )
-    pieces = followed(audio, torch.nan, (sum(sizes) - FRAMES) * hop).split([each * hop for each in sizes], -1)
+    filled = followed(audio, torch.nan, (sum(sizes) - FRAMES) * hop)
+    pieces = torch.split(filled, [each * hop for each in sizes], -1)
     found = torch.cat(in_steps(EncodeStep(precise), list(pieces)), -1)[..., late:]
     expected = precise.quantizer.quantize(whole(precise.encoder, audio[:, None]))
     assert torch.equal(found[..., :FRAMES], expected)
@@ -112,7 +113,7 @@ def test_rows_of_a_batch_may_end_at_different_times(precise: Codec) -> None:
     assert (padded[1, : len(expected)] - expected).abs().max() < 1e-12
     ends = followed(tokens, -1, 8)
     ends[1, :, short:] = -1
-    heard = torch.cat(in_steps(DecodeStep(precise), list(ends.split(1, -1))), -1)[:, g.delay_samples :]
+    heard = torch.cat(in_steps(DecodeStep(precise), list(torch.split(ends, 1, -1))), -1)[:, g.delay_samples :]
     assert (heard[1, : len(expected)] - expected).abs().max() < 1e-12
     whole_row = decoded(precise, tokens[:1])[0]
     assert (heard[0, : len(whole_row)] - whole_row).abs().max() < 1e-12
