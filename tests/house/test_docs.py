@@ -28,7 +28,7 @@ def with_small_codecs(code: str, server: TritonServer, repository: Path) -> str:
     """The example, changed to use the small codecs, and the server or the repository of the tests."""
     if ADDRESS not in code and FOLDER not in code:
         return code
-    small = re.sub(r'"(nanocodec|mimi|moss|moss_nano|qwen3_tts_12hz)"', r'"small_\1"', code)
+    small = re.sub(r'"(nanocodec|mimi|moss|moss_nano|qwen3_tts_12hz|snac_24khz)"', r'"small_\1"', code)
     return small.replace(ADDRESS, server.url).replace(FOLDER, str(repository)).replace("24000", "1200")
 
 

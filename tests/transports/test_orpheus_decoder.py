@@ -4,17 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import numpy as np
-import pytest
 from helpers.place import Place
 
-from scripts.common.small_codecs import SMALL
 from tritone_client import Codec
 from tritone_client.cli.pcm import raw_of
 from tritone_client.layouts import ORPHEUS
 from tritone_client.orpheus import tokens_decoder, tokens_decoder_sync
 
 NAME = "small_snac_24khz"
-pytestmark = pytest.mark.skipif(NAME not in SMALL, reason="the codec SNAC is not there yet")
 
 
 def test_orpheus_on_the_real_codec_equals_the_whole_decode(place: Place) -> None:
