@@ -96,7 +96,8 @@ def profiles_of(role: Role, geometry: Geometry, capacity: Capacity = USUAL) -> t
         if "audio" in role.inputs
         else most_frames(g.frame_rate_hz, g.lookaround_frames, g.causal)
     )
-    profiles = tuple(profile.within(geometry.min_frames, most) for profile in table)
+    fitting = [profile for profile in table if profile.frames.least <= most]
+    profiles = tuple(profile.within(geometry.min_frames, most) for profile in fitting)
     if role.packing is not None:
         rows = capacity.rows(role.packing.state_bytes)
         profiles = tuple(profile.in_batches(rows) for profile in profiles)
