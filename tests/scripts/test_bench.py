@@ -76,7 +76,7 @@ def test_the_page_on_capacity_states_what_a_stream_costs() -> None:
     page = Path("docs/capacity.md").read_text()
     row = r"^\| `(\w+)` \| ([\d.]+) ms \| ([\d.]+) GFLOP \| ([\d.]+) MB \| ([\d.]+) MB \|$"
     rows = re.findall(row, page, re.MULTILINE)
-    assert len(rows) == 9
+    assert len(rows) == 14
     for codec, *stated in rows:
         outline = outline_of(MEASURED[codec])
         weights = sum(parameter.numel() * parameter.itemsize for parameter in outline.decoder.parameters())
