@@ -227,6 +227,11 @@ class Timeline:
         self._past.reserve(layer, x, steps, axis)
         return x
 
+    def ended(self, x: Tensor, axis: int = -1) -> Tensor:
+        """Return a whole signal without the steps that it lacks of whole frames; a stream as it is."""
+        short = 0 if self._streaming else self.clock.short
+        return x.narrow(axis, 0, x.shape[axis] - short) if short else x
+
     def aligned(self, layer: nn.Module, x: Tensor, multiple: int, axis: int = -1) -> Tensor:
         """Return ``x`` so late that it begins at a multiple of so many steps of the signal."""
         since, self.clock = self.clock, self.clock.aligned(multiple)

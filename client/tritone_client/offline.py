@@ -31,7 +31,6 @@ def decoded(models: CodecModels, tokens: Any) -> SansIO[Any]:
         results = yield from _as_streams(checked, models.decode_stream)
     else:
         results = yield from _in_windows(models, DECODE, checked, {})
-        results = [audio[..., : audio.shape[-1] - info.short_samples] for audio in results]
     return results if several else results[0]
 
 

@@ -14,11 +14,11 @@ from helpers.signals import sound, tokens_of
 from numpy.typing import NDArray
 
 from scripts.common.small_codecs import CAUSAL
-from tritone_client import AsyncCodec, AudioError, Codec, TokensError
+from tritone_client import AsyncCodec, AudioError, Codec, TokensError, WholeUtterancesError
 from tritone_client.codec_models import Role
 from tritone_server.launcher import TritonServer
 
-NAME = "small_nanocodec"
+NAME, WHOLE_ONLY = "small_nanocodec", "small_higgs_v2"
 CUTS = {
     "one frame each": list(range(1, 61)),
     "uneven": [1, 3, 4, 17, 18, 45],
@@ -34,7 +34,9 @@ def test_decoding_however_it_is_cut_equals_the_whole(codec: Codec, cuts: list[in
         pieces = [stream.push(piece) for piece in np.split(tokens, cuts, axis=1) if piece.size]
         pieces.append(stream.close())
     joined = np.concatenate(pieces, axis=-1)
-    assert joined.shape == codec.info.audio_shape(60 * codec.info.samples_per_frame)
+    assert joined.shape == codec.info.audio_shape(
+        60 * codec.info.samples_per_frame - codec.info.short_samples
+    )
     found = against_whole(codec, tokens, joined)
     assert found.ok, found
 
@@ -42,6 +44,13 @@ def test_decoding_however_it_is_cut_equals_the_whole(codec: Codec, cuts: list[in
 @pytest.mark.parametrize("chunk", [1, 7, 50, 333, 10**6])
 def test_encoding_however_it_is_cut_equals_the_whole(codec: Codec, chunk: int) -> None:
     audio = sound(codec.info, 40.4)
+    if codec.name == WHOLE_ONLY:
+        with (
+            pytest.raises(WholeUtterancesError),
+            codec.encode_stream(codec.info.encode_sample_rate_hz) as stream,
+        ):
+            stream.push(audio)
+        return
     with codec.encode_stream(codec.info.encode_sample_rate_hz) as stream:
         starts = range(0, audio.shape[-1], chunk)
         pieces = [stream.push(audio[..., start : start + chunk]) for start in starts]
@@ -66,13 +75,15 @@ def test_where_the_server_keeps_streams_they_go_there(model: str, server: Triton
 
 
 def test_audio_comes_at_once_or_as_late_as_the_codec_looks_ahead(codec: Codec) -> None:
-    hop, late = codec.info.samples_per_frame, 0 if codec.info.causal else codec.info.lookaround_frames
+    """By whole frames where the client sends windows; where the model waits, by what its layers pad."""
+    hop, limits = codec.info.samples_per_frame, codec.stream_info
+    late = hop * codec.info.lookaround_frames if limits is None else limits.late_steps
     with codec.decode_stream() as stream:
         given = [stream.push(frame).shape for frame in tokens_of(codec.info).T]
         rest = stream.close()
-    expected = [0] * late + [hop] * (60 - late)
-    assert given == [codec.info.audio_shape(samples) for samples in expected]
-    assert rest.shape == codec.info.audio_shape(late * hop)
+    said = np.maximum(hop * np.arange(61) - late, 0)
+    assert given == [codec.info.audio_shape(samples) for samples in np.diff(said)]
+    assert rest.shape == codec.info.audio_shape(late - codec.info.short_samples)
 
 
 def test_a_stream_shorter_than_the_codec_takes_is_reported_at_the_end(place: Place) -> None:
@@ -112,13 +123,14 @@ def test_asyncio_gives_the_same(codec: Codec, place: Place) -> None:
             assert remote.info == codec.info
             for result in await asyncio.gather(*(played(remote, 0.001 * index) for index in range(4))):
                 assert against_whole(codec, tokens, result).ok
-            async with remote.encode_stream(rate_hz) as stream:
-                pieces = [
-                    await stream.push(audio[..., :500]),
-                    await stream.push(audio[..., 500:]),
-                    await stream.close(),
-                ]
-            assert np.array_equal(np.concatenate(pieces, axis=1), codec.encode(audio, rate_hz))
+            if codec.name != WHOLE_ONLY:
+                async with remote.encode_stream(rate_hz) as stream:
+                    pieces = [
+                        await stream.push(audio[..., :500]),
+                        await stream.push(audio[..., 500:]),
+                        await stream.close(),
+                    ]
+                assert np.array_equal(np.concatenate(pieces, axis=1), codec.encode(audio, rate_hz))
             streamed = np.concatenate([piece async for piece in remote.stream(tokens.T)], axis=-1)
             assert against_whole(codec, tokens, streamed).ok
             assert against_whole(codec, tokens, await remote.decode(tokens)).ok

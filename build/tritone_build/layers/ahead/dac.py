@@ -200,7 +200,7 @@ class DacEncoder(nn.Module):
 
 
 class DacDecoder(nn.Module):
-    """Latent [B, latent_rate * latent_dim, T] -> audio [B, T * hop]."""
+    """Latent [B, latent_rate * latent_dim, T] -> audio [B, T * hop]; a whole signal may lack some samples."""
 
     def __init__(self, config: DacConfig):
         super().__init__()
@@ -240,7 +240,7 @@ class DacDecoder(nn.Module):
             x = self.attention(x, state)
         for block in self.block:
             x = block(x, state)
-        audio: Tensor = self.conv2(self.snake1(x), state)
+        audio = state.timeline.ended(self.conv2(self.snake1(x), state))
         return torch.tanh(audio) if config.bounded else audio
 
 
