@@ -14,8 +14,8 @@ from tritone_runtime.manifests import MANIFEST
 __all__ = ["fingerprint", "write_manifest"]
 
 _BUILDERS = (
-    *("layers/*.py", "codecs/**/*.py", "checkpoints/*.py", "graphs/*.py", "repository/*.py"),
-    *("guard.py", "state.py"),
+    *("layers/**/*.py", "codecs/**/*.py", "checkpoints/*.py", "graphs/*.py", "repository/*.py"),
+    *("guard.py", "state.py", "timeline.py"),
 )
 _NO_BUILDERS = (
     "checkpoints/file_kinds.py",
