@@ -154,7 +154,7 @@ def test_a_model_that_is_gone_since_means_that_its_server_stops(server: TritonSe
 
 
 def test_an_unknown_codec_is_reported_with_those_there_are(server: TritonServer) -> None:
-    with pytest.raises(UnknownCodecError, match=r"does not serve codec 'nope'; it serves: small_lfsc, "):
+    with pytest.raises(UnknownCodecError, match=r"does not serve codec 'nope'; it serves: small_dac_24khz, "):
         Codec("nope", server.url)
 
 

@@ -73,7 +73,7 @@ def test_the_recognizer_understands_speech_but_not_speech_drowned_in_noise(tmp_p
 class GainCodec:
     """A codec that returns its input times a gain."""
 
-    info = SimpleNamespace(sample_rate_hz=22050)
+    info = SimpleNamespace(sample_rate_hz=22050, encode_sample_rate_hz=22050)
 
     def __init__(self, gain: float):
         self.gain = np.float32(gain)
