@@ -53,14 +53,33 @@ def main() -> int:
         points = [point for point in points if point not in done]
     files = [_REPORT, *([options.out / _REPORT.name] if options.out else [])]
     report = Report(files, settings)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    interrupted = not _measured_all(points, settings, report, 60 * options.minutes)
+    interrupted = not _measured_all(points, settings, report, 60 * options.minutes, _Interrupt())
     report.print_table(Console())
     print(f"written to {', '.join(map(str, files))}")
     return 130 if interrupted else int(report.only_errors)
 
 
-def _measured_all(points: Sequence[Point], settings: Settings, report: Report, seconds: float) -> bool:
+class _Interrupt:
+    """Remembers that a signal came: Python drops the exception where a destructor or a callback raises it."""
+
+    def __init__(self) -> None:
+        self.came = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._raise)
+
+    def _raise(self, *_: object) -> None:
+        self.came = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal came before."""
+        if self.came:
+            raise KeyboardInterrupt
+
+
+def _measured_all(
+    points: Sequence[Point], settings: Settings, report: Report, seconds: float, interrupt: _Interrupt
+) -> bool:
     """Measure the points in turn; False if that was interrupted."""
     until, begun, reason = time.monotonic() + seconds, 0, "out of time"
     try:
@@ -69,10 +88,12 @@ def _measured_all(points: Sequence[Point], settings: Settings, report: Report, s
                 left = until - time.monotonic()
                 if left < _LEAST_S:
                     break
+                interrupt.check()
                 begun += 1
                 limit_s = left if settings.tiny else min(point.limit_s, left)
                 for outcome in workers.outcomes(point, limit_s):
                     report.add(point, outcome)
+                interrupt.check()
     except KeyboardInterrupt:
         reason = "interrupted"
     for point in points[begun:]:
