@@ -2,19 +2,20 @@
 
 - nano-codec-decoder-onnx decodes each frame alone;
 - KaniTTS decodes each frame with the 15 frames before it;
+- orpheus-speech decodes each frame of SNAC with one frame before it and two after it;
 - MossAudioTokenizer-ONNX concatenates pieces of 200 frames, decoded with graph optimizations off;
 - transformers' MimiModel, and ONNX files made from it, keep the past of attention but not of convolutions.
 """
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from scripts.bench.late_windows import late_window_rows
 from scripts.bench.sessions import NEAR_COPIES, Array, OfflineSession, has_streams
 from scripts.bench.steps import Sound, our_step
 from scripts.bench.timing import interleaved_ms, ratio_row
@@ -24,10 +25,13 @@ from scripts.common.speech_inputs import repeated
 from scripts.peers.layouts import all_layouts
 from scripts.peers.transformers_mimi import TransformersMimi, recognises, reference
 from tritone_build.checkpoints.checkpoint import open_checkpoint
+from tritone_client import CodecInfo
 from tritone_runtime.fidelity import snr_db
 
 __all__ = ["recipe_rows"]
 
+_Window: TypeAlias = tuple[int, int, float | None]
+"""Frames before and after the frame that is kept, and the largest allowed ratio of our step to the window."""
 _MAX_LOOKBACK = 64
 """Most frames that a network may look back for windows over earlier frames to be practical."""
 _WINDOWS, _FEWER_WINDOWS = (0, 5, 15), (0,)
@@ -38,41 +42,64 @@ _LIMITS: Mapping[int, float] = {0: 1.15}
 """Largest allowed ratio of our step to decoding a window, by the number of earlier frames in the window."""
 _EXACT_LIMIT = 1 / 15
 """The same for the window that is as long as the network looks back."""
+_LATE_WINDOWS: Mapping[str, _Window] = {"snac_24khz": (1, 2, 1 / 2.5)}
+"""The usual window of codecs that look ahead."""
+_LATE_EXACT_LIMITS: Mapping[int, float] = {7: 1 / 5, 21: 1 / 12}
+"""Largest allowed ratio to a window with all frames that such a decoder sees, by its length."""
 
 
 def recipe_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> list[Row]:
     """Rows for the recipes that apply to the codec."""
     if not has_streams(codec, "decode_stream"):
         return []
-    if not sound.info.causal:
-        return late_window_rows(codec, threads, sound, quick)
     session, rounds = OfflineSession(codec, threads), _QUICK_ROUNDS if quick else _ROUNDS
-    if sound.info.lookaround_frames < _MAX_LOOKBACK:
-        windows = _FEWER_WINDOWS if quick or codec in NEAR_COPIES else _WINDOWS
-        return _window_rows(codec, session, threads, sound, windows, rounds)
+    windows = _windows(codec, sound.info, quick)
+    if windows:
+        step = our_step(codec, "decode", 1, threads, sound)
+        return [_window_row(codec, session, step, sound, window, rounds) for window in windows]
     if quick:  # decoding 20 s of audio takes too long
         return []
     growing = _growing_cache_rows(codec, session, threads, sound, rounds)
     return [*growing, _concatenated_row(codec, session, threads, sound)]
 
 
-def _window_rows(
-    codec: str, session: OfflineSession, threads: int, sound: Sound, windows: Sequence[int], rounds: int
-) -> list[Row]:
-    """Decoding each frame in windows of earlier frames, and in the shortest window that is exact."""
-    exact, hop, rows = sound.info.lookaround_frames, sound.info.samples_per_frame, []
-    whole = session.decode(sound.tokens[:, : exact + _COMPARED_FRAMES])
-    step = our_step(codec, "decode", 1, threads, sound)
-    for back in (*windows, exact):
-        ends = range(exact, exact + _COMPARED_FRAMES)
-        frames = [session.decode(sound.tokens[:, end - back : end + 1])[..., -hop:] for end in ends]
-        error = _error(whole[..., exact * hop :], np.concatenate(frames, axis=-1))
-        window = sound.tokens[:, : back + 1]
-        limit = _EXACT_LIMIT if back == exact else _LIMITS.get(back)
-        times = interleaved_ms([step, lambda window=window: session.decode(window)], rounds)  # type: ignore[misc]
-        what = f"each frame with {back} before it" if back else "each frame alone"
-        rows.append(_row(codec, f"decode_step_vs_window_{back}", times, limit, f"{what}: {error}"))
-    return rows
+def _windows(codec: str, info: CodecInfo, quick: bool) -> list[_Window]:
+    """The windows of the recipes, and the shortest one that is exact; none if that one is too long."""
+    exact = info.lookaround_frames
+    if not info.causal:
+        usual = [_LATE_WINDOWS[codec]] if codec in _LATE_WINDOWS else []
+        return [*usual, (exact, exact, _LATE_EXACT_LIMITS.get(2 * exact + 1, 1.0))]
+    if exact >= _MAX_LOOKBACK:
+        return []
+    backs = _FEWER_WINDOWS if quick or codec in NEAR_COPIES else _WINDOWS
+    return [*((back, 0, _LIMITS.get(back)) for back in backs), (exact, 0, _EXACT_LIMIT)]
+
+
+def _window_row(
+    codec: str,
+    session: OfflineSession,
+    step: Callable[[], object],
+    sound: Sound,
+    window: _Window,
+    rounds: int,
+) -> Row:
+    """Our step beside decoding each frame in a window around it."""
+    before, after, limit = window
+    exact, hop = sound.info.lookaround_frames, sound.info.samples_per_frame
+    end = exact + _COMPARED_FRAMES
+    whole = session.decode(sound.tokens[:, : end if sound.info.causal else end + exact])
+    frames = [
+        session.decode(sound.tokens[:, at - before : at + 1 + after])[..., before * hop : (before + 1) * hop]
+        for at in range(exact, end)
+    ]
+    error = _error(whole[..., exact * hop : end * hop], np.concatenate(frames, axis=-1))
+    tokens = sound.tokens[:, : before + 1 + after]
+    times = interleaved_ms([step, lambda: session.decode(tokens)], rounds)
+    what = f"each frame with {before} before it" if before else "each frame alone"
+    name = f"decode_step_vs_window_{before}"
+    if after:
+        what, name = f"{what} and {after} after it", f"{name}_{after}"
+    return _row(codec, name, times, limit, f"{what}: {error}")
 
 
 def _growing_cache_rows(
