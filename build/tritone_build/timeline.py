@@ -122,8 +122,7 @@ class Timeline:
         self._span: _Span | None = None
         self._masks: dict[Clock, Tensor] = {}
         self.clock = Clock(1)
-        self._over: Tensor | None = None
-        self._broken: Tensor | None = None  # BOOL [B, 1]: streams whose signal goes on after its end
+        self._goes_on: Tensor | None = None
 
     def begin(self, network: nn.Module, x: Tensor, rate: int, axis: int = -1) -> None:
         """Start the clock.
@@ -142,18 +141,22 @@ class Timeline:
         self._past.store(network, "frames", (before + count).clamp(max=_LONG))
         self._past.store(network, "over", (count - end).clamp(0, _LONG))
         self._span = _Span(-before, end) if self._streaming else _Span(zero, frames)
-        self._broken = (over > 0) & (frames > 0)
+        self._goes_on = ((over > 0) & (frames > 0))[:, 0]
 
-    def end_where(self, over: Tensor) -> None:
-        """End signals before their first frame that is ``over``, BOOL [B, T]; to be called first."""
-        self._frames, self._over = (~over).sum(1, keepdim=True), over
+    def end_where(self, over: Tensor) -> Tensor:
+        """End signals before their first frame that is ``over``, BOOL [B, T]; call this before the network.
 
-    def in_order(self, like: Tensor) -> Tensor:
-        """BOOL [B]: rows in which no frame of the signal follows the end; without a clock, all of them."""
-        if self._over is None or self._broken is None or self._frames is None:
-            return torch.ones_like(like)
-        follows = self._over != (torch.arange(self._over.shape[1]) >= self._frames)
-        return ~(follows.any(1) | self._broken[:, 0])
+        Returns:
+            BOOL [B]: rows in which no frame of the signal follows one that is over.
+        """
+        self._frames = (~over).sum(1, keepdim=True)
+        return (over == (torch.arange(over.shape[1]) >= self._frames)).all(1)
+
+    @property
+    def goes_on(self) -> Tensor:
+        """BOOL [B]: streams that bring frames of a signal that ended in an earlier call."""
+        assert self._goes_on is not None, "the network must begin its clock first"
+        return self._goes_on
 
     def within(self, x: Tensor, axis: int = -1) -> Tensor:
         """``x``, with zeros outside the signal."""

@@ -195,13 +195,14 @@ class DecodeStep(Step):
     def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
         """See the class."""
         in_range = (data >= 0) & (data < self.geometry.codebook_size)
-        over = (data == -1).all(1) if self.late else None
-        valid = (in_range if over is None else in_range | over[:, None]).flatten(1).all(1)
-        if over is not None:
-            state.timeline.end_where(over)
+        valid = in_range.flatten(1).all(1)
+        if self.late:
+            over = (data == -1).all(1)
+            valid = (in_range | over[:, None]).flatten(1).all(1) & state.timeline.end_where(over)
         latent = self.quantizer.dequantize(torch.where(in_range, data, 0))
         audio = widened(self.network(latent.to(self.dtype), state))
-        valid = valid & state.timeline.in_order(valid)
+        if self.late:
+            valid = valid & ~state.timeline.goes_on
         return torch.where(valid.reshape(-1, *(1,) * (audio.ndim - 1)), audio, torch.nan), valid
 
 
@@ -234,13 +235,13 @@ class EncodeStep(Step):
         if self.late:
             frames = finite.reshape(data.shape[0], -1, data.shape[-1] // self.hop, self.hop)
             over = ~frames.any(3).any(1)
-            valid = (frames.all(3).all(1) | over).all(1)
-            state.timeline.end_where(over)
+            valid = (frames.all(3).all(1) | over).all(1) & state.timeline.end_where(over)
         audio = torch.where(finite, data, 0.0)
         if self.geometry.num_channels == 1:
             audio = audio[:, None]
         latent = self.network(audio.to(self.dtype), state)
-        valid = valid & state.timeline.in_order(valid)
+        if self.late:
+            valid = valid & ~state.timeline.goes_on
         tokens = self.quantizer.quantize(widened(latent))
         for count in options:
             valid = valid & ((count >= 1) & (count <= most))[:, 0]
