@@ -51,6 +51,8 @@ examples:
   tritone-build models nanocodec                           fetch the published checkpoint and build it
   tritone-build models --checkpoint my-finetune.nemo       the name of the codec follows from its geometry
   tritone-build models moss --weights int8                 faster live streams on a CPU
+  tritone-build models orpheus --checkpoint snac_24khz --set noise=position
+                                                           SNAC with its noise, under a name of your own
   tritone-build models mimi --target cuda                  for an NVIDIA GPU, in FP16
   tritone-build engines nanocodec --dry-run                print what would be compiled, as trtexec commands
   tritone-build engines nanocodec --compiler tensorrt_rtx  compile it; needs no GPU

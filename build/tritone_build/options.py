@@ -1,9 +1,12 @@
 """Arguments that several commands share: the checkpoint, the name of the codec, and the GPU that serves."""
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
-from tritone_build.codecs import load_codec, open_published, variant
+from tritone_build.checkpoints.checkpoint import with_settings
+from tritone_build.codecs import codec_within, load_codec, open_published, variant
 from tritone_build.codecs.base import Codec
 from tritone_build.engines.capacity import USUAL, Capacity
 from tritone_build.engines.verification import LEAST_DB
@@ -29,6 +32,15 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
         "published checkpoint of the codec)",
     )
     command.add_argument("--revision", help="commit or branch on the hub (default: the pinned one)")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="KEY=VALUE",
+        help="another value for a key of the checkpoint's configuration, such as noise=position for SNAC; it "
+        "is no longer the published codec, so name it yourself",
+    )
     command.add_argument("--force", action="store_true", help="build again even if up to date")
 
 
@@ -36,7 +48,8 @@ def chosen_codec(options: argparse.Namespace) -> Codec:
     """Load the codec that the arguments name, with its weights.
 
     Raises:
-        CheckpointError: neither codec nor checkpoint is named, or the checkpoint cannot be read or used.
+        CheckpointError: neither codec nor checkpoint is named, the checkpoint cannot be read or used, or its
+            configuration has no such key as ``--set`` names.
         UnknownCodecError: no published codec has that name.
     """
     source = options.checkpoint or options.codec
@@ -44,7 +57,8 @@ def chosen_codec(options: argparse.Namespace) -> Codec:
         raise CheckpointError("name a codec, or give a checkpoint with --checkpoint")
     if options.checkpoint is None:
         variant(options.codec)
-    return load_codec(open_published(source, options.revision), options.codec)
+    checkpoint = codec_within(open_published(source, options.revision))
+    return load_codec(with_settings(checkpoint, dict(options.set)), options.codec)
 
 
 def add_capacity(command: argparse.ArgumentParser) -> None:
@@ -80,6 +94,17 @@ def capacity_of(options: argparse.Namespace, gpu: Gpu | None = None) -> Capacity
     return Capacity(memory, options.max_streams)
 
 
+def _setting(text: str) -> tuple[str, Any]:
+    """A key and its value, which is JSON or else a string."""
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE, such as noise=position")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of streams, 1 or more")
@@ -95,8 +120,3 @@ def _gigabytes(text: str) -> int:
     if size <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size in GB, such as 24")
     return size
-
-
-def _capacity(options: argparse.Namespace, gpu: Gpu | None = None) -> Capacity:
-    memory = options.gpu_memory or (gpu.memory_bytes if gpu else USUAL.memory_bytes)
-    return Capacity(memory, options.max_streams)

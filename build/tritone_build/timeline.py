@@ -26,8 +26,6 @@ from torch.nn import functional
 
 __all__ = ["Clock", "Timeline", "padded"]
 
-_LONG = 1 << 24
-"""Frames after which it no longer matters how many there were."""
 _NO_END = 1 << 40
 """In frames, the end of a stream that has not ended."""
 
@@ -138,8 +136,8 @@ class Timeline:
         frames = zero + count if self._frames is None else self._frames
         before, over = (self._past.entry(network, kind, zero) for kind in ("frames", "over"))
         end = torch.where(over > 0, -over, torch.where(frames < count, frames, _NO_END))
-        self._past.store(network, "frames", (before + count).clamp(max=_LONG))
-        self._past.store(network, "over", (count - end).clamp(0, _LONG))
+        self._past.store(network, "frames", before + count)
+        self._past.store(network, "over", (count - end).clamp(min=0))
         self._span = _Span(-before, end) if self._streaming else _Span(zero, frames)
         self._goes_on = ((over > 0) & (frames > 0))[:, 0]
 
@@ -168,6 +166,15 @@ class Timeline:
             self._masks[clock] = self._span.mask(clock, x.shape[axis])
         mask = self._masks[clock].to(x.dtype)
         return x * mask.reshape(mask.shape[0], *(-1 if n == axis % x.ndim else 1 for n in range(1, x.ndim)))
+
+    def places(self, steps: int, period: int) -> Tensor:
+        """Places of the steps in a table of ``period`` entries that repeats over time, INT64 [B, steps].
+
+        Places of steps outside the signal have no meaning.
+        """
+        assert self._span is not None, "the network must begin its clock first"
+        delay = self.clock.delay if self._streaming else 0
+        return torch.remainder(torch.arange(steps) - delay - self._span.begin * self.clock.rate, period)
 
     def surround(
         self, layer: nn.Module, x: Tensor, left: int, right: int, stride: int = 1, axis: int = -1

@@ -186,7 +186,7 @@ class CodecModels:
             most_sent = min(most, _frames_in(_LONGEST_STEP_S, info))
             short = info.short_samples if role is DECODE else 0
             chunker = FrameChunker(steps, output_steps, most_sent, stream.late_steps, short)
-            replay = ReplaySize(steps, self._replay_frames(info, stream), most)
+            replay = ReplaySize(steps, self._replay_frames(info, stream), most, info.position_frames or 1)
         else:
             after = 0 if info.causal else info.lookaround_frames
             least = max(info.min_frames * steps, info.min_samples if role is ENCODE else 0)

@@ -39,6 +39,7 @@ class CodecInfo:
         encode_samples_per_frame: samples of each channel in a frame of audio to encode.
         whole_utterances_s: unless 0, the encoder needs all of an utterance at once, which may last so many
             seconds; then there are no live streams of it.
+        position_frames: unless 0, the audio of a frame depends on its number in the signal modulo this.
     """
 
     name: str
@@ -61,6 +62,7 @@ class CodecInfo:
     whole_utterances_s: int = 0
     encode_sample_rate_hz: int = 0
     encode_samples_per_frame: int = 0
+    position_frames: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "encode_sample_rate_hz", self.encode_sample_rate_hz or self.sample_rate_hz)
@@ -92,6 +94,7 @@ class CodecInfo:
                 codebook_rows=tuple(map(int, filter(None, parameters.get("codebook_rows", "").split(",")))),
                 encode_sample_rate_hz=int(parameters.get("encode_sample_rate", 0)),
                 encode_samples_per_frame=int(parameters.get("encode_samples_per_frame", 0)),
+                position_frames=int(parameters.get("position_frames", 0)),
             )
 
     def audio_shape(self, samples: int) -> tuple[int, ...]:

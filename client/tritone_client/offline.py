@@ -50,10 +50,13 @@ def encoded(models: CodecModels, audio: Any, sample_rate_hz: int, num_codebooks:
 
 
 def _better_as_streams(models: CodecModels, role: Role, checked: Results) -> SansIO[bool]:
-    """Whether an utterance is so long that windows would send more context than new frames."""
+    """Whether an utterance is so long that windows would send more context than new frames.
+
+    Or so long that it needs windows at all, where a window does not know which frames of the signal it has.
+    """
     info = yield from models.info(role)
     longest = role.longest_frames(info)
-    if not info.causal or info.lookaround_frames <= longest:
+    if not info.position_frames and (not info.causal or info.lookaround_frames <= longest):
         return False
     if all(role.frames(each, info) <= longest for each in checked):
         return False

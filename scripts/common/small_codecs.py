@@ -199,7 +199,9 @@ _KINDS = (
 )
 """Published codecs that stand for all kinds of networks; the rest have other sizes only."""
 
-SMALL = {f"small_{name}": small(VARIANTS[name].config) for name in _KINDS}
+_SETTINGS: Mapping[str, Mapping[str, Any]] = {"snac_24khz": {"noise": "position"}}
+
+SMALL = {f"small_{name}": small(VARIANTS[name].config) | _SETTINGS.get(name, {}) for name in _KINDS}
 _LOOK_AHEAD = [f"small_{name}" for name in ("lfsc", "snac_24khz", "dac_24khz", "higgs_v2")]
 CAUSAL = [name for name in SMALL if name not in _LOOK_AHEAD]
 NEMO = [f"small_{name}" for name in _NEMO]

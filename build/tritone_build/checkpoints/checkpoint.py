@@ -33,7 +33,7 @@ from tritone_build.checkpoints.shards import (
 from tritone_build.errors import CheckpointError, CheckpointNotFoundError
 from tritone_runtime.manifests import sha256_of
 
-__all__ = ["Checkpoint", "checkpoint_part", "open_checkpoint"]
+__all__ = ["Checkpoint", "checkpoint_part", "open_checkpoint", "with_settings"]
 
 _UNPACKED = ("model_config.yaml", "model_weights.ckpt")
 _WEIGHTS = (("*.nemo",), ("*.safetensors",), ("*.bin", "*.pth", "*.pt", "*.ckpt"))
@@ -45,7 +45,8 @@ class Checkpoint:
     """An open checkpoint: its own configuration, and its tensors by their published names.
 
     If the codec is part of another model, ``prefix`` is the prefix of its tensors' names in the file, and
-    ``source`` and ``sha256`` (the hash of the file) end in ``#prefix``.
+    ``source`` and ``sha256`` (the hash of the file) end in ``#prefix``. Both name the settings of
+    :func:`with_settings`, too.
     """
 
     source: str
@@ -120,6 +121,25 @@ def checkpoint_part(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
         for text in (checkpoint.source, checkpoint.sha256)
     )
     return replace(checkpoint, source=source, config=config, tensors=tensors, sha256=sha256, prefix=inner)
+
+
+def with_settings(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Checkpoint:
+    """Return the checkpoint with other values for keys of its configuration; the tensors stay the same.
+
+    Raises:
+        CheckpointError: its configuration has no such key.
+    """
+    for key in settings:
+        if key not in checkpoint.config:
+            keys = ", ".join(sorted(checkpoint.config)) or "nothing"
+            raise CheckpointError(
+                f"{checkpoint.source}: its configuration has no key {key!r} to set; it has {keys}"
+            )
+    if not settings:
+        return checkpoint
+    stated = "&".join(f"{key}={value}" for key, value in sorted(settings.items()))
+    source, sha256 = (f"{text}?{stated}" for text in (checkpoint.source, checkpoint.sha256))
+    return replace(checkpoint, config={**checkpoint.config, **settings}, source=source, sha256=sha256)
 
 
 def _section(config: Mapping[str, Any], prefix: str) -> Mapping[str, Any] | None:

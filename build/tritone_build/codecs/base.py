@@ -58,7 +58,8 @@ class Geometry:
     Decoding takes any number of codebooks from ``min_codebooks`` to ``num_codebooks``; encoding returns
     ``default_codebooks`` unless the caller asks for another number. ``samples_per_frame`` counts the samples
     of one channel. ``encode_sample_rate_hz`` and ``encode_samples_per_frame`` are those of audio to encode,
-    by default the same. A frame lasts equally long in both directions.
+    by default the same. A frame lasts equally long in both directions. ``position_frames``: unless 0, the
+    audio of a frame depends on its number in the signal modulo this, besides the frames around it.
     """
 
     sample_rate_hz: int
@@ -81,6 +82,7 @@ class Geometry:
     encode_whole_s: int = 0
     encode_sample_rate_hz: int = 0
     encode_samples_per_frame: int = 0
+    position_frames: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "encode_sample_rate_hz", self.encode_sample_rate_hz or self.sample_rate_hz)

@@ -164,6 +164,7 @@ def _geometry(config: SnacCodecConfig) -> Geometry:
         encode_delay_frames=lateness.encoder_frames,
         short_samples=lateness.short_samples,
         codebook_rows=tuple(network.latent_rate // stride for stride in config.strides),
+        position_frames=network.noise_frames,
     )
 
 

@@ -75,6 +75,8 @@ def _only_where_stated(codec: Codec, encodes: bool) -> dict[str, str]:
     if not encodes and g.encode_sample_rate_hz != g.sample_rate_hz:
         stated["encode_sample_rate"] = str(g.encode_sample_rate_hz)
         stated["encode_samples_per_frame"] = str(g.encode_samples_per_frame)
+    if not encodes and g.position_frames:
+        stated["position_frames"] = str(g.position_frames)
     if encodes and g.encode_whole_s:
         stated["whole_utterances_s"] = str(g.encode_whole_s)
     return {name: value for name, value in stated.items() if value}

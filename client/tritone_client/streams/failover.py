@@ -81,13 +81,15 @@ class ReplaySize:
 
     Args:
         hop: time steps of the input in one frame.
-        frames: number of newest frames to keep.
+        frames: number of newest frames to keep, or a few more.
         longest: most frames in one request of the replay.
+        unit: the replay begins at a multiple of so many frames of the stream.
     """
 
     hop: int
     frames: int
     longest: int
+    unit: int = 1
 
 
 class _Failure(NamedTuple):
@@ -116,6 +118,7 @@ class FailoverSession:
         self._endpoints, self._open_session = deque(endpoints), open_session
         self._replay, self._resume = replay, resume
         self._past: list[NDArray[Any]] = []
+        self._sent = 0
         self._session: StreamSession | None = None
 
     @property
@@ -195,22 +198,31 @@ class FailoverSession:
         """Open a session, replay the past to it (its answers are discarded), and send the piece."""
         self._session = session = self._open_session(endpoint, bool(self._past))
         if self._past:
-            past, longest = np.concatenate(self._past, axis=-1), self._replay.longest * self._replay.hop
+            past, longest = self._replayed(), self._replay.longest * self._replay.hop
             for start in range(0, past.shape[-1], longest):
                 yield from session.send(past[..., start : start + longest])
         return (yield from session.send(data))
 
     def _remember(self, data: NDArray[Any]) -> None:
-        """Keep the newest frames for a replay, rounded up to whole pieces."""
+        """Keep the pieces that a replay needs."""
         self._past.append(data)
-        most, steps = self._replay.frames * self._replay.hop, sum(each.shape[-1] for each in self._past)
-        while self._past and steps - self._past[0].shape[-1] >= most:
-            steps -= self._past.pop(0).shape[-1]
+        self._sent += data.shape[-1]
+        while self._past and self._past[0].shape[-1] <= self._surplus():
+            self._past.pop(0)
+
+    def _surplus(self) -> int:
+        """Time steps of the past that is kept before the first one that a replay needs."""
+        unit = self._replay.unit * self._replay.hop
+        first = max(0, self._sent - self._replay.frames * self._replay.hop) // unit * unit
+        return first - (self._sent - sum(each.shape[-1] for each in self._past))
+
+    def _replayed(self) -> NDArray[Any]:
+        return np.concatenate(self._past, axis=-1)[..., self._surplus() :]
 
     def _report(self, failed: _Failure, seconds: float) -> None:
         if not self._past:
             return  # the stream has only started
-        frames = sum(each.shape[-1] for each in self._past) // self._replay.hop
+        frames = self._replayed().shape[-1] // self._replay.hop
         resumption = Resumption(
             from_endpoint=failed.endpoint,
             to_endpoint=self._endpoints[0].url,

@@ -1,16 +1,20 @@
-"""SNAC's own class, of snac 1.2.1, with its noise off."""
+"""SNAC's own class, of snac 1.2.1, with its noise off, or with ours in its place."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
+from itertools import accumulate, islice
+from operator import mul
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scripts.peers.rounding_margin import direction_margins
 from scripts.peers.wheel_imports import imported, stand_in
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs.configs.snac import describes, parse
+from tritone_build.layers.ahead.dac import DacConfig
+from tritone_build.layers.ahead.noise import noise_table
 from tritone_server.wheels import Wheel
 
 __all__ = ["Snac", "recognises", "reference"]
@@ -48,6 +52,7 @@ class Snac:
         self._model = _package().SNAC(**config)
         self._model.load_state_dict(dict(tensors), strict=True)
         self._model.eval().requires_grad_(False)
+        _set_noise(self._model.decoder, parsed.network)
 
     def double(self) -> "Snac":
         """The same network, in FP64 from now on."""
@@ -89,9 +94,23 @@ class Snac:
         return torch.cat([part.reshape(len(part), -1, rows).transpose(1, 2) for part, rows in parts], 1)
 
 
+def _set_noise(decoder: nn.Module, config: DacConfig) -> None:
+    """Replace the noise that the class draws."""
+    blocks = [module for module in decoder.modules() if type(module).__name__ == "NoiseBlock"]
+    rates = accumulate(config.decoder_rates, mul, initial=config.latent_rate)
+    for block, rate in zip(blocks, islice(rates, 1, None), strict=True):
+        block.forward = partial(_with_noise, block.linear, noise_table(config.noise_frames * rate))
+
+
+def _with_noise(linear: nn.Module, table: Tensor, x: Tensor) -> Tensor:
+    if not len(table):
+        return x
+    noise = table.repeat(-(-x.shape[-1] // len(table)))[: x.shape[-1]]
+    y: Tensor = x + noise.to(x.dtype) * linear(x)
+    return y
+
+
 @cache
 def _package() -> Any:
     parent = stand_in("snac", __path__=[str(_WHEEL.unpacked() / "snac")])
-    package = imported(_WHEEL, "snac.snac", snac=parent)
-    imported(_WHEEL, "snac.layers", snac=parent).NoiseBlock.forward = lambda self, x: x
-    return package
+    return imported(_WHEEL, "snac.snac", snac=parent)

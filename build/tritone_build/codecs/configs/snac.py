@@ -1,11 +1,12 @@
 """SNAC's geometry, from the ``config.json`` of its repositories.
 
-The arguments of the class have defaults that belong to no published model, so every key must be there.
+The arguments of the class have defaults that belong to no published model, so every key must be there. The
+decoder adds no noise, unless ``noise`` is ``"position"`` in place of ``true``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import lcm, prod
+from dataclasses import dataclass, replace
+from math import ceil, lcm, log2, prod
 from typing import Any
 
 from tritone_build.codecs.configs.required import (
@@ -54,7 +55,10 @@ SNAC_32KHZ, SNAC_44KHZ = _large(32000), _large(44100)
 
 _INTEGERS = ("sampling_rate", "encoder_dim", "decoder_dim", "codebook_size", "codebook_dim")
 _LISTS = ("encoder_rates", "decoder_rates", "vq_strides")
-_ONLY = {"noise": True, "depthwise": True}
+_ONLY = {"depthwise": True}
+_POSITION = "position"
+_NOISE_S = 2
+"""The noise repeats after at least so many seconds."""
 _HEAD_DIM = 64
 
 
@@ -85,6 +89,12 @@ def parse(config: Mapping[str, Any]) -> SnacCodecConfig:
     require_integers(config, _INTEGERS, "")
     require_integer_lists(config, _LISTS, "")
     refuse_other_values(config, _ONLY, "")
+    noise = config.get("noise", True)
+    if noise not in (True, _POSITION):
+        raise UnsupportedNetworkError(
+            f"noise = {noise!r} is not supported; supported: true, for networks whose noise stays off, "
+            f"and {_POSITION!r}, for noise that depends on the position"
+        )
     _check_fits(config)
     window, strides = config.get("attn_window_size"), tuple(config["vq_strides"])
     network = DacConfig(
@@ -99,9 +109,15 @@ def parse(config: Mapping[str, Any]) -> SnacCodecConfig:
         attention_window=window,
         noise=True,
     )
-    return SnacCodecConfig(
-        config["sampling_rate"], network, config["codebook_size"], config["codebook_dim"], strides
-    )
+    rate_hz = config["sampling_rate"]
+    if noise == _POSITION:
+        network = replace(network, noise_frames=_power_of_two(_NOISE_S * rate_hz / network.hop))
+    return SnacCodecConfig(rate_hz, network, config["codebook_size"], config["codebook_dim"], strides)
+
+
+def _power_of_two(least: float) -> int:
+    """The smallest power of two that is at least so much."""
+    return 1 << max(0, ceil(log2(least)))
 
 
 def _check_fits(config: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ Modules carry the names that transformers gives DAC (models/dac/modeling_dac.py)
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil, prod
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tritone_build.layers.ahead.attention import LocalAttention
 from tritone_build.layers.ahead.conv import DepthwiseAhead, ToAudio, UpsampleAhead, conv_ahead
+from tritone_build.layers.ahead.noise import Noise
 from tritone_build.layers.conv import Causal, Conv1d
 from tritone_build.layers.reach import Reach, reach_of
 from tritone_build.layers.snake import Snake
@@ -46,6 +47,7 @@ class DacConfig:
         bounded: whether the audio ends in a hyperbolic tangent.
         attention_window: steps of the latent that attend to each other; None without attention.
         noise: whether the decoder's blocks have a layer for noise.
+        noise_frames: frames after which the noise repeats; 0 for a silent layer.
     """
 
     latent_dim: int
@@ -59,6 +61,7 @@ class DacConfig:
     bounded: bool = True
     attention_window: int | None = None
     noise: bool = False
+    noise_frames: int = 0
 
     @property
     def hop(self) -> int:
@@ -141,7 +144,7 @@ class DecoderBlock(_Block):
         half = channels // 2
         self.snake1 = Snake(channels)
         self.conv_t1 = UpsampleAhead(channels, half, rate, 0 if config.complete else rate % 2)
-        self.noise = nn.Conv1d(half, half, 1, bias=False) if config.noise else None
+        self.noise = Noise(half, config.noise_frames * steps * rate) if config.noise else None
         self._add_units(config, half, steps * rate)
 
     def chain(self) -> list[nn.Module]:
@@ -151,6 +154,8 @@ class DecoderBlock(_Block):
     def forward(self, x: Tensor, state: State) -> Tensor:
         """See the class."""
         x = self.conv_t1(self.snake1(x), state)
+        if self.noise is not None:
+            x = self.noise(x, state)
         for unit in self.units():
             x = unit(x, state)
         return x
@@ -265,7 +270,8 @@ class Late:
 
 @cache
 def late(config: DacConfig) -> Late:
-    """Run both networks without data, and see."""
+    """Run both networks without data, and see; noise does not matter."""
+    config = replace(config, noise_frames=0)
     with torch.device("meta"):
         decoder, encoder = DacDecoder(config), DacEncoder(config)
         states = State(decoder), State(encoder)

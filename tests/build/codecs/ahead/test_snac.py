@@ -1,6 +1,7 @@
 """SNAC: ours against the authors' class, and its streams and padded rows against the whole."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from scripts.common.small_codecs import small
 from scripts.peers.ahead import snac as peer
-from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from tritone_build.checkpoints.checkpoint import Checkpoint, open_checkpoint, with_settings
 from tritone_build.checkpoints.fixtures import write_fixture
 from tritone_build.codecs import VARIANTS, family_of, load_codec, snac
 from tritone_build.codecs.base import Codec
@@ -19,15 +20,15 @@ from tritone_build.graphs.steps import DecodeStep, EncodeStep, ImplicitStateStep
 from tritone_build.state import whole
 from tritone_runtime.fidelity import snr_db
 
-NAMES = ("snac_24khz", "snac_32khz")
-"""Without attention, and with it."""
+KINDS = {"plain": "snac_24khz", "attention": "snac_32khz", "noise": "snac_24khz"}
 FRAMES = 12
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=KINDS)
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    config = small(VARIANTS[request.param].config)
-    return open_checkpoint(str(write_fixture(config, tmp_path_factory.mktemp(request.param))))
+    config = small(VARIANTS[KINDS[request.param]].config)
+    opened = open_checkpoint(str(write_fixture(config, tmp_path_factory.mktemp(request.param))))
+    return with_settings(opened, {"noise": "position"}) if request.param == "noise" else opened
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +137,21 @@ def test_streams_that_began_at_different_times_share_a_batch(precise: Codec) -> 
         assert (found - expected[row, : len(found)]).abs().max() < 1e-12
 
 
+def test_noise_is_a_function_of_the_position(tmp_path: Path) -> None:
+    """Without an end: a period after a period, in the whole signal as in a stream."""
+    plain = open_checkpoint(str(write_fixture(small(SNAC_24KHZ), tmp_path)))
+    codec = load_codec(with_settings(plain, {"noise": "position"}), "noisy")
+    period = codec.geometry.position_frames
+    assert 2 <= period * codec.geometry.samples_per_frame / codec.geometry.sample_rate_hz < 4, "seconds"
+    tokens = tokens_of(codec, 8).repeat(1, 1, period // 4)
+    noisy, hop = decoded(codec, tokens)[0], codec.geometry.samples_per_frame
+    middle = noisy[4 * hop : (period - 4) * hop]
+    assert snr_db(middle.numpy(), noisy[(period + 4) * hop : (2 * period - 4) * hop].numpy()) > 100
+    quiet = decoded(load_codec(plain, "quiet"), tokens)[0]
+    assert snr_db(quiet.numpy(), noisy.numpy()) < 60
+    assert snr_db(noisy[4 * hop : 8 * hop].numpy(), noisy[12 * hop : 16 * hop].numpy()) < 60
+
+
 def test_frames_after_the_end_are_refused(codec: Codec) -> None:
     tokens, step = tokens_of(codec, 1), DecodeStep(codec)
     over, half = torch.full_like(tokens, -1), tokens.clone()
@@ -189,6 +205,7 @@ def test_streams_are_as_late_as_the_padding_makes_them(
         ({"encoder_rates": [3, 3, 7, 7]}, "encoder_rates multiply to 441, decoder_rates to 512"),
         ({"depthwise": False}, "depthwise = False is not supported"),
         ({"noise": False}, "noise = False is not supported"),
+        ({"noise": "random"}, "noise = 'random' is not supported"),
         ({"decoder_dim": 24}, "24 cannot be halved 4 times"),
         ({"vq_strides": [4, 3, 1]}, "must begin with a multiple of all"),
         ({"attn_window_size": 32, "encoder_dim": 3}, "multiples of 64"),
