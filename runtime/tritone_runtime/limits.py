@@ -18,14 +18,14 @@ class RequestLimits:
 
     Args:
         parameters: the model's parameters; they state sample rate, frame size, channels and codebooks, if it
-            has any.
+            has any, and the most audio in a request, if that is less than usual.
         longest_s: most audio in a request, in seconds.
     """
 
     _codebooks = range(0)
 
     def __init__(self, parameters: Mapping[str, str], longest_s: float):
-        self._longest_s = longest_s
+        self._longest_s = min(longest_s, float(parameters.get("longest_call_s", "inf")))
         self._rate_hz = int(parameters.get("sample_rate", "0"))
         self._samples_per_frame = int(parameters.get("samples_per_frame", "1"))
         self._channels = int(parameters.get("num_channels", "0"))
@@ -70,5 +70,5 @@ class RequestLimits:
         if samples > self._longest_s * self._rate_hz > 0:
             raise BadInputError(
                 f"{name} may have at most {self._longest_s:g} s of audio in a request, over all rows, "
-                f"got {samples / self._rate_hz:g} s"
+                f"got {samples / self._rate_hz:g} s; send it in pieces or as a stream"
             )

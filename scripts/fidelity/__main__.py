@@ -22,6 +22,7 @@ Examples:
 
 import argparse
 import sys
+from collections.abc import Iterator
 
 from rich.console import Console
 
@@ -45,6 +46,7 @@ from scripts.fidelity.windows import other_stream_rows
 from scripts.train.speech_synthesis import SynthesizerError
 from tritone_client import Codec
 from tritone_client.transport.grpc_transport import Transport
+from tritone_runtime.limits import LONGEST_CALL_S
 from tritone_server.launcher import TritonServer, serving
 
 _TIMEOUT_S = 600
@@ -71,10 +73,13 @@ def main() -> int:
     if _COMPILED.intersection(options.only):
         build_engines(checkpoints)
     rows: list[Row] = []
-    with serving(REPOSITORY, options.codec) as server:
-        for name in options.codec:
-            rows += _rows(name, server, QUICK if options.quick else FULL, options.only, console)
-    write_report("fidelity", rows, console)
+    try:
+        with serving(REPOSITORY, options.codec) as server:
+            for name in options.codec:
+                for row in _rows(name, server, QUICK if options.quick else FULL, options.only, console):
+                    rows.append(row)
+    finally:  # what was measured before an error is kept
+        write_report("fidelity", rows, console)
     return 0 if all(row.ok for row in rows) else 1
 
 
@@ -97,18 +102,18 @@ def _options() -> argparse.Namespace:
 
 def _rows(
     name: str, server: TritonServer, durations: Durations, checks: list[str], console: Console
-) -> list[Row]:
-    rows: list[Row] = []
+) -> Iterator[Row]:
     with Codec(name, server.url, _TIMEOUT_S) as codec:
-        case = Case(codec, Transport(server.url, _TIMEOUT_S), server, durations)
+        raw = Transport(server.url, _TIMEOUT_S)
+        longest_s = float(raw.parameters(f"{name}_decode").get("longest_call_s", LONGEST_CALL_S))
+        case = Case(codec, raw, server, durations.within(longest_s))
         for check in checks:
             description, compare = _CHECKS[check]
             try:
                 with progress(console, f"{name} {description}"):
-                    rows += compare(case)
+                    yield from compare(case)
             except SynthesizerError as error:
                 console.print(f"[yellow]{name} {description}: left out[/]; {error}")
-    return rows
 
 
 if __name__ == "__main__":

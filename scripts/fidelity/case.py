@@ -1,7 +1,8 @@
 """The inputs of every comparison: a served codec, speech, and durations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import floor
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +45,16 @@ class Durations:
     long_stream_max: float
     long_stream_fields: float
     sentences: int
+
+    def within(self, longest_call_s: float) -> "Durations":
+        """The same for a codec of which one request can hold so many seconds."""
+        most = floor(longest_call_s)
+        return replace(
+            self,
+            reference=min(self.reference, most),
+            pieces=min(self.pieces, most),
+            stream=min(self.stream, most),
+        )
 
 
 FULL = Durations(

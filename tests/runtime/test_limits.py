@@ -27,3 +27,13 @@ def test_the_length_of_stereo_audio_is_that_of_one_channel() -> None:
     limits.check(audio(2, 48000))
     with pytest.raises(BadInputError, match="at most 1 s of audio in a request"):
         limits.check(audio(2, 48001))
+
+
+def test_a_model_may_take_less_than_usual_and_says_what_to_do() -> None:
+    limits = RequestLimits(RATE | {"longest_call_s": "16.7"}, 300.0)
+    limits.check({"tokens": np.zeros((1, 2, 208), np.int64)})
+    limits.check({"tokens": np.zeros((2, 2, 104), np.int64)})
+    with pytest.raises(
+        BadInputError, match=r"at most 16.7 s .* got 16.72 s; send it in pieces or as a stream"
+    ):
+        limits.check({"tokens": np.zeros((1, 2, 209), np.int64)})

@@ -1,11 +1,14 @@
 """Configs of the models that Triton serves, as protobuf messages, derived from their roles."""
 
 from collections.abc import Mapping
+from math import inf
 
 from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.codecs.base import Codec
+from tritone_build.graphs.call_limit import longest_call_s
 from tritone_build.graphs.role import Axes, Role
+from tritone_runtime.limits import LONGEST_CALL_S
 from tritone_runtime.manifests import ModelDescription
 
 __all__ = [
@@ -60,12 +63,12 @@ def parameters(codec: Codec, role: str) -> dict[str, str]:
         "min_samples": str(g.min_samples),
         "lookaround_frames": str(g.encode_lookaround_frames if encodes else g.lookaround_frames),
         "causal": str(g.encode_causal if encodes else g.causal).lower(),
-    } | _only_where_stated(codec, encodes)
+    } | _only_where_stated(codec, role)
 
 
-def _only_where_stated(codec: Codec, encodes: bool) -> dict[str, str]:
+def _only_where_stated(codec: Codec, role: str) -> dict[str, str]:
     """Parameters that most codecs do not have."""
-    g = codec.geometry
+    g, encodes = codec.geometry, role.startswith("encode")
     stated = {
         "codebook_rows": ",".join(map(str, g.codebook_rows)),
         "checkpoint_sha256": codec.checkpoint_sha256,
@@ -77,6 +80,9 @@ def _only_where_stated(codec: Codec, encodes: bool) -> dict[str, str]:
         stated["encode_samples_per_frame"] = str(g.encode_samples_per_frame)
     if not encodes and g.position_frames:
         stated["position_frames"] = str(g.position_frames)
+    longest_s = inf if role.endswith("_stream") else longest_call_s(codec, encodes)
+    if longest_s < LONGEST_CALL_S:
+        stated["longest_call_s"] = f"{longest_s:.1f}"
     if encodes and g.encode_whole_s:
         stated["whole_utterances_s"] = str(g.encode_whole_s)
     return {name: value for name, value in stated.items() if value}

@@ -7,9 +7,10 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from tritone_build.checkpoints.checkpoint import Checkpoint
+from tritone_build.codecs import VARIANTS, outline_of
 from tritone_build.codecs.base import Codec
 from tritone_build.graphs.roles import roles
-from tritone_build.repository.configs import decode_config, model_config
+from tritone_build.repository.configs import decode_config, model_config, parameters
 from tritone_build.repository.manifests import _code_of
 from tritone_build.repository.writing import is_current, model_names
 
@@ -86,3 +87,17 @@ def test_words_build_nothing_again_and_code_does() -> None:
     said = 'def f():\n    """One."""\n    return 1  # a number\n'
     assert _code_of(said) == _code_of("def f():\n    '''Other.'''\n\n    return 1\n")
     assert _code_of(said) != _code_of(said.replace("return 1", "return 2"))
+
+
+def test_attention_over_a_whole_signal_limits_the_length_of_a_request() -> None:
+    longest = {
+        name: parameters(outline_of(VARIANTS[name]), "decode").get("longest_call_s") for name in VARIANTS
+    }
+    assert {name: each for name, each in longest.items() if each} == {
+        "moss": "66.9",
+        "moss_nano": "29.0",
+        "moss_v2": "16.7",
+    }
+    assert all(float(each) > 16 for each in longest.values() if each), "what the client sends in a request"
+    streams = parameters(outline_of(VARIANTS["moss"]), "decode_stream")
+    assert "longest_call_s" not in streams
