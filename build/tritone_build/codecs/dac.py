@@ -10,10 +10,11 @@ from math import sqrt
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
+from tritone_build.codecs.ahead import PublishedNetwork, geometry_of, give_weights
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
 from tritone_build.codecs.configs.dac import (
     DAC_16KHZ,
@@ -24,11 +25,9 @@ from tritone_build.codecs.configs.dac import (
     parse,
 )
 from tritone_build.codecs.names.dac import is_original, to_original, to_transformers
-from tritone_build.codecs.names.factorized import CONVOLUTIONS, from_published, to_published
 from tritone_build.codecs.nested import has_signature
-from tritone_build.codecs.strict import check_strictly
 from tritone_build.errors import UnsupportedNetworkError
-from tritone_build.layers.ahead.dac import DacDecoder, DacEncoder, late
+from tritone_build.layers.ahead.dac import DacDecoder, DacEncoder
 from tritone_build.layers.quantizers.factorized import FactorizedQuantizer
 
 __all__ = [
@@ -64,7 +63,7 @@ SIGNATURE: tuple[str, ...] = (
 )
 
 
-class Network(nn.Module):
+class Network(PublishedNetwork):
     """Encoder, decoder and quantizer; all but the quantizer's parameters have transformers' names."""
 
     def __init__(self, config: DacCodecConfig):
@@ -74,21 +73,10 @@ class Network(nn.Module):
             config.num_codebooks, config.codebook_size, config.codebook_dim, config.network.latent_dim
         )
 
-    def published(self) -> dict[str, Tensor]:
-        """Tensors by transformers' names; without data on the meta device."""
-        halves = {name: tensor for name, tensor in self.named_parameters() if _in_half(name)}
-        return halves | to_published(self.quantizer, CONVOLUTIONS)
-
-    def assign(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the tensors of :meth:`published`; those in FP32 are not copied."""
-        halves = {name: tensor.float() for name, tensor in tensors.items() if _in_half(name)}
-        own = from_published(tensors, self.quantizer, CONVOLUTIONS)
-        quantizer = {f"quantizer.{name}": tensor for name, tensor in own.items()}
-        self.load_state_dict(halves | quantizer, assign=True)
-
-
-def _in_half(name: str) -> bool:
-    return name.startswith(("encoder.", "decoder."))
+    def own_names(self) -> Mapping[str, str]:
+        """See the base class."""
+        names = (name for name, _ in self.named_parameters())
+        return {name: name for name in names if name.startswith(("encoder.", "decoder."))}
 
 
 def recognises(checkpoint: Checkpoint) -> bool:
@@ -132,9 +120,7 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
     config = _config_of(checkpoint)
     with torch.device("meta"):
         network = Network(config)
-    tensors = _tensors(checkpoint, config)
-    check_strictly(_shapes(config), {}, tensors, checkpoint.source)
-    network.assign(tensors)
+    give_weights(network, _tensors(checkpoint, config), {}, checkpoint.source)
     return _codec(name, config, network, checkpoint.sha256)
 
 
@@ -150,25 +136,7 @@ def _codec(name: str, config: DacCodecConfig, network: Network, checkpoint_sha25
 
 
 def _geometry(config: DacCodecConfig) -> Geometry:
-    lateness = late(config.network)
-    return Geometry(
-        sample_rate_hz=config.sample_rate_hz,
-        samples_per_frame=config.network.hop,
-        num_channels=1,
-        num_codebooks=config.num_codebooks,
-        min_codebooks=1,
-        default_codebooks=config.num_codebooks,
-        codebook_size=config.codebook_size,
-        latent_dim=config.network.latent_dim,
-        causal=False,
-        encode_causal=False,
-        min_frames=1,
-        lookaround_frames=lateness.decoder_reach,
-        encode_lookaround_frames=lateness.encoder_reach,
-        delay_samples=lateness.decoder_samples,
-        encode_delay_frames=lateness.encoder_frames,
-        short_samples=lateness.short_samples,
-    )
+    return geometry_of(config.network, config.sample_rate_hz, config.num_codebooks, config.codebook_size)
 
 
 def in_layout(tensors: Mapping[str, Tensor], layout: str, config: Mapping[str, Any]) -> dict[str, Tensor]:

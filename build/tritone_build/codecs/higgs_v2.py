@@ -11,6 +11,7 @@ matter to a caller:
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import sqrt
 from typing import Any
 
@@ -21,13 +22,13 @@ from torch.nn import functional
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
 from tritone_build.codecs import dac
+from tritone_build.codecs.ahead import PublishedNetwork, geometry_of, give_weights
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
 from tritone_build.codecs.configs.higgs_v2 import PUBLISHED, HiggsConfig, describes, parse
 from tritone_build.codecs.names import higgs_v2 as names
-from tritone_build.codecs.names.factorized import LINEAR_MAPS, from_published, to_published
+from tritone_build.codecs.names.factorized import LINEAR_MAPS
 from tritone_build.codecs.nested import has_signature
-from tritone_build.codecs.strict import check_strictly
-from tritone_build.layers.ahead.dac import DacDecoder, DacEncoder, late
+from tritone_build.layers.ahead.dac import DacDecoder, DacEncoder
 from tritone_build.layers.hubert import Hubert
 from tritone_build.layers.quantizers.factorized import FactorizedQuantizer
 from tritone_build.layers.resampling import SincResampler
@@ -104,31 +105,21 @@ class HiggsQuantizer(nn.Module):
         return (summed @ self.fc2.weight.T + self.fc2.bias).transpose(1, 2)
 
 
-class Network(nn.Module):
+class Network(PublishedNetwork):
     """Encoder, decoder and quantizer; all parameters have transformers' names, but for their owners here."""
+
+    BOOKS = "quantizer.quantizer"
+    BOOK_NAMES = LINEAR_MAPS
 
     def __init__(self, config: HiggsConfig):
         super().__init__()
         self.encoder, self.quantizer = HiggsEncoder(config), HiggsQuantizer(config)
         self.acoustic_decoder = DacDecoder(config.acoustic)
 
-    def own_names(self) -> dict[str, str]:
-        """Published names of all parameters but the codebooks', and the names here."""
-        every = (name for name, _ in self.named_parameters() if not name.startswith("quantizer.quantizer."))
+    def own_names(self) -> Mapping[str, str]:
+        """See the base class."""
+        every = (name for name, _ in self.named_parameters() if not name.startswith(f"{self.BOOKS}."))
         return {name.removeprefix("encoder.").removeprefix("quantizer."): name for name in every}
-
-    def published(self) -> dict[str, Tensor]:
-        """Tensors by published name, with weight norm folded; without data on the meta device."""
-        tensors = {there: self.get_parameter(here) for there, here in self.own_names().items()}
-        return tensors | to_published(self.quantizer.quantizer, LINEAR_MAPS)
-
-    def assign(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the tensors of :meth:`published`; those in FP32 are not copied."""
-        state = {here: tensors[there].float() for there, here in self.own_names().items()}
-        books = from_published(tensors, self.quantizer.quantizer, LINEAR_MAPS)
-        self.load_state_dict(
-            state | {f"quantizer.quantizer.{name}": tensor for name, tensor in books.items()}, assign=True
-        )
 
 
 def recognises(checkpoint: Checkpoint) -> bool:
@@ -160,10 +151,7 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
     tensors = weight_norm.fold(checkpoint.tensors)
     if names.is_original(tensors):
         tensors = names.to_transformers(tensors, len(config.acoustic.encoder_rates))
-    tensors = names.for_inference(tensors)
-    shapes = {there: tensor.shape for there, tensor in network.published().items()}
-    check_strictly(shapes, {}, tensors, checkpoint.source)
-    network.assign(tensors)
+    give_weights(network, names.for_inference(tensors), {}, checkpoint.source)
     return _codec(name, config, network, checkpoint.sha256)
 
 
@@ -179,22 +167,11 @@ def _codec(name: str, config: HiggsConfig, network: Network, checkpoint_sha256: 
 
 
 def _geometry(config: HiggsConfig) -> Geometry:
-    lateness = late(config.acoustic)
-    return Geometry(
-        sample_rate_hz=config.sample_rate_hz,
-        samples_per_frame=config.acoustic.hop,
-        num_channels=1,
-        num_codebooks=config.num_codebooks,
-        min_codebooks=1,
-        default_codebooks=config.num_codebooks,
-        codebook_size=config.codebook_size,
-        latent_dim=config.acoustic.latent_dim,
-        causal=False,
-        encode_causal=False,
-        min_frames=1,
-        lookaround_frames=lateness.decoder_reach,
+    geometry = geometry_of(config.acoustic, config.sample_rate_hz, config.num_codebooks, config.codebook_size)
+    return replace(
+        geometry,
         encode_lookaround_frames=_LONGEST_S * config.sample_rate_hz // config.acoustic.hop,
-        delay_samples=lateness.decoder_samples,
+        encode_delay_frames=0,
         encode_whole_s=_LONGEST_S,
     )
 

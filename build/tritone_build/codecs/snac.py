@@ -7,13 +7,15 @@ off, so equal tokens give equal audio.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tritone_build.checkpoints import weight_norm
 from tritone_build.checkpoints.checkpoint import Checkpoint
+from tritone_build.codecs.ahead import PublishedNetwork, geometry_of, give_weights
 from tritone_build.codecs.base import Codec, Geometry, Variant, finished_codec, matching_variant
 from tritone_build.codecs.configs.snac import (
     SNAC_24KHZ,
@@ -24,13 +26,11 @@ from tritone_build.codecs.configs.snac import (
     parse,
 )
 from tritone_build.codecs.dac import seeded_halves
-from tritone_build.codecs.names.factorized import CONVOLUTIONS, from_published, to_published
 from tritone_build.codecs.names.snac import published_names
 from tritone_build.codecs.nested import has_signature
-from tritone_build.codecs.strict import check_strictly
 from tritone_build.errors import UnsupportedNetworkError
 from tritone_build.layers.ahead.attention import inverse_frequencies
-from tritone_build.layers.ahead.dac import DacDecoder, DacEncoder, late
+from tritone_build.layers.ahead.dac import DacDecoder, DacEncoder
 from tritone_build.layers.quantizers.factorized import FactorizedQuantizer
 
 __all__ = [
@@ -65,7 +65,7 @@ SIGNATURE: tuple[str, ...] = (
 )
 
 
-class Network(nn.Module):
+class Network(PublishedNetwork):
     """Encoder, decoder and quantizer."""
 
     def __init__(self, config: SnacCodecConfig):
@@ -82,16 +82,9 @@ class Network(nn.Module):
         )
         self.names = published_names(len(network.decoder_rates), network.attention_window is not None)
 
-    def published(self) -> dict[str, Tensor]:
-        """Tensors by their names in a checkpoint; without data on the meta device."""
-        halves = {there: self.get_parameter(here) for there, here in self.names.items()}
-        return halves | to_published(self.quantizer, CONVOLUTIONS)
-
-    def assign(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the tensors of :meth:`published`; those in FP32 are not copied."""
-        halves = {here: tensors[there].float() for there, here in self.names.items()}
-        own = from_published(tensors, self.quantizer, CONVOLUTIONS)
-        self.load_state_dict(halves | {f"quantizer.{name}": each for name, each in own.items()}, assign=True)
+    def own_names(self) -> Mapping[str, str]:
+        """See the base class."""
+        return self.names
 
 
 def _constants(config: SnacCodecConfig) -> dict[str, Tensor]:
@@ -126,10 +119,8 @@ def load(name: str, checkpoint: Checkpoint) -> Codec:
     config = _config_of(checkpoint)
     with torch.device("meta"):
         network = Network(config)
-    expected = {name: tensor.shape for name, tensor in network.published().items()}
     tensors = weight_norm.fold(checkpoint.tensors)
-    check_strictly(expected, _constants(config), tensors, checkpoint.source)
-    network.assign(tensors)
+    give_weights(network, tensors, _constants(config), checkpoint.source)
     return _codec(name, config, network, checkpoint.sha256)
 
 
@@ -145,27 +136,9 @@ def _codec(name: str, config: SnacCodecConfig, network: Network, checkpoint_sha2
 
 
 def _geometry(config: SnacCodecConfig) -> Geometry:
-    network, lateness = config.network, late(config.network)
-    return Geometry(
-        sample_rate_hz=config.sample_rate_hz,
-        samples_per_frame=network.hop,
-        num_channels=1,
-        num_codebooks=config.rows,
-        min_codebooks=config.rows,
-        default_codebooks=config.rows,
-        codebook_size=config.codebook_size,
-        latent_dim=network.latent_rate * network.latent_dim,
-        causal=False,
-        encode_causal=False,
-        min_frames=1,
-        lookaround_frames=lateness.decoder_reach,
-        encode_lookaround_frames=lateness.encoder_reach,
-        delay_samples=lateness.decoder_samples,
-        encode_delay_frames=lateness.encoder_frames,
-        short_samples=lateness.short_samples,
-        codebook_rows=tuple(network.latent_rate // stride for stride in config.strides),
-        position_frames=network.noise_frames,
-    )
+    network, rows = config.network, config.rows
+    geometry = geometry_of(network, config.sample_rate_hz, rows, config.codebook_size, fewest_rows=rows)
+    return replace(geometry, codebook_rows=tuple(network.latent_rate // stride for stride in config.strides))
 
 
 def seeded_tensors(config: Mapping[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
