@@ -114,13 +114,13 @@ class Point:
     @property
     def formatted(self) -> str:
         """One line for a terminal."""
-        found, (_, most) = self.summary, self.range
-        text = (
-            f"{found.utterances} utterances, {found.spoiled} with gaps (below {100 * most:.1f} % with 95 % "
+        found, (low, high) = self.summary, self.range
+        text = f"{found.utterances} utterances, {found.spoiled} with gaps ({100 * low:.1f} to "
+        text += f"{100 * high:.1f} % with 95 % confidence); first audio {_percentiles(found.first_ms)}, "
+        text += (
+            f"playable {_percentiles(found.playable_ms)} ms (p50, p95, p99); {100 * found.late_share:.1f} "
         )
-        text += f"confidence); first audio {_percentiles(found.first_ms)}, playable "
-        text += f"{_percentiles(found.playable_ms)} ms (p50, p95, p99); {100 * found.late_share:.1f} % of "
-        text += f"frames late; the generator itself {percentile(self.wakes_ms, 99):.1f} ms (p99)"
+        text += f"% of frames late; the generator itself {percentile(self.wakes_ms, 99):.1f} ms late (p99)"
         return f"{text}; {len(found.failures)} failed: {found.failures[0]}" if found.failures else text
 
     @property

@@ -22,7 +22,16 @@ from scripts.load.targets import Streams, Target
 from scripts.load.timelines import Heard, Timing
 from tritone_client import TritoneError
 
-__all__ = ["ClosedLoad", "Generator", "GeneratorError", "OpenLoad", "Played", "Utterance", "generator"]
+__all__ = [
+    "ClosedLoad",
+    "Generator",
+    "GeneratorError",
+    "OpenLoad",
+    "Played",
+    "Utterance",
+    "generator",
+    "play",
+]
 
 Tokens = NDArray[np.int64]
 _LEAD_S = 0.2
@@ -111,7 +120,7 @@ class Generator:
             TritoneError: the target could not be reached.
         """
         try:
-            return self._pool.submit(_play, load).result()
+            return self._pool.submit(play, load).result()
         except BrokenProcessPool as error:
             raise GeneratorError(
                 f"the load generator's process ended while it was putting load on {load.target.name}; "
@@ -127,7 +136,8 @@ def generator() -> Iterator[Generator]:
         yield Generator(pool)
 
 
-def _play(load: OpenLoad | ClosedLoad) -> Played:
+def play(load: OpenLoad | ClosedLoad) -> Played:
+    """As :meth:`Generator.played`, in this process."""
     return asyncio.run(_open_loop(load) if isinstance(load, OpenLoad) else _closed_loop(load))
 
 
