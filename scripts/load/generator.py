@@ -17,7 +17,6 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.common.speech_inputs import repeated
 from scripts.load.targets import Streams, Target
 from scripts.load.timelines import Heard, Timing
 from tritone_client import TritoneError
@@ -62,7 +61,7 @@ class Utterance:
 
     def tokens_of(self, sample: Tokens) -> Tokens:
         """Its tokens, [K, frames]."""
-        return repeated(np.roll(sample, -self.first, axis=1), self.frames)
+        return np.take(sample, range(self.first, self.first + self.frames), axis=1, mode="wrap")
 
 
 @dataclass(frozen=True)
