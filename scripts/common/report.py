@@ -12,9 +12,9 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Row:
         high: highest value over repeats.
         at: position on the x axis, if the figure is a point of a curve.
         part: the part of a measurement that it belongs to; parts can be measured one at a time.
+        figures: further figures of the same measurement, by name; None where there is no finite one.
     """
 
     codec: str
@@ -58,6 +59,7 @@ class Row:
     high: float | None = None
     at: float | None = None
     part: str = ""
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def formatted(self) -> str:
@@ -85,6 +87,13 @@ def _finite(value: float) -> float:
     if math.isfinite(value):
         return value
     return 999.0 if value > 0 else -999.0
+
+
+def _for_json(row: Row) -> dict[str, Any]:
+    figures = {
+        name: each if each is not None and math.isfinite(each) else None for name, each in row.figures.items()
+    }
+    return asdict(row) | {"value": _finite(row.value), "figures": figures}
 
 
 def _provenance() -> dict[str, str]:
@@ -144,7 +153,7 @@ def write_report(name: str, rows: list[Row], console: Console, merge: bool = Fal
     path = _path(name)
     path.parent.mkdir(exist_ok=True)
     runs = _remaining(_runs(path), rows) if merge and path.exists() else []
-    made, new = _provenance(), [asdict(row) | {"value": _finite(row.value)} for row in rows]
+    made, new = _provenance(), [_for_json(row) for row in rows]
     if runs and runs[-1]["made"].get("begun") == made["begun"]:  # written by this process
         new = runs.pop()["rows"] + new
     runs.append({"made": made, "rows": new})

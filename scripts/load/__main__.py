@@ -1,4 +1,4 @@
-"""Put load on a real server: live streams, whole utterances, starts, overload, and a soak test.
+"""Put load on a real server: live streams, utterances, starts, overload, and a soak test.
 
 streams   live streams in rising numbers, from NVIDIA's perf_analyzer. Each stream sends a frame when it is
           due (every 80 ms at 12.5 frames per second); streams end and new ones start, like calls. Our own
@@ -6,6 +6,12 @@ streams   live streams in rising numbers, from NVIDIA's perf_analyzer. Each stre
           streams is served in real time if 99 % of the answers come before the next frame is due, at least
           99 % of the frames are answered, and no stream fails. The sweep ends after two late points in a
           row, or when the server is saturated.
+arrivals  utterances that arrive at random (open loop), on the server and in this process: each sends a frame
+          when it is due and is heard through a player with one frame in hand. Arrivals never wait, and all
+          times count from the scheduled arrival or frame. The knee is the highest load at which fewer than
+          1 % of utterances have an audible gap.
+parallel  streams in parallel that send as fast as they are answered (closed loop), in the terms of NVIDIA's
+          riva_tts_perf_client: first chunk, time between chunks, throughput
 offline   whole utterances of mixed lengths, from perf_analyzer in a closed loop; one and two instances
 start     a cold start, and the first audio of streams that are opened while others are live
 overload  a server limited to two thirds of the streams that it serves in time; twice as many as it serves
@@ -22,12 +28,14 @@ Examples:
   make load
   .venv/bin/python -m scripts.load --quick
   .venv/bin/python -m scripts.load --only streams --codec nanocodec --streams 4,5,6,7 --seconds 60
+  .venv/bin/python -m scripts.load --only arrivals --codec nanocodec_mini --loads 20,30 --arrival-seconds 600
   .venv/bin/python -m scripts.load --codec nanocodec --dry-run
 """
 
 import argparse
 import sys
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 from rich.console import Console
@@ -36,23 +44,39 @@ from scripts.common.cli import add_codec_option, argument_parser
 from scripts.common.prepare import MEASURED, REPOSITORY, PrepareError, build_models, default_checkpoint
 from scripts.common.report import Row, progress, read_report, with_part, write_parts
 from scripts.common.speech_inputs import tokens_of
+from scripts.load.arrivals import ArrivalPlan, arrival_rows, speech_in, sweep
+from scripts.load.generator import GeneratorError
 from scripts.load.offline import offline_rows
 from scripts.load.overload import overload_rows
+from scripts.load.parallel import parallel_rows
 from scripts.load.perf_analyzer import PerfAnalyzerError
 from scripts.load.plots import plot_latency, plot_memory
 from scripts.load.soak import soak_of, soak_rows
 from scripts.load.startup import cold_start_row, first_audio_rows
 from scripts.load.streams import LoadError, SweepPlan, commands, run_sweep, stream_rows
+from scripts.load.targets import PLACES
 from tritone_client import Codec, TritoneError
 from tritone_server.launcher import ServerError, serving
 from tritone_server.wheels import WheelError
 
 __all__ = ["main"]
 
-_PARTS = ("streams", "offline", "start", "overload", "soak")
+_FAILURES = (
+    LoadError,
+    GeneratorError,
+    PerfAnalyzerError,
+    ServerError,
+    WheelError,
+    PrepareError,
+    TritoneError,
+)
+_PARTS = ("streams", "arrivals", "parallel", "offline", "start", "overload", "soak")
 _TARGETED = ("mimi", "nanocodec")
 _STREAMS, _QUICK_STREAMS = "1,2,3,4,8,12,16,20,24,28", "2,8"
 _SECONDS, _QUICK_SECONDS = 12.0, 5.0
+_LOADS, _QUICK_LOADS = "1,2,3,4,6,8,12,16,20,24,32,40,48", "1,2"
+_ARRIVAL_S, _QUICK_ARRIVAL_S = 60.0, 8.0
+_PARALLEL, _QUICK_PARALLEL = (1, 2, 4, 8, 16), (1, 2)
 _SOAK_MINUTES, _QUICK_SOAK_MINUTES = 10.0, 0.1
 _PLOTS = Path("reports")
 _OVERLOAD_S, _QUICK_OVERLOAD_S = 20.0, 8.0
@@ -73,7 +97,7 @@ def main() -> int:
             print("\n".join(line for codec in options.codec for line in commands(_plan(options, codec))))
             return 0
         ok = write_parts(name, _measure(options, console), console)
-    except (LoadError, PerfAnalyzerError, ServerError, WheelError, PrepareError, TritoneError) as error:
+    except _FAILURES as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
     plot_latency(_PLOTS / f"{name}.svg", read_report(name)[1])
@@ -102,6 +126,7 @@ def _options() -> argparse.Namespace:
         type=float,
         help=f"time for each number of streams (default: {_SECONDS:g}; with --quick {_QUICK_SECONDS:g})",
     )
+    _add_arrivals(parser)
     parser.add_argument(
         "--soak-minutes",
         type=float,
@@ -114,10 +139,36 @@ def _options() -> argparse.Namespace:
         help=f"serve these models as they are (default: build {REPOSITORY})",
     )
     parser.add_argument("--dry-run", action="store_true", help="only print perf_analyzer's command lines")
-    options = parser.parse_args()
+    return _with_defaults(parser.parse_args())
+
+
+def _add_arrivals(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--loads",
+        type=_loads,
+        help=f"mean numbers of utterances in progress in 'arrivals', with commas (default: {_LOADS})",
+    )
+    parser.add_argument(
+        "--arrival-seconds",
+        type=float,
+        help=f"time for each load (default: {_ARRIVAL_S:g}; with --quick {_QUICK_ARRIVAL_S:g})",
+    )
+    parser.add_argument(
+        "--places",
+        choices=list(PLACES),
+        nargs="+",
+        default=list(PLACES),
+        help="where the codec is, in 'arrivals' and 'parallel' (default: all)",
+    )
+
+
+def _with_defaults(options: argparse.Namespace) -> argparse.Namespace:
     options.codec = options.codec or (_TARGETED[:1] if options.quick else _TARGETED)
     options.streams = options.streams or _counts(_QUICK_STREAMS if options.quick else _STREAMS)
     options.seconds = options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS)
+    options.loads = options.loads or _loads(_QUICK_LOADS if options.quick else _LOADS)
+    options.arrival_seconds = options.arrival_seconds or (_QUICK_ARRIVAL_S if options.quick else _ARRIVAL_S)
+    options.parallel = _QUICK_PARALLEL if options.quick else _PARALLEL
     options.suffix = "-quick" if options.quick else ""
     options.soak_minutes = options.soak_minutes or (_QUICK_SOAK_MINUTES if options.quick else _SOAK_MINUTES)
     options.overload_s = _QUICK_OVERLOAD_S if options.quick else _OVERLOAD_S
@@ -129,6 +180,13 @@ def _counts(text: str) -> list[int]:
     if counts[0] < 1:
         raise argparse.ArgumentTypeError(f"numbers of streams are at least 1, got {counts[0]}")
     return counts
+
+
+def _loads(text: str) -> list[float]:
+    loads = sorted({float(each) for each in text.split(",")})
+    if not 0 < loads[0] <= loads[-1] < inf:
+        raise argparse.ArgumentTypeError(f"loads are positive numbers of utterances, got {text}")
+    return loads
 
 
 def _plan(options: argparse.Namespace, codec: str) -> SweepPlan:
@@ -144,6 +202,9 @@ def _measure(options: argparse.Namespace, console: Console) -> Iterator[list[Row
             knees[codec] = sweep.knee
             yield with_part(f"{options.direction} streams", stream_rows(sweep, _plan(options, codec)))
     for codec in options.codec:
+        if {"arrivals", "parallel"} & set(options.only):
+            yield from _utterance_parts(options, codec, console)
+    for codec in options.codec:
         if "offline" in options.only:
             with progress(console, f"{codec}: whole utterances"):
                 seconds = _QUICK_OFFLINE_S if options.quick else _OFFLINE_S
@@ -153,6 +214,29 @@ def _measure(options: argparse.Namespace, console: Console) -> Iterator[list[Row
     # the first of --streams.
     first = options.codec[0]
     yield from _live_parts(options, first, max(1, knees.get(first, options.streams[0])), console)
+
+
+def _utterance_parts(options: argparse.Namespace, codec: str, console: Console) -> Iterator[list[Row]]:
+    """Utterances in an open and in a closed loop, at each place of the codec."""
+    with progress(console, f"{codec}: the speech sample"):
+        speech = speech_in(options.repository, codec)
+    plan = ArrivalPlan(options.loads, options.arrival_seconds)
+
+    def told(text: str) -> None:
+        console.print(text, soft_wrap=True)
+
+    for name in options.places:
+        with PLACES[name](options.repository, codec) as target:
+            if "arrivals" in options.only:
+                with progress(console, f"{codec}, {name}: utterances at random"):
+                    points = sweep(
+                        target, speech, plan, lambda each: told(f"{each.load:g}: {each.formatted}")
+                    )
+                yield with_part(f"arrivals {name}", arrival_rows(codec, name, points, plan))
+            if "parallel" in options.only:
+                with progress(console, f"{codec}, {name}: streams in parallel"):
+                    rows = parallel_rows(codec, target, speech, options.parallel, options.seconds)
+                yield with_part(f"parallel {name}", rows)
 
 
 def _live_parts(options: argparse.Namespace, codec: str, knee: int, console: Console) -> Iterator[list[Row]]:

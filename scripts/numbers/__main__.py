@@ -7,6 +7,10 @@ The template is scripts/numbers/benchmarks.md. A line in double braces names a r
       all rows whose check matches one of the patterns
   {{curve bench frame_ms_by_frames}}
       a column per codec, and a line per position on the axis
+  {{figures load arrivals_server}}
+      a line per codec and position, with a column for each figure of the rows; percentiles share one
+  {{found load arrivals_*_knee}}
+      as rows, or as a note if nothing has been measured
   {{shares bench step_profile operator product}}
       for each codec the row step_profile, then a table of its operators and one of its products
 
@@ -18,7 +22,7 @@ Examples:
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -28,6 +32,8 @@ from scripts.numbers.scaling_plot import plot_scaling
 
 _TEMPLATE, _PAGE = Path(__file__).with_name("benchmarks.md"), Path("docs/benchmarks.md")
 _PLOTS = ("load.svg", "memory.svg")
+_NOT_MEASURED = "Not measured yet."
+_PERCENTILE = re.compile(r"avg|p\d+")
 _LINE = re.compile(r"^\{\{(\w+) (\w+) ?(.*)\}\}$", re.MULTILINE)
 
 
@@ -93,6 +99,39 @@ def _curve(report: str, patterns: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def _found(report: str, patterns: Sequence[str]) -> str:
+    return _rows(report, patterns) if _fitting(report, patterns) else _NOT_MEASURED
+
+
+def _figures(report: str, patterns: Sequence[str]) -> str:
+    rows = [row for row in _fitting(report, patterns) if row.figures]
+    if not rows:
+        return _NOT_MEASURED
+    groups = _grouped(rows[0].figures)
+    heads = [" ".join([name, " / ".join(percents)]).strip() for name, percents in groups.items()]
+    heads = ["codec", rows[0].how.partition(":")[0], rows[0].unit, *heads]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in rows:
+        cells = [f"`{row.codec}`", f"{row.at or 0:g}", row.formatted]
+        for name, percents in groups.items():
+            values = [row.figures.get(f"{name} {percent}".strip()) for percent in percents or [""]]
+            cells.append(" / ".join("never" if each is None else f"{each:.3g}" for each in values))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _grouped(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of figures without their percentiles, and the percentiles of each."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        group, _, percent = name.rpartition(" ")
+        if _PERCENTILE.fullmatch(percent):
+            groups.setdefault(group, []).append(percent)
+        else:
+            groups[name] = []
+    return groups
+
+
 def _shares(report: str, names: Sequence[str]) -> str:
     whole, *kinds = names
     blocks = []
@@ -109,16 +148,22 @@ def _shares(report: str, names: Sequence[str]) -> str:
 
 
 def _chosen(report: str, patterns: Sequence[str]) -> list[Row]:
-    rows = [row for row in read_report(report)[1] if any(fnmatch(row.check, each) for each in patterns)]
+    rows = _fitting(report, patterns)
     if not rows:
         raise ValueError(f"no row of {report} fits {' '.join(patterns)}")
     return rows
+
+
+def _fitting(report: str, patterns: Sequence[str]) -> list[Row]:
+    return [row for row in read_report(report)[1] if any(fnmatch(row.check, each) for each in patterns)]
 
 
 _TABLES: dict[str, Callable[[str, Sequence[str]], str]] = {
     "made": _made,
     "rows": _rows,
     "curve": _curve,
+    "figures": _figures,
+    "found": _found,
     "shares": _shares,
 }
 

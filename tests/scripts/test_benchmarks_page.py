@@ -136,6 +136,27 @@ def test_shares_are_of_each_codecs_whole() -> None:
     ]
 
 
+def test_figures_have_a_column_each_and_percentiles_share_one() -> None:
+    figures = {"utterances": 12.0, "first audio p50": 8.25, "first audio p99": float("inf"), "late %": 0.5}
+    how = "in progress: 2, drawn 1.8; more"
+    written(Row("mimi", "arrivals_server", 1.5, "%", "none", True, how, 0.5, 4.0, 2, figures=figures))
+    assert read_report("bench")[1][-1].figures == figures | {"first audio p99": None}
+    assert filled("{{figures bench arrivals_server}}").splitlines() == [
+        "| codec | in progress | % | utterances | first audio p50 / p99 | late % |",
+        "|---|---|---|---|---|---|",
+        "| `mimi` | 2 | 1.5 (0.5 to 4) | 12 | 8.25 / never | 0.5 |",
+    ]
+
+
+def test_what_may_not_have_been_measured_is_a_note_until_it_is() -> None:
+    assert filled("{{figures bench arrivals_*}}") == "Not measured yet."
+    assert filled("{{found bench arrivals_*_knee}}") == "Not measured yet."
+    written(Row("mimi", "arrivals_server_knee", 4, "in progress", "none", True, "at random", 2, 6))
+    assert "| `mimi` | `arrivals_server_knee` | 4 (2 to 6) in progress |" in filled(
+        "{{found bench arrivals_*_knee}}"
+    )
+
+
 def test_a_table_without_rows_is_an_error() -> None:
     with pytest.raises(ValueError, match="no row of bench fits nothing"):
         filled("{{rows bench nothing}}")
