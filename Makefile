@@ -2,6 +2,7 @@
 
 CODEC ?= nanocodec_mini
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+CODECS ?=
 CHECKPOINT ?=
 AUDIO ?= samples/speech.wav
 REPOSITORY ?= artifacts/model_repository
@@ -94,8 +95,8 @@ page: $(PAGE) ## hear the codecs of the running server in a browser
 fidelity: $(ENGINES) ## compare every codec, through Triton, with its reference; reports/fidelity.json
 	@$(BIN)/python -m scripts.fidelity
 
-engines-check: $(ENGINES) ## compile every codec's engines on the CPU and compare their graphs with FP32
-	@$(BIN)/python -m scripts.fidelity.engines
+engines-check: $(ENGINES) ## compile the engines of CODECS (default: all) on the CPU; compare their graphs with FP32
+	@$(BIN)/python -m scripts.fidelity.engines $(if $(CODECS),--codec $(CODECS))
 
 # A row that falls short ends these with status 1; what comes after them is wanted all the same.
 bench: $(READY) ## time every codec beside its peers; reports/bench.json

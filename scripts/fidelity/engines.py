@@ -31,11 +31,12 @@ from tritone_runtime.manifests import ENGINE_FILE, read_manifest
 __all__ = ["CODECS", "main", "profiles_by_role", "shortcomings"]
 
 CODECS = (
-    *("nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "mimi", "moss_shallow"),
-    *("moss_nano", "qwen3_tts_12hz", "spectral_25fps", "snac_24khz"),
+    *("nanocodec", "nanocodec_1890bps", "nanocodec_mini", "lfsc", "spectral_25fps"),
+    *("mimi", "moss_shallow", "moss_nano", "qwen3_tts_12hz"),
+    *("snac_24khz", "snac_32khz", "dac_44khz", "dac_24khz", "higgs_v2"),
 )
-"""One codec of each network: nanocodec_1780bps is like nanocodec, moss_v2 like moss_nano, and SNAC's other
-sizes, DAC and the decoder of Higgs Audio are like snac_24khz. ``--codec`` takes any codec."""
+"""One codec of each network: nanocodec_1780bps is like nanocodec, moss_v2 like moss_nano, snac_44khz like
+snac_32khz, and dac_16khz like dac_24khz. ``--codec`` takes any codec."""
 _QUICK = ("nanocodec_mini",)
 _MIN_DB, _MIN_EQUAL, _MIN_FP16, _MAX_MB = 50.0, 0.95, 0.6, 8000.0
 
