@@ -1,6 +1,7 @@
 """Audio as INT16 on the wire, and prefixes of streams whose server is cut off."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -143,3 +144,24 @@ def test_a_prefix_is_replayed_where_a_stream_goes_on(name: str, dtype: str, ways
         assert found.ok, found
     assert all(each.replayed_frames <= 22 for each in moved)
     assert moved or not live, "windows need no replay"
+
+
+def test_a_past_of_more_than_ten_seconds_is_replayed_in_steps_that_servers_take(
+    ways: list[FlakyProxy],
+) -> None:
+    moved: list[Resumption] = []
+    resume = Resume(HANGS_S, HANGS_S, on_resume=moved.append)
+    with Codec(NAME, [way.url for way in ways], resume=resume) as codec:
+        limits, rate_hz = codec.stream_info, codec.info.frame_rate_hz
+        assert limits is not None
+        assert codec._models is not None
+        codec._models._stream_infos["decode"] = replace(limits, replay_frames=10**6)  # sees minutes
+        tokens = tokens_of(codec.info, int(12 * rate_hz))
+        with codec.decode_stream() as stream:
+            heard = [stream.push(tokens[:, :-9])]
+            for way in ways:
+                way.reset()
+            heard.append(stream.push(tokens[:, -9:]))
+        found = against_whole(codec, tokens, np.concatenate(heard))
+    assert found.ok, found
+    assert [each.replayed_frames for each in moved][:1] == [tokens.shape[1] - 9]
