@@ -57,7 +57,7 @@ def test_codes_of_telephony_are_those_of_int16(client: Client, law: str) -> None
     assert sum(map(len, pieces)) == len(live)
 
 
-@pytest.mark.parametrize("rate_hz", [8000, 16000, 48000])
+@pytest.mark.parametrize("rate_hz", [8000, 44100])
 def test_another_rate_in_a_stream_equals_that_of_the_whole(codec: Codec, rate_hz: int) -> None:
     tokens = tokens_of(codec.info)
     audio = streamed(codec, tokens)
