@@ -6,11 +6,13 @@
 """
 
 from tritone_client.aio import AsyncCodec, AsyncStream
-from tritone_client.codec import Codec, served_codecs
+from tritone_client.codec import Codec
 from tritone_client.errors import (
     AccessDeniedError,
     AddressError,
     AudioError,
+    AudioFormatError,
+    ChunkPlanError,
     CodecNotOpenError,
     MissingExtraError,
     NoServerLeftError,
@@ -30,6 +32,7 @@ from tritone_client.errors import (
     WrongProtocolError,
 )
 from tritone_client.info import CodecInfo, StreamInfo
+from tritone_client.served import served_codecs
 from tritone_client.streams.failover import Resume, Resumption
 from tritone_client.streams.stream import Stream
 from tritone_client.transport.tls import Tls
@@ -40,6 +43,8 @@ __all__ = [
     "AsyncCodec",
     "AsyncStream",
     "AudioError",
+    "AudioFormatError",
+    "ChunkPlanError",
     "Codec",
     "CodecInfo",
     "CodecNotOpenError",

@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 
 from tritone_client.codec_base import CodecBase, local_module
 from tritone_client.codec_models import DECODE
+from tritone_client.formats.samples import Float32
 from tritone_client.info import StreamInfo
 from tritone_client.inputs.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
 from tritone_client.sansio import SansIO, run_async
+from tritone_client.streams.chunk_plan import PlannedFrames
 from tritone_client.streams.handle import OneAtATime, StreamHandle
 
 __all__ = ["AsyncCodec", "AsyncStream"]
 
-T = TypeVar("T", np.float32, np.int64)
+T = TypeVar("T", bound=np.generic)
 R = TypeVar("R")
 Audio = NDArray[np.float32]
+Samples = NDArray[Any]
 Tokens = NDArray[np.int64]
 
 
@@ -29,6 +32,16 @@ class AsyncStream(Generic[T]):
 
     def __init__(self, handle: StreamHandle):
         self._handle = handle
+
+    @property
+    def delay_ms(self) -> float:
+        """As :attr:`tritone_client.Stream.delay_ms`; CodecNotOpenError before the stream was started."""
+        return self._handle.live.delay_ms
+
+    @property
+    def clipped(self) -> int:
+        """As :attr:`tritone_client.Stream.clipped`; CodecNotOpenError before the stream was started."""
+        return self._handle.live.clipped
 
     async def push(self, data: ArrayLike | list[Any]) -> NDArray[T]:
         """As :meth:`tritone_client.Stream.push`."""
@@ -88,48 +101,112 @@ class AsyncCodec(CodecBase):
         return self._stream_info
 
     @overload
-    async def decode(self, tokens: TokensLike) -> Audio: ...
+    async def decode(
+        self, tokens: TokensLike, sample_rate_hz: int | None = None, dtype: Float32 = "float32"
+    ) -> Audio: ...
 
     @overload
-    async def decode(self, tokens: ManyTokens) -> list[Audio]: ...
+    async def decode(
+        self, tokens: ManyTokens, sample_rate_hz: int | None = None, dtype: Float32 = "float32"
+    ) -> list[Audio]: ...
 
-    async def decode(self, tokens: TokensLike | ManyTokens) -> Audio | list[Audio]:
-        """As :meth:`tritone_client.Codec.decode`: tokens [K, T] into audio FP32 [S] or [C, S].
+    @overload
+    async def decode(
+        self, tokens: TokensLike, sample_rate_hz: int | None = None, *, dtype: str
+    ) -> Samples: ...
+
+    @overload
+    async def decode(
+        self, tokens: ManyTokens, sample_rate_hz: int | None = None, *, dtype: str
+    ) -> list[Samples]: ...
+
+    async def decode(
+        self,
+        tokens: TokensLike | ManyTokens,
+        sample_rate_hz: int | None = None,
+        dtype: str = "float32",
+    ) -> Samples | list[Samples]:
+        """As :meth:`tritone_client.Codec.decode`: tokens [K, T] into audio [S] or [C, S].
 
         A list becomes a list.
         """
-        return await self._run(self._decode(tokens))
+        return await self._run(self._decode(tokens, sample_rate_hz, dtype))
 
     @overload
     async def encode(
-        self, audio: AudioLike, sample_rate_hz: int, num_codebooks: int | None = None
+        self,
+        audio: AudioLike,
+        sample_rate_hz: int,
+        num_codebooks: int | None = None,
+        dtype: str = "float32",
     ) -> Tokens: ...
 
     @overload
     async def encode(
-        self, audio: ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
+        self,
+        audio: ManyAudio,
+        sample_rate_hz: int,
+        num_codebooks: int | None = None,
+        dtype: str = "float32",
     ) -> list[Tokens]: ...
 
     async def encode(
-        self, audio: AudioLike | ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
+        self,
+        audio: AudioLike | ManyAudio,
+        sample_rate_hz: int,
+        num_codebooks: int | None = None,
+        dtype: str = "float32",
     ) -> Tokens | list[Tokens]:
         """As :meth:`tritone_client.Codec.encode`: audio [S] or [C, S] into tokens INT64 [K, T].
 
         A list becomes a list.
         """
-        return await self._run(self._encode(audio, sample_rate_hz, num_codebooks))
+        return await self._run(self._encode(audio, sample_rate_hz, num_codebooks, dtype))
 
-    def decode_stream(self) -> AsyncStream[np.float32]:
-        """As :meth:`tritone_client.Codec.decode_stream`; ``async with`` or the first push starts it."""
-        return AsyncStream(self._new_decode_stream())
+    @overload
+    def decode_stream(
+        self,
+        prefix: TokensLike | None = None,
+        sample_rate_hz: int | None = None,
+        dtype: Float32 = "float32",
+    ) -> AsyncStream[np.float32]: ...
 
-    def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None = None) -> AsyncStream[np.int64]:
+    @overload
+    def decode_stream(
+        self, prefix: TokensLike | None = None, sample_rate_hz: int | None = None, *, dtype: str
+    ) -> AsyncStream[Any]: ...
+
+    def decode_stream(
+        self,
+        prefix: TokensLike | None = None,
+        sample_rate_hz: int | None = None,
+        dtype: str = "float32",
+    ) -> AsyncStream[Any]:
+        """As :meth:`tritone_client.Codec.decode_stream`; ``async with`` or the first push starts it.
+
+        That also sends the prefix, and raises its errors.
+        """
+        return AsyncStream(self._new_decode_stream(prefix, sample_rate_hz, dtype))
+
+    def encode_stream(
+        self, sample_rate_hz: int, num_codebooks: int | None = None, dtype: str = "float32"
+    ) -> AsyncStream[np.int64]:
         """As :meth:`tritone_client.Codec.encode_stream`; ``async with`` or the first push starts it."""
-        return AsyncStream(self._new_encode_stream(sample_rate_hz, num_codebooks))
+        return AsyncStream(self._new_encode_stream(sample_rate_hz, num_codebooks, dtype))
 
-    def stream(self, tokens: AsyncIterable[ArrayLike] | Iterable[ArrayLike]) -> AsyncGenerator[Audio, None]:
+    def stream(
+        self,
+        tokens: AsyncIterable[ArrayLike] | Iterable[ArrayLike],
+        first: int | None = None,
+        then: int | None = None,
+        prefix: TokensLike | None = None,
+        sample_rate_hz: int | None = None,
+        dtype: str = "float32",
+    ) -> AsyncGenerator[Samples, None]:
         """As :meth:`tritone_client.Codec.stream`; ``tokens`` may be an iterator or an async iterator."""
-        return _AsyncAudioIterator(_pieces_of(self.decode_stream(), tokens))
+        frames = self._planned(first, then)
+        stream: AsyncStream[Any] = AsyncStream(self._new_decode_stream(prefix, sample_rate_hz, dtype))
+        return _AsyncAudioIterator(_pieces_of(stream, frames, tokens))
 
     def _current_owner(self) -> tuple[Any, ...]:
         return (*super()._current_owner(), asyncio.get_running_loop())
@@ -145,20 +222,20 @@ class AsyncCodec(CodecBase):
                 raise ConnectionAbortedError("the call was cancelled with its connection") from error
 
 
-class _AsyncAudioIterator(AsyncGenerator[Audio, None]):
+class _AsyncAudioIterator(AsyncGenerator[Samples, None]):
     """An iterator over pieces of audio; StreamBusyError if two tasks ask it at once."""
 
-    def __init__(self, pieces: AsyncGenerator[Audio, None]):
+    def __init__(self, pieces: AsyncGenerator[Samples, None]):
         self._pieces, self._one_at_a_time = pieces, OneAtATime()
 
-    async def asend(self, value: None) -> Audio:
+    async def asend(self, value: None) -> Samples:
         self._one_at_a_time.enter("the next piece")
         try:
             return await self._pieces.asend(value)
         finally:
             self._one_at_a_time.leave()
 
-    async def athrow(self, *error: Any) -> Audio:
+    async def athrow(self, *error: Any) -> Samples:
         self._one_at_a_time.enter("the end")
         try:
             return await self._pieces.athrow(*error)
@@ -167,11 +244,13 @@ class _AsyncAudioIterator(AsyncGenerator[Audio, None]):
 
 
 async def _pieces_of(
-    stream: AsyncStream[np.float32], tokens: AsyncIterable[ArrayLike] | Iterable[ArrayLike]
-) -> AsyncGenerator[Audio, None]:
+    stream: AsyncStream[Any],
+    frames: PlannedFrames,
+    tokens: AsyncIterable[ArrayLike] | Iterable[ArrayLike],
+) -> AsyncGenerator[Samples, None]:
     async with stream:
-        async for piece in _async_items(tokens):
-            audio = await stream.push(piece)
+        async for chunk in _chunks(frames, tokens):
+            audio = await stream.push(chunk)
             if audio.shape[-1]:
                 yield audio
         rest = await stream.close()
@@ -179,10 +258,15 @@ async def _pieces_of(
             yield rest
 
 
-async def _async_items(items: AsyncIterable[ArrayLike] | Iterable[ArrayLike]) -> AsyncIterator[ArrayLike]:
+async def _chunks(
+    frames: PlannedFrames, items: AsyncIterable[ArrayLike] | Iterable[ArrayLike]
+) -> AsyncIterator[Any]:
     if isinstance(items, AsyncIterable):
         async for item in items:
-            yield item
+            for chunk in frames.push(item):
+                yield chunk
+        for chunk in frames.flush():
+            yield chunk
     else:
-        for item in items:
-            yield item
+        for chunk in frames.chunks(items):
+            yield chunk

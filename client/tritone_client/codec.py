@@ -8,19 +8,21 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.codec_base import CodecBase, local_module
-from tritone_client.codec_models import DECODE, codecs_of, endpoints
-from tritone_client.errors import ServerUnavailableError
+from tritone_client.codec_base import CodecBase
+from tritone_client.codec_models import DECODE
+from tritone_client.formats.samples import Float32
 from tritone_client.info import StreamInfo
 from tritone_client.inputs.arrays import ArrayLike, AudioLike, ManyAudio, ManyTokens, TokensLike
 from tritone_client.sansio import run
+from tritone_client.served import transport_to
+from tritone_client.streams.chunk_plan import PlannedFrames
+from tritone_client.streams.handle import StreamHandle
 from tritone_client.streams.stream import AudioIterator, Stream
-from tritone_client.transport.access import Access
-from tritone_client.transport.tls import Tls
 
-__all__ = ["Codec", "served_codecs"]
+__all__ = ["Codec"]
 
 Audio: TypeAlias = NDArray[np.float32]
+Samples: TypeAlias = NDArray[Any]
 Tokens: TypeAlias = NDArray[np.int64]
 
 
@@ -85,17 +87,37 @@ class Codec(CodecBase):
         self.close()
 
     @overload
-    def decode(self, tokens: TokensLike) -> Audio: ...
+    def decode(
+        self, tokens: TokensLike, sample_rate_hz: int | None = None, dtype: Float32 = "float32"
+    ) -> Audio: ...
 
     @overload
-    def decode(self, tokens: ManyTokens) -> list[Audio]: ...
+    def decode(
+        self, tokens: ManyTokens, sample_rate_hz: int | None = None, dtype: Float32 = "float32"
+    ) -> list[Audio]: ...
 
-    def decode(self, tokens: TokensLike | ManyTokens) -> Audio | list[Audio]:
+    @overload
+    def decode(self, tokens: TokensLike, sample_rate_hz: int | None = None, *, dtype: str) -> Samples: ...
+
+    @overload
+    def decode(
+        self, tokens: ManyTokens, sample_rate_hz: int | None = None, *, dtype: str
+    ) -> list[Samples]: ...
+
+    def decode(
+        self,
+        tokens: TokensLike | ManyTokens,
+        sample_rate_hz: int | None = None,
+        dtype: str = "float32",
+    ) -> Samples | list[Samples]:
         """Turn tokens into audio.
 
         Args:
             tokens: one utterance, integers [K, T], as nested lists or an array of any library that NumPy can
                 view; or a list of utterances of any lengths.
+            sample_rate_hz: of the audio; the codec's own if None (another one needs the audio extra).
+            dtype: type of the samples: ``float32``; or ``int16``, ``mulaw`` or ``alaw`` (G.711, UINT8), which
+                are clipped to -1..1.
 
         Returns:
             Audio FP32 [T * samples_per_frame], or [C, T * samples_per_frame] for a codec with C > 1 channels,
@@ -105,24 +127,40 @@ class Codec(CodecBase):
         Raises:
             TokensError: wrong shape or type, no frames, or a token out of range; nothing was sent. For a
                 list, the message says which utterance is wrong, and ``utterance`` is its index.
+            AudioFormatError: there is no such dtype or rate; the message lists what there is.
+            MissingExtraError: the rate must be converted, and the audio extra is not installed.
             CodecNotOpenError: the codec was closed.
             RepositoryError: in this process, a file of the model is missing or damaged.
             ServerRefusedError: the server, or the model in this process, failed on the request.
             ServerUnavailableError: the server does not answer, or the connection broke.
         """
         with self._reports_closing():
-            return run(self._decode(tokens))  # type: ignore[no-any-return]
-
-    @overload
-    def encode(self, audio: AudioLike, sample_rate_hz: int, num_codebooks: int | None = None) -> Tokens: ...
+            return run(self._decode(tokens, sample_rate_hz, dtype))  # type: ignore[no-any-return]
 
     @overload
     def encode(
-        self, audio: ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
+        self,
+        audio: AudioLike,
+        sample_rate_hz: int,
+        num_codebooks: int | None = None,
+        dtype: str = "float32",
+    ) -> Tokens: ...
+
+    @overload
+    def encode(
+        self,
+        audio: ManyAudio,
+        sample_rate_hz: int,
+        num_codebooks: int | None = None,
+        dtype: str = "float32",
     ) -> list[Tokens]: ...
 
     def encode(
-        self, audio: AudioLike | ManyAudio, sample_rate_hz: int, num_codebooks: int | None = None
+        self,
+        audio: AudioLike | ManyAudio,
+        sample_rate_hz: int,
+        num_codebooks: int | None = None,
+        dtype: str = "float32",
     ) -> Tokens | list[Tokens]:
         """Turn audio into tokens. An incomplete last frame is padded with silence.
 
@@ -132,14 +170,15 @@ class Codec(CodecBase):
                 array or nested lists; it copies audio [S] to each channel. Arrays in a list are utterances.
             sample_rate_hz: of the audio; the client converts a rate that is not the encoder's (audio extra).
             num_codebooks: number K of codebooks, for codecs with a choice; the codec's default if None.
+            dtype: type of the samples that are given, as of :meth:`decode`.
 
         Returns:
             Tokens INT64 [K, T], T = ceil(S / info.encode_samples_per_frame), with S counted at
             ``info.encode_sample_rate_hz``; a list of tokens for a list of utterances.
 
         Raises:
-            AudioError: wrong shape, type or sample rate, too short, or not finite; nothing was sent. For a
-                list, the message says which utterance is wrong, and ``utterance`` is its index.
+            AudioError: wrong shape, type or sample rate, unknown dtype, too short, or not finite; nothing was
+                sent. For a list, the message says which utterance is wrong, and ``utterance`` is its index.
             TokensError: the codec cannot encode into ``num_codebooks`` codebooks; nothing was sent.
             CodecNotOpenError: the codec was closed.
             MissingExtraError: the rate must be converted, and the audio extra is not installed.
@@ -148,77 +187,102 @@ class Codec(CodecBase):
             ServerUnavailableError: the server does not answer, or the connection broke.
         """
         with self._reports_closing():
-            return run(self._encode(audio, sample_rate_hz, num_codebooks))  # type: ignore[no-any-return]
+            return run(self._encode(audio, sample_rate_hz, num_codebooks, dtype))  # type: ignore[no-any-return]
 
-    def decode_stream(self) -> Stream[np.float32]:
+    @overload
+    def decode_stream(
+        self,
+        prefix: TokensLike | None = None,
+        sample_rate_hz: int | None = None,
+        dtype: Float32 = "float32",
+    ) -> Stream[np.float32]: ...
+
+    @overload
+    def decode_stream(
+        self, prefix: TokensLike | None = None, sample_rate_hz: int | None = None, *, dtype: str
+    ) -> Stream[Any]: ...
+
+    def decode_stream(
+        self,
+        prefix: TokensLike | None = None,
+        sample_rate_hz: int | None = None,
+        dtype: str = "float32",
+    ) -> Stream[Any]:
         """Start an utterance: push tokens [K, T] of any T, or one frame [K], and get audio FP32 [S].
 
         For a codec with C > 1 channels it is [C, S]. A decoder that looks ahead gives its audio
         ``info.lookaround_frames`` frames late; :meth:`Stream.close` returns the rest.
 
-        Raises:
-            CodecNotOpenError: the codec was closed.
-        """
-        return Stream(self._new_decode_stream())
+        Args:
+            prefix: tokens [K, T] that come before the utterance, such as those of a voice that is cloned.
+                They are sent at once, and their sound is left out; what follows is what it would be in the
+                whole.
+            sample_rate_hz: as of :meth:`decode`. Another rate makes the audio later: :attr:`Stream.delay_ms`.
+            dtype: as of :meth:`decode`.
 
-    def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None = None) -> Stream[np.int64]:
+        Raises:
+            AudioFormatError, MissingExtraError: as of :meth:`decode`.
+            CodecNotOpenError: the codec was closed.
+            TokensError: the prefix has a wrong shape or type, no frames, or a token out of range.
+            ServerFullError, ServerRefusedError, ServerUnavailableError: as of :meth:`Stream.push`, if there
+                is a prefix.
+        """
+        return Stream(self._new_decode_stream(prefix, sample_rate_hz, dtype))
+
+    def encode_stream(
+        self, sample_rate_hz: int, num_codebooks: int | None = None, dtype: str = "float32"
+    ) -> Stream[np.int64]:
         """Start an utterance: push audio [S] or [C, S] of any length and get tokens INT64 [K, T]; T may be 0.
 
         :meth:`Stream.close` pads an incomplete last frame with silence. An encoder that looks ahead gives its
         tokens late. Arguments as of :meth:`encode`.
 
         Raises:
-            AudioError: the sample rate is not a positive integer.
+            AudioError: the sample rate is not a positive integer, or there is no such dtype.
             TokensError: the codec cannot encode into ``num_codebooks`` codebooks.
             CodecNotOpenError: the codec was closed.
             MissingExtraError: the rate must be converted, and the audio extra is not installed.
         """
-        return Stream(self._new_encode_stream(sample_rate_hz, num_codebooks))
+        return Stream(self._new_encode_stream(sample_rate_hz, num_codebooks, dtype))
 
-    def stream(self, tokens: Iterable[ArrayLike]) -> Generator[Audio, None, None]:
-        """Decode tokens as ``tokens`` yields them, and yield audio FP32 [S] or [C, S], which is never empty.
+    def stream(
+        self,
+        tokens: Iterable[ArrayLike],
+        first: int | None = None,
+        then: int | None = None,
+        prefix: TokensLike | None = None,
+        sample_rate_hz: int | None = None,
+        dtype: str = "float32",
+    ) -> Generator[Samples, None, None]:
+        """Decode tokens as ``tokens`` yields them, and yield audio [S] or [C, S], which is never empty.
 
-        Each item is as for :meth:`decode_stream`. Closing the iterator ends the stream. Errors are those of
-        :meth:`Stream.push`; StreamBusyError if two threads ask the iterator at once.
+        Closing the iterator ends the stream. Errors are those of :meth:`Stream.push`; StreamBusyError if two
+        threads ask the iterator at once.
+
+        Args:
+            tokens: items as for :meth:`decode_stream`, of any number of frames each.
+            first: frames in the first request; by default each item is sent as it comes.
+            then: frames in later requests, which grow to it by doubling from ``first``.
+            prefix: as of :meth:`decode_stream`.
+            sample_rate_hz: as of :meth:`decode`.
+            dtype: as of :meth:`decode`.
+
+        Raises:
+            ChunkPlanError: ``first`` or ``then`` is not a positive integer, or ``then`` is the smaller.
         """
-        self._refuse_unless_open()
-        return AudioIterator(self._pieces(tokens))
-
-    def _pieces(self, tokens: Iterable[ArrayLike]) -> Generator[Audio, None, None]:
-        with self.decode_stream() as stream:
-            for piece in tokens:
-                audio = stream.push(piece)
-                if audio.shape[-1]:
-                    yield audio
-            rest = stream.close()
-            if rest.shape[-1]:
-                yield rest
+        frames, stream = self._planned(first, then), self._new_decode_stream(prefix, sample_rate_hz, dtype)
+        return AudioIterator(_pieces(frames, stream, tokens))
 
 
-def transport_to(url: str | Path, timeout_s: float, access: Access, device: str | None = None) -> Any:
-    """The transport to a server, or to models in this process; each imports only what it needs itself."""
-    if isinstance(url, Path):
-        return local_module().LocalTransport(url, device)
-    from tritone_client.transport.grpc_transport import Transport
-
-    return Transport(url, timeout_s, access)
-
-
-def served_codecs(
-    url: str | Path = "127.0.0.1:8001",
-    timeout_s: float = 10.0,
-    tls: Tls | None = None,
-    api_key: str | None = None,
-) -> list[str]:
-    """Names of the codecs that a server serves, or that a model repository (a ``Path``) holds, sorted.
-
-    Arguments and errors as of :class:`Codec`; RepositoryError if the folder holds no models.
-    """
-    (address,) = endpoints(url)
-    transport = transport_to(address, timeout_s, Access(tls, api_key).checked([address]))
-    try:
-        return codecs_of(transport.ready_models())
-    except ServerUnavailableError as error:
-        raise transport.explained(error) from error.__cause__
-    finally:
-        transport.close()
+def _pieces(
+    frames: PlannedFrames, handle: StreamHandle, tokens: Iterable[ArrayLike]
+) -> Generator[Samples, None, None]:
+    stream: Stream[Any] = Stream(handle)
+    with stream:
+        for chunk in frames.chunks(tokens):
+            audio = stream.push(chunk)
+            if audio.shape[-1]:
+                yield audio
+        rest = stream.close()
+        if rest.shape[-1]:
+            yield rest

@@ -3,18 +3,23 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tritone_client.codec_models import DECODE, CodecModels, Endpoints, endpoints
 from tritone_client.errors import AudioError, CodecNotOpenError, MissingExtraError, TokensError
+from tritone_client.formats.output import AudioFormat
+from tritone_client.formats.samples import checked_dtype
 from tritone_client.info import CodecInfo
 from tritone_client.offline import decoded, encoded
 from tritone_client.sansio import SansIO
+from tritone_client.streams.chunk_plan import ChunkPlan, PlannedFrames
 from tritone_client.streams.failover import Resume
 from tritone_client.streams.handle import StreamHandle
 from tritone_client.streams.live import LiveStream
+from tritone_client.streams.opening import decode_stream, encode_stream
 from tritone_client.transport.access import Access
 from tritone_client.transport.tls import Tls
 
@@ -87,17 +92,30 @@ class CodecBase:
         while self._transports:
             yield self._transports.pop().close
 
-    def _decode(self, tokens: Any) -> SansIO[Any]:
-        return decoded(self._open_models(), tokens)
+    def _decode(self, tokens: Any, sample_rate_hz: int | None, dtype: str) -> SansIO[Any]:
+        return decoded(self._open_models(), tokens, AudioFormat(dtype, sample_rate_hz))
 
-    def _encode(self, audio: Any, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[Any]:
-        return encoded(self._open_models(), audio, sample_rate_hz, num_codebooks)
+    def _encode(self, audio: Any, sample_rate_hz: int, num_codebooks: int | None, dtype: str) -> SansIO[Any]:
+        return encoded(self._open_models(), audio, sample_rate_hz, num_codebooks, checked_dtype(dtype))
 
-    def _new_decode_stream(self) -> StreamHandle:
-        return self._new_stream(lambda models: models.decode_stream())
+    def _new_decode_stream(self, prefix: Any, sample_rate_hz: int | None, dtype: str) -> StreamHandle:
+        wanted = AudioFormat(dtype, sample_rate_hz)
+        return self._new_stream(partial(decode_stream, prefix=prefix, wanted=wanted))
 
-    def _new_encode_stream(self, sample_rate_hz: int, num_codebooks: int | None) -> StreamHandle:
-        return self._new_stream(lambda models: models.encode_stream(sample_rate_hz, num_codebooks))
+    def _planned(self, first: int | None, then: int | None) -> PlannedFrames:
+        plan = ChunkPlan(first, then)
+        self._refuse_unless_open()
+        return PlannedFrames(plan, self.info)
+
+    def _new_encode_stream(self, sample_rate_hz: int, num_codebooks: int | None, dtype: str) -> StreamHandle:
+        return self._new_stream(
+            partial(
+                encode_stream,
+                sample_rate_hz=sample_rate_hz,
+                num_codebooks=num_codebooks,
+                dtype=checked_dtype(dtype),
+            )
+        )
 
     def _new_stream(self, open_on: Callable[[CodecModels], SansIO[LiveStream]]) -> StreamHandle:
         self._refuse_unless_open()

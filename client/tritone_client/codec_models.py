@@ -22,14 +22,10 @@ from tritone_client.errors import (
     UnknownCodecError,
 )
 from tritone_client.info import CodecInfo, StreamInfo
-from tritone_client.inputs.checks import checked_codebooks, refuse_live_streams
 from tritone_client.sansio import SansIO
-from tritone_client.streams.chunking import Chunker, FrameChunker, WindowChunker
-from tritone_client.streams.failover import FailoverSession, ReplaySize, Resume
-from tritone_client.streams.live import AudioInput, LiveStream, StreamInput, TokenInput
-from tritone_client.streams.stream_sessions import StatefulSession, StatelessSession, StreamSession
+from tritone_client.streams.failover import Resume
 from tritone_client.transport.addresses import Address
-from tritone_client.transport.interface import Arrays, Call, Connection, Transport
+from tritone_client.transport.interface import Arrays, Call, Transport
 
 __all__ = [
     "DECODE",
@@ -40,16 +36,12 @@ __all__ = [
     "codebook_option",
     "codecs_of",
     "endpoints",
+    "frames_in",
     "inputs_of",
 ]
 
-OpenSession: TypeAlias = Callable[[Connection, bool], StreamSession]
-"""Opens a session on a connection; the flag says that it resumes a stream of another session."""
 Endpoints: TypeAlias = str | Path | Sequence[str]
 """Addresses of servers, or the folder of a repository whose models run in this process."""
-
-_LONGEST_STEP_S = 2.0
-"""A longer push is sent in several steps, so that other streams wait for one step and not for the push."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ class Role:
 
     def longest_frames(self, info: CodecInfo) -> int:
         """Most frames in one piece."""
-        return _frames_in(self.longest_s, info)
+        return frames_in(self.longest_s, info)
 
 
 # Beside its weights, nanocodec's encoder takes 424 MB for 16 s and 270 MB for 8 s. Shorter pieces repeat more
@@ -94,11 +86,23 @@ class CodecModels:
 
     def __init__(self, name: str, transports: Sequence[Transport], resume: Resume | None = None):
         self.name, self._transports = name, deque(transports)
-        self._resume = resume or (Resume() if len(transports) > 1 else None)
+        self.resume = resume or (Resume() if len(transports) > 1 else None)
         self._retry = resume
         self._turn = secrets.randbelow(1 << 16)  # otherwise every client would begin at the same server
         self._infos: dict[str, CodecInfo] = {}
         self._stream_infos: dict[str, StreamInfo | None] = {}
+
+    @property
+    def first_transport(self) -> Transport:
+        """The way to the server that is asked first."""
+        return self._transports[0]
+
+    def transports_in_turn(self) -> Iterable[Transport]:
+        """The ways to all servers; each call begins at another one, so that streams spread over them."""
+        self._turn += 1
+        servers = deque(self._transports)
+        servers.rotate(-self._turn)
+        return servers
 
     def first_answer(self, ask: Callable[[Transport], Any]) -> SansIO[Any]:
         """Ask the servers in order until one answers; that server is asked first from then on.
@@ -114,19 +118,20 @@ class CodecModels:
         last = self._transports[0]
         return (yield lambda: ask(last))
 
-    def results(self, calls: Sequence[Call], role: Role) -> SansIO[Any]:
-        """The answers to calls of a role's model; with ``resume``, the calls are repeated until its deadline.
+    def results(self, calls: Sequence[Call], role: Role, output: str | None = None) -> SansIO[Any]:
+        """One output of each call of a role's model, by default the role's.
+
+        With ``resume``, the calls are repeated until its deadline.
 
         Raises:
             ServerUnavailableError: no server answered.
         """
         info, begun = (yield from self.info(role)), time.monotonic()
+        wanted = output or role.output
         wait_s = self._retry.first_wait_s if self._retry else 0.0
         while True:
             try:
-                return (
-                    yield from self.first_answer(lambda each: each.results(calls, role.output, info.echoes))
-                )
+                return (yield from self.first_answer(lambda each: each.results(calls, wanted, info.echoes)))
             except ServerUnavailableError:
                 if self._retry is None or time.monotonic() + wait_s > begun + self._retry.deadline_s:
                     raise
@@ -159,89 +164,6 @@ class CodecModels:
             self._stream_infos[role.name] = info
         return self._stream_infos[role.name]
 
-    def decode_stream(self) -> SansIO[LiveStream]:
-        """A live stream from tokens to audio."""
-        info = yield from self.info(DECODE)
-        empty = np.zeros(info.audio_shape(0), np.float32)
-        return (yield from self._open_stream(DECODE, TokenInput(info), empty, {}))
-
-    def encode_stream(self, sample_rate_hz: int, num_codebooks: int | None) -> SansIO[LiveStream]:
-        """A live stream from audio to tokens."""
-        info = yield from self.info(ENCODE)
-        refuse_live_streams(info)
-        empty = np.zeros((checked_codebooks(num_codebooks, info), 0), np.int64)
-        stream_input, options = AudioInput(info, sample_rate_hz), codebook_option(num_codebooks, info)
-        return (yield from self._open_stream(ENCODE, stream_input, empty, options))
-
-    def _open_stream(
-        self, role: Role, stream_input: StreamInput, empty: NDArray[Any], options: Arrays
-    ) -> SansIO[LiveStream]:
-        info = yield from self.info(role)
-        stream = yield from self.stream_info(role)
-        steps, output_steps = (role.steps_per_frame(each, info) for each in (role.input, role.output))
-        longest = role.longest_frames(info)
-        chunker: Chunker
-        if stream is not None:
-            most = min(longest, stream.max_step_frames or longest)
-            most_sent = min(most, _frames_in(_LONGEST_STEP_S, info))
-            short = info.short_samples if role is DECODE else 0
-            chunker = FrameChunker(steps, output_steps, most_sent, stream.late_steps, short)
-            replay = ReplaySize(steps, self._replay_frames(info, stream), most, info.position_frames or 1)
-        else:
-            after = 0 if info.causal else info.lookaround_frames
-            least = max(info.min_frames * steps, info.min_samples if role is ENCODE else 0)
-            chunker = WindowChunker(steps, output_steps, longest, info.lookaround_frames, after, least)
-            replay = ReplaySize(steps, 0, longest)
-        session = self._session(
-            partial(self._session_on, role=role, stream=stream, steps=steps, options=options), replay
-        )
-        return LiveStream(stream_input, chunker, session, empty)
-
-    def _session(self, open_session: OpenSession, replay: ReplaySize) -> StreamSession:
-        resume = self._resume
-        if resume is None:
-            return open_session(self._transports[0].connection(), False)
-        self._turn += 1  # streams begin at the servers in turn
-        servers = deque(self._transports)
-        servers.rotate(-self._turn)
-        return FailoverSession(
-            servers,
-            lambda server, resumed: open_session(server.connection(resume.answer_s), resumed),
-            replay,
-            resume,
-        )
-
-    def _session_on(
-        self,
-        connection: Connection,
-        resumed: bool,
-        role: Role,
-        stream: StreamInfo | None,
-        steps: int,
-        options: Arrays,
-    ) -> StreamSession:
-        model, echoes = f"{self.name}_{role.name}", self._infos[role.name].echoes
-        if stream is None:
-            return StatelessSession(
-                connection, model, role.output, lambda data: inputs_of(role, data, options), echoes
-            )
-        return StatefulSession(
-            connection,
-            f"{model}_stream",
-            role.output,
-            lambda data: {role.input: data[None], **options},
-            stream,
-            stream.end_frames * steps,
-            resumed,
-        )
-
-    def _replay_frames(self, info: CodecInfo, stream: StreamInfo) -> int:
-        """Frames that make a fresh stream continue exactly as the old one; fewer if ``resume`` says so."""
-        enough = info.lookaround_frames if stream.replay_frames is None else stream.replay_frames
-        if self._resume is None or self._resume.most_replay_s is None:
-            return enough
-        return min(enough, _frames_in(self._resume.most_replay_s, info))
-
 
 def inputs_of(role: Role, data: NDArray[Any], options: Arrays) -> Arrays:
     """Inputs of a stateless model: one utterance, its length, and the options."""
@@ -256,7 +178,7 @@ def codebook_option(num_codebooks: int | None, info: CodecInfo) -> Arrays:
     return {"num_codebooks": np.array([[num_codebooks]], dtype=np.int64)}
 
 
-def _frames_in(seconds: float, info: CodecInfo) -> int:
+def frames_in(seconds: float, info: CodecInfo) -> int:
     """Complete frames in a duration, at least one."""
     return max(1, int(seconds * info.frame_rate_hz))
 

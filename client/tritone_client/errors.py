@@ -6,6 +6,8 @@ __all__ = [
     "AccessDeniedError",
     "AddressError",
     "AudioError",
+    "AudioFormatError",
+    "ChunkPlanError",
     "CodecNotOpenError",
     "MissingExtraError",
     "NoServerLeftError",
@@ -46,6 +48,14 @@ class AudioError(TritoneError, ValueError):
     """
 
     utterance: int | None = None
+
+
+class AudioFormatError(AudioError):
+    """There is no such type of samples, or no such rate of decoded audio; the message lists what there is."""
+
+
+class ChunkPlanError(TritoneError, ValueError):
+    """The sizes of the chunks of a stream are impossible; nothing was sent."""
 
 
 class AddressError(TritoneError, ValueError):

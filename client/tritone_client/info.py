@@ -40,6 +40,7 @@ class CodecInfo:
         whole_utterances_s: unless 0, the encoder needs all of an utterance at once, which may last so many
             seconds; then there are no live streams of it.
         position_frames: unless 0, the audio of a frame depends on its number in the signal modulo this.
+        int16_output: whether the model can give its audio as INT16 too.
     """
 
     name: str
@@ -63,6 +64,7 @@ class CodecInfo:
     encode_sample_rate_hz: int = 0
     encode_samples_per_frame: int = 0
     position_frames: int = 0
+    int16_output: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "encode_sample_rate_hz", self.encode_sample_rate_hz or self.sample_rate_hz)
@@ -95,6 +97,7 @@ class CodecInfo:
                 encode_sample_rate_hz=int(parameters.get("encode_sample_rate", 0)),
                 encode_samples_per_frame=int(parameters.get("encode_samples_per_frame", 0)),
                 position_frames=int(parameters.get("position_frames", 0)),
+                int16_output=parameters.get("int16_output") == "true",
             )
 
     def audio_shape(self, samples: int) -> tuple[int, ...]:
@@ -124,7 +127,7 @@ class StreamInfo:
         max_step_frames: most frames in one request; 0 for no limit.
         replay_frames: how many of the newest frames must be replayed to a fresh stream, so that it continues
             exactly as the old one; None if the configuration does not say.
-        echoes: as in :class:`CodecInfo`.
+        echoes, int16_output: as in :class:`CodecInfo`.
         late_steps: samples of audio, or frames of tokens, by which the answers of a model that looks ahead
             are late.
     """
@@ -137,6 +140,7 @@ class StreamInfo:
     replay_frames: int | None = None
     echoes: bool = False
     late_steps: int = 0
+    int16_output: bool = False
 
     @classmethod
     def from_parameters(cls, model: str, parameters: Mapping[str, str]) -> "StreamInfo":
@@ -151,6 +155,7 @@ class StreamInfo:
                 replay_frames=int(parameters["replay_frames"]) if "replay_frames" in parameters else None,
                 echoes=parameters.get("echoes") == "true",
                 late_steps=int(parameters.get("delay_samples", parameters.get("delay_frames", 0))),
+                int16_output=parameters.get("int16_output") == "true",
             )
 
 

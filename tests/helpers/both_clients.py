@@ -47,20 +47,26 @@ class BlockingCodec:
     def stream_info(self) -> StreamInfo | None:
         return self.codec.stream_info
 
-    def decode(self, tokens: Any) -> Any:
-        return self._run(self.codec.decode(tokens))
+    def decode(self, tokens: Any, sample_rate_hz: Any = None, dtype: Any = "float32") -> Any:
+        return self._run(self.codec.decode(tokens, sample_rate_hz, dtype=dtype))
 
-    def encode(self, audio: Any, sample_rate_hz: Any, num_codebooks: Any = None) -> Any:
-        return self._run(self.codec.encode(audio, sample_rate_hz, num_codebooks))
+    def encode(
+        self, audio: Any, sample_rate_hz: Any, num_codebooks: Any = None, dtype: Any = "float32"
+    ) -> Any:
+        return self._run(self.codec.encode(audio, sample_rate_hz, num_codebooks, dtype))
 
-    def decode_stream(self) -> BlockingStream:
-        return BlockingStream(self._runner, self.codec.decode_stream())
+    def decode_stream(
+        self, prefix: Any = None, sample_rate_hz: Any = None, dtype: Any = "float32"
+    ) -> BlockingStream:
+        return BlockingStream(self._runner, self.codec.decode_stream(prefix, sample_rate_hz, dtype=dtype))
 
-    def encode_stream(self, sample_rate_hz: Any, num_codebooks: Any = None) -> BlockingStream:
-        return BlockingStream(self._runner, self.codec.encode_stream(sample_rate_hz, num_codebooks))
+    def encode_stream(
+        self, sample_rate_hz: Any, num_codebooks: Any = None, dtype: Any = "float32"
+    ) -> BlockingStream:
+        return BlockingStream(self._runner, self.codec.encode_stream(sample_rate_hz, num_codebooks, dtype))
 
-    def stream(self, tokens: Iterable[Any]) -> Iterator[Any]:
-        return self._following(self.codec.stream(tokens))
+    def stream(self, tokens: Iterable[Any], *arguments: Any, **options: Any) -> Iterator[Any]:
+        return self._following(self.codec.stream(tokens, *arguments, **options))
 
     def _following(self, pieces: AsyncIterator[Any]) -> Iterator[Any]:
         while (piece := self._run(_next(pieces))) is not None:

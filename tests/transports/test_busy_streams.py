@@ -23,7 +23,7 @@ LIMIT_S = 60.0
 class Held:
     """A stream whose next request is held back until it is released."""
 
-    def __init__(self, stream: Stream[np.float32], monkeypatch: pytest.MonkeyPatch):
+    def __init__(self, stream: Stream[Any], monkeypatch: pytest.MonkeyPatch):
         self.begun, self._free = Event(), Event()
         session: Any = stream._live._session
         send = session.send

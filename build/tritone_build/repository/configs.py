@@ -28,6 +28,7 @@ __all__ = [
 
 OUR_BACKEND, NATIVE_BACKEND = "tritone", "onnxruntime"
 NONCE, LATENT_NONCE = "nonce", "latent_nonce"
+AUDIO, AUDIO_INT16 = "audio", "audio_int16"
 MAX_BATCH_SIZE = 64
 MAX_STEP_BATCH_SIZE = 16
 MAX_STREAMS, _MOST_STATE_BYTES = 64, 4 << 30
@@ -134,6 +135,7 @@ def model_config(codec: Codec, role: Role, backend: str = OUR_BACKEND) -> pb.Mod
     add_tensors(config, role.inputs, role.outputs)
     add_parameters(config, parameters(codec, role.name))
     if ours:
+        _add_int16(config)
         _add_nonce(config)
     if ours and role.name == "vocoder":
         config.input.add(name=LATENT_NONCE, data_type=pb.TYPE_INT64, dims=[1], optional=True)
@@ -152,7 +154,7 @@ def decode_config(
 ) -> pb.ModelConfig:
     """Return the config of the ensemble from tokens to audio; its batches are no larger than its models take.
 
-    With ``echoes`` the nonce passes through both models.
+    With ``echoes`` both models are our backend's: the nonce passes through them, and there is INT16 audio.
     """
     name = model_name(codec.name, "decode")
     config = pb.ModelConfig(name=name, platform="ensemble", max_batch_size=max_batch_size)
@@ -166,8 +168,10 @@ def decode_config(
         )
     add_parameters(config, parameters(codec, "decode"))
     if echoes:
-        _add_nonce(config)
         first, second = config.ensemble_scheduling.step
+        _add_int16(config)
+        second.output_map[AUDIO_INT16] = AUDIO_INT16
+        _add_nonce(config)
         first.output_map[NONCE] = second.input_map[LATENT_NONCE] = LATENT_NONCE
         second.output_map[NONCE] = NONCE
     return config
@@ -184,6 +188,13 @@ def description_of(config: pb.ModelConfig) -> ModelDescription:
         config.sequence_batching.max_sequence_idle_microseconds / 1e6 if stateful else None,
         [step.model_name for step in config.ensemble_scheduling.step],
     )
+
+
+def _add_int16(config: pb.ModelConfig) -> None:
+    """Beside FP32 audio, add the same audio in INT16, which our backend makes if a request asks for it."""
+    for audio in [output for output in config.output if output.name == AUDIO]:
+        config.output.add(name=AUDIO_INT16, data_type=pb.TYPE_INT16, dims=audio.dims)
+        add_parameters(config, {"int16_output": "true"})
 
 
 def _add_nonce(config: pb.ModelConfig) -> None:

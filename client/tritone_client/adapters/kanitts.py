@@ -19,7 +19,6 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone_client.cli.pcm import pcm_of
 from tritone_client.codec import Codec
 from tritone_client.codec_models import Endpoints
 from tritone_client.errors import TokensError
@@ -45,7 +44,7 @@ class KaniTTSDecoder:
 
     def __init__(self, codec: str = "nanocodec", url: Endpoints = "127.0.0.1:8001", timeout_s: float = 120.0):
         self._codec = Codec(codec, url, timeout_s)
-        self._stream: Stream[np.float32] | None = None
+        self._stream: Stream[np.int16] | None = None
 
     @property
     def sample_rate(self) -> int:
@@ -71,8 +70,8 @@ class KaniTTSDecoder:
         """
         codes = as_array(frames, "frames are [frames, codebooks], integers", TokensError)
         if self._stream is None:
-            self._stream = self._codec.decode_stream()
-        return pcm_of(self._stream.push(codes.T))
+            self._stream = self._codec.decode_stream(dtype="int16")
+        return self._stream.push(codes.T)
 
     def reset(self) -> None:
         """End the utterance; the next frame starts another one."""

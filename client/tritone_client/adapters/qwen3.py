@@ -139,14 +139,8 @@ class Qwen3TokenizerStream:
     """One live utterance: codes of new frames in, audio out; a context manager."""
 
     def __init__(self, codec: Codec, prefix: Codes):
-        self._books, self._stream = codec.info.num_codebooks, codec.decode_stream()
-        self._ended = False
-        if len(prefix):
-            try:
-                self._stream.push(prefix.T)
-            except BaseException as error:
-                self._stream.__exit__(type(error))
-                raise
+        self._books, self._ended = codec.info.num_codebooks, False
+        self._stream = codec.decode_stream(prefix.T if len(prefix) else None)
 
     @property
     def ended(self) -> bool:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tritone_client.cli import files, streams
-from tritone_client.codec import Codec, served_codecs
+from tritone_client.codec import Codec
 from tritone_client.errors import MissingExtraError, TritoneError
 from tritone_client.info import CodecInfo
+from tritone_client.served import served_codecs
 from tritone_client.transport.access import Access
 from tritone_client.transport.tls import Tls
 

@@ -13,10 +13,14 @@ T = TypeVar("T")
 
 
 class Report:
-    """Times requests. ``period_s`` is the audio in one request, and the longest it may take in real time."""
+    """Times requests.
 
-    def __init__(self, period_s: float):
-        self._period_s, self._begun = period_s, time.perf_counter()
+    ``period_s`` is the audio in one request, and the longest it may take in real time. If requests are not
+    ``even`` in size, it is the audio in one item of their source.
+    """
+
+    def __init__(self, period_s: float, even: bool = True):
+        self._period_s, self._even, self._begun = period_s, even, time.perf_counter()
         self._first_s: float | None = None
         self._taken_s: list[float] = []
         self._late = 0
@@ -45,9 +49,10 @@ class Report:
         if self._taken_s:
             milliseconds = 1000 * np.array(self._taken_s)
             median, late, longest = np.percentile(milliseconds, [50, 95, 100])
+            each = f" of {1000 * self._period_s:.1f} ms each" if self._even else " of growing size"
             print(
                 f"per request    median {median:.2f} ms, p95 {late:.2f} ms, max {longest:.2f} ms, "
-                f"{len(milliseconds)} of {1000 * self._period_s:.1f} ms each",
+                f"{len(milliseconds)}{each}",
                 file=sys.stderr,
             )
         if real_time:

@@ -17,6 +17,7 @@ from tritone_client.cli.pcm import audio_of, raw_of
 from tritone_client.codec import Codec
 from tritone_client.errors import AudioError, TokensError, TritoneError
 from tritone_client.inputs.audio import write_audio
+from tritone_client.streams.chunk_plan import ChunkPlan, PlannedFrames
 
 __all__ = ["add_arguments", "decode", "encode_and_decode"]
 
@@ -33,20 +34,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", help="an audio file; or - for raw audio on standard output")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
     parser.add_argument("--frames", type=int, default=1, help="frames in one request (%(default)s)")
+    parser.add_argument("--first", type=int, help="frames in the first request of decoding")
+    parser.add_argument(
+        "--then", type=int, help="frames in later requests, which grow to it by doubling from --first"
+    )
     parser.add_argument("--realtime", action="store_true", help="send tokens at the pace of the audio")
 
 
 def decode(codec: Codec, tokens: NDArray[Any], options: argparse.Namespace) -> None:
-    """Decode tokens [K, T], ``--frames`` frames per request."""
+    """Decode tokens [K, T], ``--frames`` frames per request, or as ``--first`` and ``--then`` say."""
     if tokens.ndim != 2:  # noqa: PLR2004
         raise TokensError(f"{codec.name} takes tokens [K, T], got {list(tokens.shape)}")
     period_s = _frames(options) / codec.info.frame_rate_hz
     pieces = [
         tokens[:, start : start + options.frames] for start in range(0, tokens.shape[1], options.frames)
     ]
+    plan = ChunkPlan(options.first, options.then)
     with _playing(codec, options.target) as play, codec.decode_stream() as stream:
-        report = Report(period_s)
-        for piece in paced(pieces, period_s) if options.realtime else pieces:
+        report = Report(period_s, plan.as_it_comes)
+        items = paced(pieces, period_s) if options.realtime else pieces
+        for piece in PlannedFrames(plan, codec.info).chunks(items):
             _play(report, play, codec, report.timed(lambda piece=piece: stream.push(piece)))  # type: ignore[misc]
         _play(report, play, codec, stream.close())
     report.show(options.realtime)
@@ -54,22 +61,26 @@ def decode(codec: Codec, tokens: NDArray[Any], options: argparse.Namespace) -> N
 
 def encode_and_decode(codec: Codec, options: argparse.Namespace) -> None:
     """Encode raw audio from standard input, and decode the tokens at once."""
+    plan = ChunkPlan(options.first, options.then)
     hop, rate_hz = _frames(options) * codec.info.encode_samples_per_frame, codec.info.encode_sample_rate_hz
     with (
         _playing(codec, options.target) as play,
         codec.encode_stream(rate_hz) as encoder,
         codec.decode_stream() as decoder,
     ):
-        report = Report(hop / rate_hz)
+        report, frames = Report(hop / rate_hz, plan.as_it_comes), PlannedFrames(plan, codec.info)
 
-        def decoded(tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-            return (
-                decoder.push(tokens) if tokens.shape[1] else np.zeros(codec.info.audio_shape(0), np.float32)
-            )
+        def decoded(chunks: list[Any]) -> NDArray[np.float32]:
+            nothing = np.zeros(codec.info.audio_shape(0), np.float32)
+            return np.concatenate([nothing, *map(decoder.push, chunks)], axis=-1)
+
+        def put_together(tokens: NDArray[np.int64]) -> list[Any]:
+            return frames.push(tokens) if tokens.shape[1] else []
 
         for chunk in _chunks(hop, codec.info.num_channels):
-            _play(report, play, codec, report.timed(lambda chunk=chunk: decoded(encoder.push(chunk))))  # type: ignore[misc]
-        _play(report, play, codec, decoded(encoder.close()))
+            made = report.timed(lambda chunk=chunk: decoded(put_together(encoder.push(chunk))))  # type: ignore[misc]
+            _play(report, play, codec, made)
+        _play(report, play, codec, decoded(put_together(encoder.close()) + frames.flush()))
         _play(report, play, codec, decoder.close())
     report.show(real_time=False)
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +18,7 @@ __all__ = [
     "checked_format",
     "read_audio",
     "resampled",
+    "resampler_delay_s",
     "resampling",
     "write_audio",
 ]
@@ -151,3 +153,23 @@ def resampling(
         raise MissingExtraError(f"converting {from_hz} Hz to {to_hz} Hz") from error
     stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32")
     return lambda chunk, last: stream.resample_chunk(np.ascontiguousarray(chunk.T), last=last).T
+
+
+@cache
+def resampler_delay_s(from_hz: int, to_hz: int) -> float:
+    """The longest time by which the output of :func:`resampling` is behind its input, in seconds.
+
+    The converter works in blocks, so the delay goes up and down; it is measured, over a second of silence in
+    pieces of a millisecond.
+
+    Raises:
+        MissingExtraError: the audio extra is not installed.
+    """
+    resample, piece = resampling(from_hz, to_hz), np.zeros(max(1, from_hz // 1000), np.float32)
+    given = taken = 0
+    longest = 0.0
+    while given < from_hz:
+        given += len(piece)
+        longest = max(longest, given / from_hz - taken / to_hz)
+        taken += len(resample(piece, False))
+    return longest

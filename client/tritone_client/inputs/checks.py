@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.errors import AudioError, TokensError, WholeUtterancesError
+from tritone_client.formats.samples import ARRAY_TYPES, float32_of
 from tritone_client.info import CodecInfo
 from tritone_client.inputs.arrays import as_array
 
@@ -115,9 +116,10 @@ def checked_audio(
     sample_rate_hz: int,
     info: CodecInfo,
     resample: Callable[[NDArray[np.float32], int, int], NDArray[np.float32]],
+    dtype: str = "float32",
 ) -> NDArray[np.float32]:
     """Audio FP32 [S] or [C, S] at the encoder's rate; AudioError says what is wrong."""
-    samples, rate_hz = checked_samples(audio, info.num_channels), checked_rate(sample_rate_hz)
+    samples, rate_hz = checked_samples(audio, info.num_channels, dtype), checked_rate(sample_rate_hz)
     if rate_hz != info.encode_sample_rate_hz and samples.shape[-1]:
         samples = resample(samples, rate_hz, info.encode_sample_rate_hz)
     refuse_few_samples(samples.shape[-1], info)
@@ -126,28 +128,47 @@ def checked_audio(
     return samples
 
 
-def checked_samples(given: Any, channels: int = 1) -> NDArray[np.float32]:
+def checked_samples(given: Any, channels: int = 1, dtype: str = "float32") -> NDArray[np.float32]:
     """Audio FP32 of any length, [S] for one channel and [C, S] for more; AudioError says what is wrong.
 
-    If the codec has more than one channel, each gets a copy of audio of one channel.
+    If the codec has more than one channel, each gets a copy of audio of one channel. ``dtype`` is the type of
+    the samples that are given.
     """
-    one = "one channel [S]"
+    one, kind = "one channel [S]", "floating point within -1..1" if dtype == "float32" else dtype
     expected = one if channels == 1 else f"{channels} channels [{channels}, S], or {one} for all of them"
-    audio = as_array(given, f"audio is {expected}, floating point within -1..1", AudioError)
+    audio = as_array(given, f"audio is {expected}, {kind}", AudioError)
     if channels > 1 and audio.ndim == 1:
         audio = audio[None]
     if not _has_channels(audio, channels):
         raise AudioError(f"audio is {expected}, got {list(audio.shape)}; {_advice(audio, channels)}")
+    samples = _floats(audio) if dtype == "float32" else _from_integers(audio, dtype)
+    return samples.repeat(channels, axis=0) if channels > 1 and len(samples) == 1 else samples
+
+
+def _floats(audio: NDArray[Any]) -> NDArray[np.float32]:
     if audio.dtype.kind != "f" and audio.dtype.name != "bfloat16":
         raise AudioError(f"audio is floating point within -1..1, got {audio.dtype}{_scale(audio)}")
     with np.errstate(over="ignore"):
         samples: NDArray[np.float32] = audio.astype(np.float32)
-    if channels > 1 and len(samples) == 1:
-        samples = samples.repeat(channels, axis=0)
     broken = np.count_nonzero(~np.isfinite(samples))
     if broken:
         raise AudioError(f"audio must be finite, got {broken} NaN or infinite samples")
     return samples
+
+
+def _from_integers(audio: NDArray[Any], dtype: str) -> NDArray[np.float32]:
+    """FP32 of integers of any width, such as those of a list, that fit ``dtype``."""
+    limits = np.iinfo(ARRAY_TYPES[dtype])
+    if audio.size and audio.dtype.kind not in "iu":
+        raise AudioError(
+            f"audio of dtype {dtype!r} is integers {limits.min}..{limits.max}, got {audio.dtype}; leave out "
+            "dtype for floating point"
+        )
+    if audio.size and (audio.min() < limits.min or audio.max() > limits.max):
+        raise AudioError(
+            f"audio of dtype {dtype!r} is {limits.min}..{limits.max}, got {audio.min()}..{audio.max()}"
+        )
+    return float32_of(audio, dtype)
 
 
 def _has_channels(audio: NDArray[Any], channels: int) -> bool:
@@ -169,6 +190,8 @@ def _advice(audio: NDArray[Any], channels: int) -> str:
 
 def _scale(audio: NDArray[Any]) -> str:
     kind = audio.dtype.kind
+    if audio.dtype == np.int16:
+        return "; pass dtype='int16', or divide it by 32768"
     return f"; divide {audio.dtype} by {2 ** (8 * audio.itemsize - 1)}" if kind == "i" else ""
 
 

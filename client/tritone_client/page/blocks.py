@@ -15,12 +15,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tritone_client.cli.pcm import pcm_of
-from tritone_client.codec import Codec, served_codecs
+from tritone_client.codec import Codec
 from tritone_client.errors import TritoneError
 from tritone_client.info import CodecInfo
 from tritone_client.inputs.audio import resampled
 from tritone_client.page.figures import figure_of
 from tritone_client.page.recordings import Recordings, read_recording
+from tritone_client.served import served_codecs
 
 __all__ = ["page_of"]
 

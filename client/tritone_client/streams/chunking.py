@@ -28,6 +28,15 @@ class Chunker(Protocol):
 
     total: int
 
+    def prime(self, data: NDArray[Any], longest: int) -> list[Piece]:
+        """Take whole frames that lie before the stream, in place of its first data.
+
+        Their answers are not kept, and neither is what a late model still has to say of them.
+
+        Returns:
+            The pieces to send, of at most ``longest`` frames each.
+        """
+
     def push(self, data: NDArray[Any]) -> list[Piece]:
         """Take ``data``; the pieces that can be sent now."""
 
@@ -53,7 +62,14 @@ class FrameChunker:
         self._hop, self._output_hop, self._longest = hop, output_hop, longest
         self._late, self._short, self._time = late, short, -late  # _time: of the next step of the output
         self._rest: NDArray[Any] | None = None
-        self.total = 0
+        self.total = self._primed = 0
+
+    def prime(self, data: NDArray[Any], longest: int) -> list[Piece]:
+        """See :class:`Chunker`."""
+        self.total = data.shape[-1]
+        self._primed = self.total // self._hop
+        self._time -= self._primed * self._output_hop
+        return list(self._pieces(data, longest=longest))
 
     def push(self, data: NDArray[Any]) -> list[Piece]:
         """All frames that are complete now."""
@@ -71,14 +87,16 @@ class FrameChunker:
         over = -1 if np.issubdtype(rest.dtype, np.integer) else np.nan
         sizes = {0: -rest.shape[-1] % self._hop, over: -(-self._late // self._output_hop) * self._hop}
         fillings = [np.full((*rest.shape[:-1], size), value, rest.dtype) for value, size in sizes.items()]
-        frames = -(-self.total // self._hop)
+        frames = -(-self.total // self._hop) - self._primed
         return list(
             self._pieces(np.concatenate([rest, *fillings], axis=-1), frames * self._output_hop - self._short)
         )
 
-    def _pieces(self, data: NDArray[Any], end: int | None = None) -> Iterator[Piece]:
+    def _pieces(
+        self, data: NDArray[Any], end: int | None = None, longest: int | None = None
+    ) -> Iterator[Piece]:
         """Pieces of ``data``; of their answers the steps from 0 to ``end`` are kept."""
-        size = self._longest * self._hop
+        size = (longest or self._longest) * self._hop
         for at in range(0, data.shape[-1], size):
             part = data[..., at : at + size]
             steps = part.shape[-1] // self._hop * self._output_hop
@@ -115,6 +133,13 @@ class WindowChunker:
         self._before = max(before, self._fewest)  # so that a short last window can be sent with more past
         self._buffer: NDArray[Any] | None = None
         self._buffer_start = self._done = self.total = 0  # in frames; total in time steps
+
+    def prime(self, data: NDArray[Any], longest: int) -> list[Piece]:
+        """See :class:`Chunker`; nothing is sent, since the first windows will hold these frames' newest."""
+        self.total = data.shape[-1]
+        self._buffer, self._done = data, self.total // self._hop
+        self._discard_old()
+        return []
 
     def push(self, data: NDArray[Any]) -> list[Piece]:
         """Windows of the frames whose future has arrived."""

@@ -48,6 +48,13 @@ class StreamHandle:
         self._live: LiveStream | None = None
         self._abandoned = False
 
+    @property
+    def live(self) -> LiveStream:
+        """The stream; CodecNotOpenError before it was opened."""
+        if self._live is None:
+            raise CodecNotOpenError("the stream is not open yet: use 'async with', or push something first")
+        return self._live
+
     def open(self) -> SansIO[LiveStream]:
         """Open the stream, unless it is open already."""
         return (yield from self._exclusively("the opening", _unchanged))
@@ -90,6 +97,7 @@ class StreamHandle:
             raise StreamClosedError("the stream is closed; open another one")
         if self._live is None:
             self._live = yield from self._open_stream()
+            yield from self._live.begin()
         return self._live
 
     def _abandon(self) -> SansIO[None]:

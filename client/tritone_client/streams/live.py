@@ -1,14 +1,17 @@
 """A live stream: input is checked, cut into chunks and sent; new frames of the answers are returned."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.errors import StreamClosedError, TokensError, TritoneError
+from tritone_client.formats.output import StreamOutput
+from tritone_client.formats.samples import checked_dtype
 from tritone_client.info import CodecInfo
 from tritone_client.inputs import checks
-from tritone_client.inputs.audio import resampling
+from tritone_client.inputs.audio import resampler_delay_s, resampling
 from tritone_client.sansio import SansIO
 from tritone_client.streams.chunking import Chunker, Piece
 from tritone_client.streams.stream_sessions import StreamSession
@@ -46,6 +49,13 @@ class TokenInput:
         self._books = books
         return tokens
 
+    def prefix(self, data: Any) -> NDArray[Any]:
+        """INT64 [K, T] of the tokens before the stream."""
+        try:
+            return self.checked(data)
+        except TokensError as error:
+            raise TokensError(f"the prefix: {error}") from error
+
     def flush(self) -> None:
         """Nothing is held back."""
         return
@@ -56,17 +66,21 @@ class TokenInput:
 
 
 class AudioInput:
-    """Audio [S] or [C, S] of any length at ``sample_rate_hz``, which is converted to the encoder's rate."""
+    """Audio [S] or [C, S] of any length at ``sample_rate_hz``, which is converted to the encoder's rate.
 
-    def __init__(self, info: CodecInfo, sample_rate_hz: int):
-        self._info = info
+    ``dtype`` is the type of its samples; ``delay_s`` is what the conversion of the rate adds to the delay.
+    """
+
+    def __init__(self, info: CodecInfo, sample_rate_hz: int, dtype: str = "float32"):
+        self._info, self._dtype = info, checked_dtype(dtype)
         rate_hz = checks.checked_rate(sample_rate_hz)
         same = rate_hz == info.encode_sample_rate_hz
         self._resample = None if same else resampling(rate_hz, info.encode_sample_rate_hz, info.num_channels)
+        self.delay_s = 0.0 if same else resampler_delay_s(rate_hz, info.encode_sample_rate_hz)
 
     def checked(self, data: Any) -> NDArray[Any]:
         """FP32 [S] or [C, S] at the encoder's rate."""
-        samples = checks.checked_samples(data, self._info.num_channels)
+        samples = checks.checked_samples(data, self._info.num_channels, self._dtype)
         return samples if self._resample is None else self._resample(samples, False)
 
     def flush(self) -> NDArray[Any] | None:
@@ -91,7 +105,9 @@ class LiveStream:
         stream_input: checks the data.
         chunker: cuts it into requests.
         session: sends them to the model.
-        empty: an output without frames.
+        output: converts the answers.
+        delay_ms: the longest time by which the output is behind the frames to which it belongs.
+        before: what the model is sent first; its output is discarded.
     """
 
     def __init__(
@@ -99,23 +115,42 @@ class LiveStream:
         stream_input: StreamInput,
         chunker: Chunker,
         session: StreamSession,
-        empty: NDArray[Any],
+        output: StreamOutput,
+        delay_ms: float = 0.0,
+        before: Sequence[Piece] = (),
     ):
         self._input, self._chunker, self._session = stream_input, chunker, session
-        self._empty = empty
+        self._output, self._before, self.delay_ms = output, before, delay_ms
         self._end: TritoneError | None = None
+
+    @property
+    def clipped(self) -> int:
+        """Samples of the output that are at full scale so far."""
+        return self._output.clipped
+
+    def begin(self) -> SansIO[None]:
+        """Send what comes before the stream. If that fails, the stream has ended."""
+        before, self._before = self._before, ()
+        if not before:
+            return
+        try:
+            yield from self._answers(before)
+        except BaseException:
+            yield from self._session.drop()
+            raise
 
     def push(self, data: Any) -> SansIO[NDArray[Any]]:
         """The output that is ready after ``data``; may be empty."""
         if self._end is not None:
             raise self._end.with_traceback(None)
-        return (yield from self._answers(self._chunker.push(self._input.checked(data))))
+        answers = yield from self._answers(self._chunker.push(self._input.checked(data)))
+        return self._output.converted(answers)
 
     def close(self) -> SansIO[NDArray[Any]]:
         """End the stream; the rest of its output. Empty if the stream has ended already, or failed."""
         if self._end is not None:
             yield from self._session.drop()
-            return self._empty.copy()
+            return self._output.nothing()
         try:
             return (yield from self._last())
         finally:
@@ -134,13 +169,13 @@ class LiveStream:
             pieces += self._chunker.flush()
         answers = yield from self._answers(pieces)
         yield from self._session.finish()
-        return answers
+        return self._output.converted(answers, last=True)
 
-    def _answers(self, pieces: list[Piece]) -> SansIO[NDArray[Any]]:
-        kept = [self._empty]
+    def _answers(self, pieces: Sequence[Piece]) -> SansIO[NDArray[Any]]:
+        kept = [self._output.empty]
         try:
             for piece in pieces:
-                answer = _first_rows((yield from self._session.send(piece.data)), self._empty)
+                answer = _first_rows((yield from self._session.send(piece.data)), self._output.empty)
                 kept.append(answer[..., piece.start : piece.stop])
         except BaseException as error:
             interrupted = StreamClosedError(

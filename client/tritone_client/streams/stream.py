@@ -13,7 +13,7 @@ from tritone_client.streams.handle import OneAtATime, StreamHandle
 
 __all__ = ["AudioIterator", "Stream"]
 
-T = TypeVar("T", np.float32, np.int64)
+T = TypeVar("T", bound=np.generic)
 
 
 class Stream(Generic[T]):
@@ -27,6 +27,20 @@ class Stream(Generic[T]):
         self._handle = handle
         self._live = run(handle.open())
 
+    @property
+    def delay_ms(self) -> float:
+        """The longest time by which the output is behind the frames, or the audio, to which it belongs.
+
+        It is what the model looks ahead, and what the conversion of a sample rate takes; an incomplete frame
+        of audio waits for its rest in addition. :meth:`close` returns what is still behind.
+        """
+        return self._handle.live.delay_ms
+
+    @property
+    def clipped(self) -> int:
+        """How many samples of INT16, mu-law or A-law output are at full scale so far; 0 for FP32."""
+        return self._handle.live.clipped
+
     def push(self, data: "ArrayLike | list[Any]") -> NDArray[T]:
         """Send the next piece, of any length, and get the output that is ready; it may be empty.
 
@@ -34,7 +48,7 @@ class Stream(Generic[T]):
             data: tokens [K, T] or one frame [K], to decode; floats [S] or [C, S] within -1..1, to encode.
 
         Returns:
-            Audio FP32 [S] or [C, S], or tokens INT64 [K, T].
+            Audio [S] or [C, S], FP32 or of the dtype that was chosen; or tokens INT64 [K, T].
 
         Raises:
             TokensError, AudioError: the piece is wrong; nothing was sent, and the stream goes on.
@@ -67,13 +81,13 @@ class Stream(Generic[T]):
         run(self._handle.leave(failed=kind is not None))
 
 
-class AudioIterator(Generator[NDArray[np.float32], None, None]):
+class AudioIterator(Generator[NDArray[Any], None, None]):
     """An iterator over pieces of audio; StreamBusyError if two threads ask it at once."""
 
-    def __init__(self, pieces: Generator[NDArray[np.float32], None, None]):
+    def __init__(self, pieces: Generator[NDArray[Any], None, None]):
         self._pieces, self._one_at_a_time = pieces, OneAtATime()
 
-    def send(self, value: None) -> NDArray[np.float32]:
+    def send(self, value: None) -> NDArray[Any]:
         """The next piece."""
         self._one_at_a_time.enter("the next piece")
         try:
@@ -81,7 +95,7 @@ class AudioIterator(Generator[NDArray[np.float32], None, None]):
         finally:
             self._one_at_a_time.leave()
 
-    def throw(self, *error: Any) -> NDArray[np.float32]:
+    def throw(self, *error: Any) -> NDArray[Any]:
         """Raise at the point where the iterator waits, which ends it."""
         self._one_at_a_time.enter("the end")
         try:

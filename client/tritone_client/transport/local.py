@@ -12,11 +12,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tritone_client.errors import RepositoryError, ServerRefusedError, ServerUnavailableError
-from tritone_client.transport.interface import Call, Request, StatusError
+from tritone_client.transport.interface import Arrays, Call, Request, StatusError
 from tritone_client.transport.statuses import typed_of_known
 from tritone_runtime.errors import BadInputError, FullError
 from tritone_runtime.errors import RepositoryError as BuiltRepositoryError
-from tritone_runtime.local_models import LocalModels, StreamModel, local_models
+from tritone_runtime.local_models import LocalModels, StatelessModel, StreamModel, local_models
+from tritone_runtime.pcm import AUDIO_INT16, computed_outputs, int16_of
 from tritone_runtime.streams.scheduler import Step
 
 __all__ = ["AsyncLocalTransport", "LocalTransport"]
@@ -55,7 +56,7 @@ class _Local:
     def _result(self, call: Call, output: str) -> NDArray[Any]:
         model, arrays = call
         try:
-            return self._models.stateless(model).run(arrays, output)
+            return _whole(self._models.stateless(model), arrays, output)
         except Exception as failure:
             error = _client_error(failure)
             if isinstance(error, StatusError):
@@ -166,9 +167,9 @@ class LocalConnection(_LocalConnection):
         """The output of a step or of a whole input; an error has a status."""
         try:
             if request.place is None:
-                return self._models.stateless(request.model).run(request.arrays, request.output)
+                return _whole(self._models.stateless(request.model), request.arrays, request.output)
             stream = self._loaded(request.model)
-            return stream.batcher.run(_step_of(request, stream))
+            return _as_wanted(stream.batcher.run(_step_of(request, stream)), request.output)
         except Exception as error:
             raise _client_error(error) from error
 
@@ -195,11 +196,12 @@ class AsyncLocalConnection(_LocalConnection):
         try:
             if request.place is None:
                 model = await asyncio.to_thread(self._models.stateless, request.model)
-                return await asyncio.to_thread(model.run, request.arrays, request.output)
+                return await asyncio.to_thread(_whole, model, request.arrays, request.output)
             stream = self._models.loaded_streams(request.model)
             if stream is None:  # else no thread is needed, all of which may wait for whole inputs
                 stream = await asyncio.to_thread(self._loaded, request.model)
-            return await stream.batcher.run_async(_step_of(request, stream))
+            answer = await stream.batcher.run_async(_step_of(request, stream))
+            return _as_wanted(answer, request.output)
         except Exception as error:
             raise _client_error(error) from error
 
@@ -209,6 +211,17 @@ class AsyncLocalConnection(_LocalConnection):
 
     async def close(self) -> None:
         """Do nothing."""
+
+
+def _whole(model: StatelessModel, arrays: Arrays, output: str) -> NDArray[Any]:
+    """One output of a model for whole inputs, with its batch axis."""
+    (computed,) = computed_outputs([output])
+    return _as_wanted(model.run(arrays, computed), output)
+
+
+def _as_wanted(computed: NDArray[Any], output: str) -> NDArray[Any]:
+    """The output that was asked for, of the one that the model computed."""
+    return int16_of(computed) if output == AUDIO_INT16 else computed
 
 
 def _step_of(request: Request, stream: StreamModel) -> Step:

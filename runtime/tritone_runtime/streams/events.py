@@ -22,6 +22,7 @@ class Counters:
     expired: int = 0
     resumed: int = 0
     late: int = 0
+    clipped: int = 0
     batches: dict[int, tuple[int, float]] = field(default_factory=dict)
 
 

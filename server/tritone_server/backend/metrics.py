@@ -43,6 +43,7 @@ class MetricsExporter:
                 ("streams_expired_total", counter, "Streams ended because they were idle"),
                 ("streams_resumed_total", counter, "Streams that continue here after a failover or restart"),
                 ("stream_late_total", counter, "Answers whose step took longer than the audio in it"),
+                ("stream_clipped_total", counter, "Samples of INT16 audio at full scale"),
                 ("stream_steps_total", counter, "Steps, by the number of streams in the batch"),
                 (
                     "stream_step_seconds_total",
@@ -83,6 +84,7 @@ class MetricsExporter:
         self._raise_to("streams_expired_total", counters.expired)
         self._raise_to("streams_resumed_total", counters.resumed)
         self._raise_to("stream_late_total", counters.late)
+        self._raise_to("stream_clipped_total", counters.clipped)
         for size, (steps, seconds) in list(counters.batches.items()):
             labels = {"batch": str(size)}
             self._raise_to("stream_steps_total", steps, labels)

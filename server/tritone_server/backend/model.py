@@ -22,6 +22,7 @@ from tritone_runtime.executors.interface import Executor
 from tritone_runtime.executors.opening import open_executor
 from tritone_runtime.huge_pages import keep_page_sizes
 from tritone_runtime.limits import LONGEST_CALL_S, LONGEST_STEP_S, RequestLimits
+from tritone_runtime.pcm import AUDIO_INT16, computed_outputs, full_scale_samples, outputs_of
 from tritone_runtime.streams.events import EventLog
 from tritone_runtime.streams.limits import stream_limits
 from tritone_runtime.streams.scheduler import Step, StreamScheduler
@@ -129,8 +130,9 @@ class _StatelessModel:
         try:
             wanted = [name for name in request.requested_output_names() if name != NONCE]
             inputs = self._inputs.of(request)
-            results = self._executor.run(inputs, wanted) if wanted else []
-            return answer_of(request, dict(zip(wanted, results, strict=True)))
+            names = computed_outputs(wanted)
+            computed = dict(zip(names, self._executor.run(inputs, names), strict=True)) if names else {}
+            return answer_of(request, outputs_of(computed, wanted))
         except BadInputError as error:
             return failure(str(error), "INVALID_ARG")
         except Exception as error:
@@ -189,4 +191,7 @@ class _StatefulModel:
         if isinstance(answer, Exception):
             return failure(str(answer), _MODEL_FAILED)
         wanted = [name for name in request.requested_output_names() if name != NONCE]
-        return answer_of(request, dict.fromkeys(wanted, answer))
+        outputs = outputs_of(dict.fromkeys(computed_outputs(wanted), answer), wanted)
+        if AUDIO_INT16 in outputs:
+            self._streams.counters.clipped += full_scale_samples(outputs[AUDIO_INT16])
+        return answer_of(request, outputs)

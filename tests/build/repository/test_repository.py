@@ -39,7 +39,8 @@ def test_the_decoder_is_an_ensemble_of_dequantizer_and_vocoder(repository: Path)
         f"{NAME}_vocoder",
     ]
     assert {t.name: list(t.dims) for t in config.input} == {"tokens": [4, -1], "tokens_len": [1]}
-    assert {t.name: list(t.dims) for t in config.output} == {"audio": [-1], "audio_len": [1], "nonce": [1]}
+    outputs = {"audio": [-1], "audio_len": [1], "audio_int16": [-1], "nonce": [1]}
+    assert {t.name: list(t.dims) for t in config.output} == outputs
 
 
 def test_a_nonce_passes_through_both_models_of_the_decoder(repository: Path) -> None:
@@ -50,6 +51,15 @@ def test_a_nonce_passes_through_both_models_of_the_decoder(repository: Path) -> 
         config = parsed(repository / f"{NAME}_{role}" / "config.pbtxt")
         assert "nonce" in [tensor.name for tensor in config.output]
         assert config.parameters["echoes"].string_value == "true"
+
+
+def test_decoded_audio_is_there_in_int16_too_and_clients_can_tell(repository: Path) -> None:
+    for role in ("decode", "vocoder", "decode_stream", "encode", "dequantize"):
+        config = parsed(repository / f"{NAME}_{role}" / "config.pbtxt")
+        types = {tensor.name: tensor.data_type for tensor in config.output}
+        has_audio = "audio" in types
+        assert types.get("audio_int16") == (pb.TYPE_INT16 if has_audio else None)
+        assert (config.parameters["int16_output"].string_value == "true") == has_audio
 
 
 def test_a_client_can_read_what_it_needs(repository: Path, checkpoints: dict[str, Checkpoint]) -> None:

@@ -55,6 +55,18 @@ def test_tokens_are_decoded_as_they_come(
     assert bool(re.search(r"^late +\d+ of 50$", report, re.M)) == (more == ["--realtime"])
 
 
+def test_requests_may_grow(
+    url: str, tmp_path: Path, tokens: NDArray[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "tokens.npy", tokens)
+    command = ["stream", str(tmp_path / "tokens.npy"), str(tmp_path / "out.wav"), "--codec", NAME]
+    assert main([*command, "--first", "1", "--then", "16"]) == 0
+    assert len(soundfile.read(tmp_path / "out.wav")[0]) == 50 * 49
+    assert "ms, 7 of growing size" in capsys.readouterr().err, "1, 2, 4, 8, 16, 16 and 3 frames"
+    assert main([*command, "--overwrite", "--first", "9", "--then", "2"]) == 1
+    assert "first=9 and then=2; exchange them" in capsys.readouterr().err
+
+
 def test_tokens_become_raw_sound(
     url: str, tmp_path: Path, tokens: NDArray[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +86,7 @@ def test_raw_sound_goes_there_and_back(url: str, name: str, monkeypatch: pytest.
             codec.decode(codec.encode(audio_of(pcm_of(sound).tobytes()), codec.info.encode_sample_rate_hz))
         )
     out = piped(monkeypatch, pcm_of(sound).tobytes() + b"\0")
-    assert main(["stream", "-", "-", "--codec", name]) == 0
+    assert main(["stream", "-", "-", "--codec", name, "--first", "1", "--then", "4"]) == 0
     assert np.abs(np.frombuffer(out.getvalue(), "<i2").astype(int) - expected).max() <= 1
 
 

@@ -121,7 +121,7 @@ def test_tokens_of_any_integer_type_are_taken(dtype: type[np.integer[Any]]) -> N
     ("audio", "message"),
     [
         (np.zeros((2, 5000)), "mix channels down"),
-        (np.zeros(5000, np.int16), "divide int16 by 32768"),
+        (np.zeros(5000, np.int16), "pass dtype='int16', or divide it by 32768"),
         (np.zeros(0), "got 0; append silence"),
         (np.zeros(1763), r"at least 1764 samples \(80 ms\)"),
         (np.array([0.0, np.nan, np.inf] * 2000), "4000 NaN or infinite"),

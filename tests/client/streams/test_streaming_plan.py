@@ -165,3 +165,43 @@ def test_tokens_after_the_end_are_minus_one() -> None:
     (rest,) = chunker.flush()
     assert rest.data.tolist() == [[-1, -1]] * 2
     assert (rest.start, rest.stop) == (0, 15)
+
+
+@given(
+    before=st.integers(1, 30),
+    total=st.integers(0, 60),
+    sizes=sizes,
+    longest=st.integers(1, 9),
+    late=st.integers(2, 7),
+    short=st.integers(0, 1),
+)
+def test_what_lies_before_a_stream_is_sent_first_and_not_heard(
+    before: int, total: int, sizes: list[int], longest: int, late: int, short: int
+) -> None:
+    values = np.arange(1.0, before + total + 1)
+    chunker = FrameChunker(1, 2, longest, late, short)
+    sent = chunker.prime(values[:before], 7)
+    assert [len(piece.data) for piece in sent] == [7] * (before // 7) + [before % 7] * (before % 7 > 0)
+    sent += pieces_of(chunker, cut(values[before:], sizes))
+    answers = late_model(np.concatenate([piece.data for piece in sent]), late)
+    starts = np.cumsum([0, *(2 * len(piece.data) for piece in sent)])
+    heard = [answers[at + piece.start : at + piece.stop] for at, piece in zip(starts, sent, strict=False)]
+    whole = late_model(np.append(values, np.nan), 0)[: 2 * len(values) - short]
+    assert np.array_equal(np.concatenate(heard), whole[2 * before :])
+
+
+@given(
+    before=st.integers(1, 30),
+    total=st.integers(0, 60),
+    sizes=sizes,
+    sides=st.tuples(st.integers(0, 6), st.integers(0, 6)),
+)
+def test_windows_begin_behind_what_lies_before_a_stream(
+    before: int, total: int, sizes: list[int], sides: tuple[int, int]
+) -> None:
+    values = np.arange(1.0, before + total + 1)
+    chunker = WindowChunker(1, 1, 5, *sides, 1)
+    assert chunker.prime(values[:before], 100) == []
+    sent = pieces_of(chunker, cut(values[before:], sizes))
+    answers = [network(piece.data, *sides)[piece.start : piece.stop] for piece in sent]
+    assert np.array_equal(np.concatenate([[], *answers]), network(values, *sides)[before:])

@@ -1,0 +1,1 @@
+"""Formats of audio that callers get and give: sample rates and types of samples."""
