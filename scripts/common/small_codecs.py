@@ -199,7 +199,7 @@ _KINDS = (
 )
 """Published codecs that stand for all kinds of networks; the rest have other sizes only."""
 
-_SETTINGS: Mapping[str, Mapping[str, Any]] = {"snac_24khz": {"noise": "position"}}
+_SETTINGS: dict[str, dict[str, Any]] = {"snac_24khz": {"noise": "position"}}
 
 SMALL = {f"small_{name}": small(VARIANTS[name].config) | _SETTINGS.get(name, {}) for name in _KINDS}
 _LOOK_AHEAD = [f"small_{name}" for name in ("lfsc", "snac_24khz", "dac_24khz", "higgs_v2")]

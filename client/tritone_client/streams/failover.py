@@ -118,7 +118,7 @@ class FailoverSession:
         self._endpoints, self._open_session = deque(endpoints), open_session
         self._replay, self._resume = replay, resume
         self._past: list[NDArray[Any]] = []
-        self._sent = 0
+        self._sent: int = 0
         self._session: StreamSession | None = None
 
     @property
@@ -214,7 +214,8 @@ class FailoverSession:
         """Time steps of the past that is kept before the first one that a replay needs."""
         unit = self._replay.unit * self._replay.hop
         first = max(0, self._sent - self._replay.frames * self._replay.hop) // unit * unit
-        return first - (self._sent - sum(each.shape[-1] for each in self._past))
+        kept: int = sum(each.shape[-1] for each in self._past)
+        return first - (self._sent - kept)
 
     def _replayed(self) -> NDArray[Any]:
         return np.concatenate(self._past, axis=-1)[..., self._surplus() :]

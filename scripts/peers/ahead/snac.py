@@ -99,7 +99,8 @@ def _set_noise(decoder: nn.Module, config: DacConfig) -> None:
     blocks = [module for module in decoder.modules() if type(module).__name__ == "NoiseBlock"]
     rates = accumulate(config.decoder_rates, mul, initial=config.latent_rate)
     for block, rate in zip(blocks, islice(rates, 1, None), strict=True):
-        block.forward = partial(_with_noise, block.linear, noise_table(config.noise_frames * rate))
+        table = noise_table(config.noise_frames * rate)
+        block.forward = partial(_with_noise, block.get_submodule("linear"), table)
 
 
 def _with_noise(linear: nn.Module, table: Tensor, x: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """Which frames a stream sends again after a failover."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tritone_client import ServerUnavailableError
-from tritone_client.sansio import run
+from tritone_client.sansio import SansIO, run
 from tritone_client.streams.failover import FailoverSession, ReplaySize, Resume
 
 HOP = 3
@@ -32,16 +31,15 @@ class Recording:
         self.sent: list[NDArray[Any]] = []
         self.broken = False
 
-    def send(self, data: NDArray[Any]) -> Iterator[Any]:
+    def send(self, data: NDArray[Any]) -> SansIO[NDArray[Any]]:
         if self.broken:
             raise ServerUnavailableError("gone")
         self.sent.append(data)
+        yield lambda: None
         return data
-        yield
 
-    def drop(self) -> Iterator[Any]:
-        return
-        yield
+    def drop(self) -> SansIO[None]:
+        yield lambda: None
 
     finish = drop
 
