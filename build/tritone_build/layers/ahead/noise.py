@@ -32,6 +32,6 @@ class Noise(nn.Module):
         """See the class."""
         if not self.period:
             return x
-        noise = self.table[state.timeline.places(x.shape[2], self.period)].to(x.dtype)
+        noise = self.get_buffer("table")[state.timeline.places(x.shape[2], self.period)].to(x.dtype)
         mixed = product(x.transpose(1, 2), self.weight[:, :, 0].T, None).transpose(1, 2)
         return x + noise[:, None] * mixed
