@@ -22,7 +22,7 @@ ENGINES := .venv/.engines
 DOCS := .venv/.docs
 AUDIT := .cache/audit
 MANIFESTS := $(filter-out %/kustomization.yaml %/prometheus-adapter.yaml,$(wildcard deploy/kubernetes/*.yaml))
-SOURCES := runtime/tritone_runtime server/tritone_server build/tritone_build client/tritone_client scripts tests
+SOURCES := runtime/tritone_runtime server/tritone_server build/tritone_build client/tritone_client examples scripts tests
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c

@@ -65,7 +65,14 @@ def _server(options: argparse.Namespace) -> TritonServer:
         tls=_tls(options),
         log_streams=options.log_streams,
         traces=None if options.trace_url is None else Traces(options.trace_url, options.trace_one_in),
+        also=[_other_model(folder) for folder in options.also],
     )
+
+
+def _other_model(folder: Path) -> Path:
+    if not (folder / "config.pbtxt").is_file():
+        raise ServerError(f"--also {folder}: no model is there; name a folder that has a config.pbtxt")
+    return folder
 
 
 def _tls(options: argparse.Namespace) -> ServerTls | None:
@@ -143,6 +150,14 @@ def _parser() -> argparse.ArgumentParser:
         choices=DEVICES,
         default="auto",
         help="device that runs the models; auto is the one that they were built for (%(default)s)",
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="another model to serve beside the codecs, for instance one that calls them; repeatable",
     )
     _add_network(parser)
     _add_streams(parser)

@@ -68,6 +68,7 @@ class TritonServer:
         log_streams: log the start and end of every stream; by default only faults are logged.
         traces: where traces of some requests are sent, by OpenTelemetry's protocol (OTLP) over HTTP.
         grace_s: seconds that live streams may continue after :meth:`stop`, which rejects new ones.
+        also: folders of other models to serve beside the codecs, for instance one that calls them.
     """
 
     repository: Path
@@ -81,6 +82,7 @@ class TritonServer:
     tls: ServerTls | None = None
     log_streams: bool = False
     traces: Traces | None = None
+    also: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
         self.log = CACHE / "logs" / f"tritonserver-{self.ports.grpc}.log"
@@ -165,8 +167,8 @@ class TritonServer:
         return [str(executable), *flags], environment
 
     def _served_alone(self) -> Path:
-        models = [*self.models(), *(part for codec in self.codecs for part in pipeline_of(codec))]
-        folder = only_models(self.repository, models, self._folder)
+        names = [*self.models(), *(part for codec in self.codecs for part in pipeline_of(codec))]
+        folder = only_models([*(self.repository / name for name in names), *self.also], self._folder)
         if self.instances > 1:
             run_in_processes(folder, self.models(), self.instances)
         return shell_path(folder)
@@ -226,9 +228,7 @@ class TritonServer:
             )
         try:
             self._wait_until_ready(self._process)
-        except (
-            BaseException
-        ):  # also KeyboardInterrupt, since the server has its own session and gets no Ctrl-C
+        except BaseException:  # also KeyboardInterrupt: the server has its own session and gets no Ctrl-C
             self.stop()
             raise
         return self

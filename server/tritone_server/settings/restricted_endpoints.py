@@ -34,12 +34,12 @@ def endpoint_restrictions() -> dict[str, str]:
     }
 
 
-def only_models(repository: Path, names: Iterable[str], folder: Path) -> Path:
-    """Make a repository of links to these models only, so that Triton can load the whole repository."""
+def only_models(models: Iterable[Path], folder: Path) -> Path:
+    """Make a repository of links to these folders of models, so that Triton can load the whole repository."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for name in names:
-        (folder / name).symlink_to((repository / name).resolve())
+    for model in models:
+        (folder / model.name).symlink_to(model.resolve())
     return folder
 
 

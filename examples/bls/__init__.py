@@ -1,0 +1,1 @@
+"""A model of Triton that speaks with a codec of the same server."""
