@@ -110,7 +110,7 @@ def test_audio_becomes_the_tokens_of_the_whole(
     frames = [frame for each in said for frame in each.get("frames", [])]
     found = np.array(frames) if kind == "json" else np.frombuffer(b"".join(binary), "<i2").reshape(-1, 8)
     assert found.T.shape == expected.shape
-    assert np.mean(found.T == expected) > 0.99
+    assert np.mean(expected == found.T) > 0.99
     assert said[-1]["summary"]["frames"] == expected.shape[1]
 
 

@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 
 from tritone_client.gateway.server import GatewayServer, gateway_server
 from tritone_client.gateway.settings import Limits, Settings
+from tritone_client.gateway.state import Gateway
 
 PATIENCE_S = 60.0
 """Limit of every wait: only something that hangs takes this long, even on a busy machine."""
@@ -32,8 +33,13 @@ class RunningGateway:
     @property
     def live(self) -> int:
         """Its live sockets."""
-        taken: int = self.server.config.loaded_app.app.state.gateway.sockets.taken  # type: ignore[attr-defined]
-        return taken
+        return self.shared.sockets.taken
+
+    @property
+    def shared(self) -> Gateway:
+        """What its requests share."""
+        gateway: Gateway = self.server.app.state.gateway
+        return gateway
 
     def talk(self, query: str = "", key: str | None = None, **options: Any) -> "Talk":
         """Open a socket."""
@@ -64,15 +70,14 @@ class Talk:
         return message if isinstance(message, bytes) else json.loads(message)
 
     def rest(self) -> tuple[list[bytes], list[dict[str, Any]], int, str]:
-        """All messages until the socket is closed, binary ones and others, and the close's code and reason."""
+        """All messages until the socket is closed, binary ones and others, and how it was closed."""
         sound, said = [], []
         try:
             while True:
                 message = self.next()
                 (sound if isinstance(message, bytes) else said).append(message)
-        except ConnectionClosed as closed:
-            assert closed.rcvd is not None, (said, closed)
-            return sound, said, closed.rcvd.code, closed.rcvd.reason
+        except ConnectionClosed:
+            return sound, said, self.socket.close_code or 1006, self.socket.close_reason or ""
 
     def said_all(self, messages: list[Any]) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
         """Send all messages and the end; the sound, the facts and the summary."""
@@ -106,9 +111,7 @@ def wait_until(true: Callable[[], bool]) -> float:
 
 
 @contextmanager
-def running_gateway(
-    url: str | Path, keys: tuple[str, ...] = (), **limits: float
-) -> Iterator[RunningGateway]:
+def running_gateway(url: str | Path, keys: tuple[str, ...] = (), **limits: float) -> Iterator[RunningGateway]:
     """Run a gateway on a free port; limits that are not given are generous."""
     settings = Settings(url, keys=keys, limits=Limits(**{"lead_s": 600.0, "drain_s": 0.05} | limits))  # type: ignore[arg-type]
     server = gateway_server(settings, "127.0.0.1", 0)

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tritone_client.errors import MissingExtraError
+from tritone_client.served import served_codecs
+from tritone_client.transport.addresses import Address
 
 __all__ = ["add_parser", "run"]
 
@@ -77,11 +79,14 @@ def run(options: argparse.Namespace, location: str | Path, access: dict[str, Any
         MissingExtraError: the gateway extra is not installed.
         SettingsError: an option, or the file of keys, is wrong.
         OSError: the address cannot be used, or the file cannot be read.
+        AddressError: the server's address is none.
+        RepositoryError: the folder holds no models.
     """
     try:
         from tritone_client.gateway import server
     except ImportError as error:
         raise MissingExtraError("the gateway", "gateway") from error
+    _refuse_wrong(location)
     from tritone_client.gateway.access import api_keys
     from tritone_client.gateway.settings import Limits, Settings
 
@@ -100,3 +105,11 @@ def run(options: argparse.Namespace, location: str | Path, access: dict[str, Any
     keys = api_keys(options.api_key_file)
     settings = Settings(location, **access, device=options.device, keys=keys, limits=limits)
     server.run(settings, options.host, options.port)
+
+
+def _refuse_wrong(location: str | Path) -> None:
+    """A server may start later than the gateway; a folder must be there, and an address must be one."""
+    if isinstance(location, Path):
+        served_codecs(location)
+    else:
+        Address.of(location)

@@ -23,7 +23,7 @@ class GatewayServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, app: Starlette, said: Callable[[int], str]):
         super().__init__(config)
-        self._app, self._said = app, said
+        self.app, self._said = app, said
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Listen."""
@@ -34,7 +34,7 @@ class GatewayServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Refuse new sockets, wait for live ones, close those that are left, and stop."""
         if not self.force_exit:
-            await self._app.state.gateway.drain()
+            await self.app.state.gateway.drain()
         await super().shutdown(sockets)
 
     @property
