@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.gateways import RunningGateway, running_gateway
 from helpers.paths import ROOT
+from helpers.servers.gateways import RunningGateway, running_gateway
 from numpy.typing import NDArray
 
 from scripts.common.prepare import REPOSITORY, build_models

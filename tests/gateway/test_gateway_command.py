@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.gateways import PATIENCE_S, Talk
+from helpers.servers.gateways import PATIENCE_S, Talk
 from websockets.sync.client import connect
 
 from tritone_client.cli.main import main

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from helpers.gateways import PATIENCE_S, RunningGateway, frames_of
+from helpers.servers.gateways import PATIENCE_S, RunningGateway, frames_of
 from numpy.typing import NDArray
 
 from tritone_client import Codec

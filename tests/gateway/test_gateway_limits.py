@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.gateways import PATIENCE_S, RunningGateway, frames_of, running_gateway, wait_until
+from helpers.servers.gateways import PATIENCE_S, RunningGateway, frames_of, running_gateway, wait_until
 from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 

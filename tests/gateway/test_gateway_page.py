@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.browser import chromium, profile
-from helpers.gateways import RunningGateway, running_gateway
+from helpers.servers.gateways import RunningGateway, running_gateway
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, expect
 

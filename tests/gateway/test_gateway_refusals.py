@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from helpers.gateways import PATIENCE_S, RunningGateway, Talk, running_gateway
+from helpers.servers.gateways import PATIENCE_S, RunningGateway, Talk, running_gateway
 from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import soundfile
-from helpers.gateways import RunningGateway, frames_of
+from helpers.servers.gateways import RunningGateway, frames_of
 from numpy.typing import NDArray
 
 from tritone_client import Codec

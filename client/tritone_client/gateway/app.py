@@ -42,7 +42,7 @@ def application(settings: Settings) -> Starlette:
         Route("/", facts.demo),
     ]
     handlers = {TritoneError: _failed, Exception: _failed}
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)  # type: ignore[arg-type]
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -83,7 +83,8 @@ class _Decoding:
         return self.frames / self._info.frame_rate_hz
 
     def _new_stream(self, prefix: Any) -> AsyncStream[Any]:
-        return self._codec.decode_stream(prefix, self._rate_hz, AUDIO_FORMATS[self._query.format])
+        dtype = AUDIO_FORMATS[self._query.format]
+        return self._codec.decode_stream(prefix, self._rate_hz, dtype=dtype)
 
     def said(self, message: Message) -> Said:
         said = tokens_in(message, self._info, self._books, self._query.tokens)

@@ -71,11 +71,15 @@ class Talk:
 
     def rest(self) -> tuple[list[bytes], list[dict[str, Any]], int, str]:
         """All messages until the socket is closed, binary ones and others, and how it was closed."""
-        sound, said = [], []
+        sound: list[bytes] = []
+        said: list[dict[str, Any]] = []
         try:
             while True:
                 message = self.next()
-                (sound if isinstance(message, bytes) else said).append(message)
+                if isinstance(message, bytes):
+                    sound.append(message)
+                else:
+                    said.append(message)
         except ConnectionClosed:
             return sound, said, self.socket.close_code or 1006, self.socket.close_reason or ""
 
