@@ -148,6 +148,21 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_read(gateway: RunningGa
     assert b"a body has at most 32000000 bytes, got 100000000 bytes" in answer
 
 
+def test_a_body_without_a_length_is_refused_when_it_is_too_long(folder: Path) -> None:
+    with running_gateway(folder, body_bytes=1000) as small:
+        parts = iter([b"x" * 600] * 2)
+        answer = httpx.post(f"http://{small.address}/v1/encode", content=parts, timeout=PATIENCE_S)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "TooLargeError")
+
+
+def test_a_body_that_does_not_come_is_given_up(folder: Path) -> None:
+    with running_gateway(folder, idle_s=0.1) as impatient:
+        host, _, port = impatient.address.partition(":")
+        with socket.create_connection((host, int(port)), PATIENCE_S) as connection:
+            connection.sendall(b"POST /v1/encode HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
 def test_json_that_is_slow_to_parse_is_refused(gateway: RunningGateway) -> None:
     answer = httpx.post(
         f"http://{gateway.address}/v1/decode", content=b"[" + b"1," * 2_500_000, timeout=PATIENCE_S

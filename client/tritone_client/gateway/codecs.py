@@ -35,13 +35,13 @@ class Codecs:
             ParameterError: no name was given, and there are several.
             ServerUnavailableError, ServerRefusedError: as of :class:`AsyncCodec`.
         """
-        async with self._opening:
-            if name not in self._opened:
-                name = _chosen(name, await self.names())
-            if name not in self._opened:
-                codec = AsyncCodec(name, self._url, device=self._device, **self._access)
-                self._opened[name] = await codec.__aenter__()
-            return self._opened[name]
+        if name is None or name not in self._opened:
+            name = _chosen(name, await self.names())
+            async with self._opening:
+                if name not in self._opened:
+                    codec = AsyncCodec(name, self._url, device=self._device, **self._access)
+                    self._opened[name] = await codec.__aenter__()
+        return self._opened[name]
 
     async def close(self) -> None:
         """Close all of them."""

@@ -38,7 +38,7 @@ async def decode(request: Request) -> Response:
         kind = _accepted(request, tuple(FILE_FORMATS))
         wanted = AudioFormat(sample_rate_hz=integer(request.query_params, "sample_rate"))
         codec = await gateway.codecs.open(request.query_params.get("codec"))
-        data = await body_of(request, gateway.limits.body_bytes)
+        data = await body_of(request, gateway.limits.body_bytes, gateway.limits.idle_s)
         tokens = await asyncio.to_thread(_tokens, data)
         info = codec.info
         seconds = (tokens.shape[-1] if tokens.ndim else 0) / info.frame_rate_hz
@@ -58,7 +58,7 @@ async def encode(request: Request) -> Response:
         kind = _accepted(request, (_JSON, _NPY))
         books = integer(request.query_params, "codebooks")
         codec = await gateway.codecs.open(request.query_params.get("codec"))
-        data = await body_of(request, gateway.limits.body_bytes)
+        data = await body_of(request, gateway.limits.body_bytes, gateway.limits.idle_s)
         info, most_s = codec.info, gateway.limits.audio_s
         audio, rate_hz = await asyncio.to_thread(audio_in_file, data, info.num_channels, most_s)
         own_hz = info.encode_sample_rate_hz

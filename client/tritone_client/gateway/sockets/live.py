@@ -24,29 +24,36 @@ _LOOK_S = 0.25
 async def serve_socket(websocket: WebSocket) -> None:
     """Serve one socket until its stream ends, it leaves, or something fails, which it is told."""
     gateway: Gateway = websocket.app.state.gateway
+    peer: Peer | None = websocket.scope.get("state", {}).get("peer")
     protocols = websocket.scope.get("subprotocols", [])
-    await websocket.accept(PROTOCOL if PROTOCOL in protocols else None)
     try:
-        if gateway.draining:
-            raise ClosingError("the gateway is about to stop; connect again")
-        query = StreamQuery.of(websocket.query_params)
-        holder = gateway.keys.holder(websocket.headers, protocols)
-        with gateway.sockets.one(holder):
-            gateway.metrics.add("sockets_total")
-            job = job_of(query, await gateway.codecs.open(query.codec))
-            await _LiveSocket(websocket, gateway, job).serve()
+        await websocket.accept(PROTOCOL if PROTOCOL in protocols else None)
+        await _serve(websocket, gateway, peer)
         await websocket.close()
     except WebSocketDisconnect:
-        return
+        pass
     except Exception as error:
-        await _tell(websocket, gateway, error)
+        await _tell(websocket, gateway, peer, error)
+    finally:
+        if peer is not None:
+            peer.cut_off_soon()
 
 
-async def _tell(websocket: WebSocket, gateway: Gateway, error: Exception) -> None:
+async def _serve(websocket: WebSocket, gateway: Gateway, peer: Peer | None) -> None:
+    if gateway.draining:
+        raise ClosingError("the gateway is about to stop; connect again")
+    query = StreamQuery.of(websocket.query_params)
+    holder = gateway.keys.holder(websocket.headers, websocket.scope.get("subprotocols", []))
+    with gateway.sockets.one(holder):
+        gateway.metrics.add("sockets_total")
+        job = job_of(query, await gateway.codecs.open(query.codec))
+        await _LiveSocket(websocket, gateway, job, peer).serve()
+
+
+async def _tell(websocket: WebSocket, gateway: Gateway, peer: Peer | None, error: Exception) -> None:
     """Send an error and close."""
     failure = gateway.failure(error)
     text = json.dumps(failure.json)
-    peer: Peer | None = websocket.scope.get("state", {}).get("peer")
     if isinstance(error, SlowReaderError) and peer is not None:
         peer.dismiss(failure, text)
         return
@@ -60,11 +67,10 @@ async def _tell(websocket: WebSocket, gateway: Gateway, error: Exception) -> Non
 
 
 class _LiveSocket:
-    def __init__(self, websocket: WebSocket, gateway: Gateway, job: Job):
-        self._websocket, self._gateway, self._job = websocket, gateway, job
+    def __init__(self, websocket: WebSocket, gateway: Gateway, job: Job, peer: Peer | None):
+        self._websocket, self._gateway, self._job, self._peer = websocket, gateway, job, peer
         self._limits = gateway.limits
         self._inbox, self._pace = Inbox(self._limits.waiting_bytes), Pace(self._limits.lead_s)
-        self._peer: Peer | None = websocket.scope.get("state", {}).get("peer")
 
     async def serve(self) -> None:
         """Read, work and watch for the gateway's end, until one of these ends; then end the others."""

@@ -38,16 +38,19 @@ class Peer:
         poll.register(socket.fileno(), _HANGUP)
         return bool(poll.poll(0))
 
+    def cut_off_soon(self) -> None:
+        """End the connection in some seconds, even if what is left to send is never read."""
+        self._protocol.loop.call_later(_LINGER_S, self._protocol.transport.abort)
+
     def dismiss(self, failure: Failure, text: str) -> None:
-        """Close a socket that does not read: it finds an error if it reads soon, and is cut off otherwise."""
+        """Tell of an error and close, without waiting for what was sent before to be read."""
         protocol = self._protocol
-        if protocol.disconnected or protocol.close_sent:
+        if protocol.disconnected or protocol.close_sent or protocol.transport.is_closing():
             return
         protocol.conn.send_text(text.encode())
         protocol.conn.send_close(failure.close_code, failure.reason)
         protocol.transport.write(b"".join(protocol.conn.data_to_send()))
         protocol.close_sent = True
-        protocol.loop.call_later(_LINGER_S, protocol.transport.abort)
 
 
 _HANGUP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
