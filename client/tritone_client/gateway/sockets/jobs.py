@@ -12,6 +12,7 @@ from tritone_client.gateway.sockets.inbox import Message
 from tritone_client.gateway.sockets.messages import Said, audio_in, tokens_in
 from tritone_client.gateway.sockets.opus import OggOpus, opus_rate
 from tritone_client.gateway.sockets.query import AUDIO_FORMATS, StreamQuery
+from tritone_client.info import CodecInfo
 from tritone_client.inputs.checks import checked_codebooks, refuse_live_streams
 from tritone_client.streams.chunk_plan import ChunkPlan, PlannedFrames
 
@@ -55,6 +56,18 @@ def job_of(query: StreamQuery, codec: AsyncCodec) -> Job:
     return _Decoding(query, codec) if query.direction == "decode" else _Encoding(query, codec)
 
 
+def _facts(query: StreamQuery, info: CodecInfo, rate_hz: int, books: int) -> dict[str, Any]:
+    return {
+        "codec": info.name,
+        "direction": query.direction,
+        "format": query.format,
+        "sample_rate": rate_hz,
+        "channels": info.num_channels,
+        "codebooks": books,
+        "frame_ms": 1000 / info.frame_rate_hz,
+    }
+
+
 class _Decoding:
     def __init__(self, query: StreamQuery, codec: AsyncCodec):
         info = codec.info
@@ -68,15 +81,7 @@ class _Decoding:
         self._planned = PlannedFrames(ChunkPlan(query.first, query.then), info)
         self._stream = self._new_stream(None)  # refuses a wrong rate before anything is sent
         self._is_open, self.frames, self._most = False, 0, max(1, int(_PIECE_S * info.frame_rate_hz))
-        self.facts = {
-            "codec": info.name,
-            "direction": "decode",
-            "format": query.format,
-            "sample_rate": self._rate_hz,
-            "channels": info.num_channels,
-            "codebooks": self._books,
-            "frame_ms": 1000 / info.frame_rate_hz,
-        }
+        self.facts = _facts(query, info, self._rate_hz, self._books)
 
     @property
     def seconds(self) -> float:
@@ -84,7 +89,8 @@ class _Decoding:
 
     def _new_stream(self, prefix: Any) -> AsyncStream[Any]:
         dtype = AUDIO_FORMATS[self._query.format]
-        return self._codec.decode_stream(prefix, self._rate_hz, dtype=dtype)
+        asked_hz = self._query.sample_rate if self._opus is None else self._rate_hz
+        return self._codec.decode_stream(prefix, asked_hz, dtype=dtype)
 
     def said(self, message: Message) -> Said:
         said = tokens_in(message, self._info, self._books, self._query.tokens)
@@ -120,15 +126,8 @@ class _Encoding:
         self._rate_hz = query.sample_rate or info.encode_sample_rate_hz
         self._stream = codec.encode_stream(self._rate_hz, query.codebooks, self._dtype)
         self.frames, self._samples = 0, 0
-        self.facts = {
-            "codec": info.name,
-            "direction": "encode",
-            "format": query.format,
-            "sample_rate": self._rate_hz,
-            "channels": info.num_channels,
-            "codebooks": checked_codebooks(query.codebooks, info),
-            "frame_ms": 1000 / info.frame_rate_hz,
-        }
+        books = checked_codebooks(query.codebooks, info)
+        self.facts = _facts(query, info, self._rate_hz, books)
 
     @property
     def seconds(self) -> float:
