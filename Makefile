@@ -39,7 +39,7 @@ $(READY): requirements.txt $(wildcard */pyproject.toml)
 	  { echo "Python 3.11, 3.12 or 3.13 is needed: Triton has a Python backend for these; name one with PYTHON=..." >&2; exit 1; }
 	@echo "setting up .venv (once; PyTorch is most of it) ..."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e runtime -e 'client[audio,local]' -e server -e build \
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e runtime -e 'client[audio,gateway,local,opus]' -e server -e build \
 	  | sed -nE 's/^Collecting ([^ ]+).*/  \1/p; s/^Installing collected packages.*/installing .../p'
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet $(COMPILED) 2> /dev/null || \
 	  echo "  no C compiler: PESQ is left out of the tables"

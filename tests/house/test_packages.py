@@ -21,11 +21,12 @@ _OF_TRITON = "triton_python_backend_utils"
 """Triton's Python backend gives it to the processes of models; it is in no package."""
 _NOT_IMPORTED = {
     "server": {"pip": "the launcher runs it to download the server"},
-    "client": {"websockets": "uvicorn answers the page's live player with it"},
+    "client": {"websockets": "uvicorn answers live players and sockets with it"},
     "build": {"tensorrt-rtx": "engines.compiler imports the compiler that it finds, by a computed name"},
 }
 """Dependencies that are used without an import of a fixed name, and how."""
 _PARTIAL = (
+    "tritone_client.gateway",
     "tritone_client.page",
     "tritone_client.transport.local",
     "tritone_runtime.executors.cuda_graphs",
@@ -123,7 +124,10 @@ def test_a_wheel_holds_the_packages_files_and_no_others(package: str, wheels: Pa
 def test_wheels_bring_what_is_no_code(wheels: Path) -> None:
     brought = {
         "build": ["codecs/nanocodec_mini.nemo", "engines/speech_tokens.npy"],
-        "client": ["page/live.html", "page/page.css", "page/page.js"],
+        "client": [
+            *("page/live.html", "page/page.css", "page/page.js"),
+            *("gateway/web/demo.html", "gateway/web/demo.js", "gateway/web/openapi.json"),
+        ],
     }
     for package, names in brought.items():
         (wheel,) = wheels.glob(f"tritone_{package}-*.whl")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tritone_client.cli import files, streams
+from tritone_client.cli import files, gateway, streams
 from tritone_client.codec import Codec
 from tritone_client.errors import MissingExtraError, TritoneError
 from tritone_client.info import CodecInfo
@@ -27,6 +27,7 @@ examples:
   tritone stream tokens.npy speech.wav          frame by frame, with the time per frame
   tritone decode --local artifacts/model_repository tokens.npy speech.wav       without a server
   tritone page                                  hear the codecs in a browser
+  tritone gateway --port 8080                   codecs over WebSocket and HTTP, for browsers and programs
   TRITONE_API_KEY=... tritone codecs --url speech.example:443 --tls   behind a proxy that asks for a key
   arecord -f S16_LE -r 24000 -t raw | tritone stream - - --codec mimi | aplay -f S16_LE -r 24000 -t raw
 """
@@ -71,13 +72,15 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("--port", type=int, default=7860, help="port to listen on (%(default)s)")
     page.add_argument("--metrics", help="host:port of Triton's metrics (default: the server's port 8002)")
     page.set_defaults(run=_page)
+    web = gateway.add_parser(commands)
+    web.set_defaults(run=_gateway)
     for command in (encode, decode):
         files.add_arguments(command)
     for command in (encode, decode, stream):
         command.add_argument("--codec", help="name of the codec; may be left out if there is only one")
-    for command in (listing, encode, decode, stream, page):
+    for command in (listing, encode, decode, stream, page, web):
         _add_location(command)
-    for command in (listing, encode, decode, stream):
+    for command in (listing, encode, decode, stream, web):
         _add_tls(command)
     return parser
 
@@ -189,6 +192,10 @@ def _page(options: argparse.Namespace) -> None:
     if options.device:
         os.environ["TRITONE_DEVICE"] = options.device  # the page opens a codec for each of its actions
     run(options)
+
+
+def _gateway(options: argparse.Namespace) -> None:
+    gateway.run(options, _location(options), _access(options))
 
 
 @contextmanager

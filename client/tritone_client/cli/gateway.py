@@ -1,0 +1,115 @@
+"""``tritone gateway``: its options, and how it starts."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tritone_client.errors import MissingExtraError
+from tritone_client.served import served_codecs
+from tritone_client.transport.addresses import Address
+
+__all__ = ["add_parser", "run"]
+
+_EXAMPLES = """\
+examples:
+  tritone gateway                                           beside a server at 127.0.0.1:8001
+  tritone gateway --url triton.example:443 --tls --port 80
+  tritone gateway --local artifacts/model_repository        without a server: the models run in this process
+  tritone gateway --host 0.0.0.0 --api-key-file keys.txt --max-sockets 64 --max-sockets-per-key 8
+
+then, elsewhere:
+  open http://127.0.0.1:8080/ in a browser: a page plays a stream; /docs lists all there is
+  curl http://127.0.0.1:8080/v1/codecs
+  curl --data-binary @speech.flac -H 'Accept: application/x-npy' -o t.npy \\
+       'http://127.0.0.1:8080/v1/encode?codec=mimi'
+  curl --data-binary @t.npy -H 'Accept: audio/ogg' -o speech.opus 'http://127.0.0.1:8080/v1/decode?codec=mimi'
+  a WebSocket to ws://127.0.0.1:8080/v1/stream?codec=mimi&format=pcm16 takes {"frames": [[...], ...]} and
+  {"end": true}, and answers with audio
+
+API keys are the lines of --api-key-file, or $TRITONE_GATEWAY_KEYS, separated by commas. TLS for browsers
+is the task of a proxy in front; --tls is about the server behind.
+"""
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Add the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "gateway",
+        help="codecs over WebSocket and HTTP; needs the gateway extra",
+        description="Serve codecs over WebSocket and HTTP, from a server or in this process.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (%(default)s: this machine only)")
+    add("--port", type=int, default=8080, help="port to listen on; 0 for any free one (%(default)s)")
+    add("--api-key-file", type=Path, metavar="FILE", help="file with API keys, one a line")
+    add("--max-sockets", type=int, default=256, help="most live sockets (%(default)s)")
+    add("--max-sockets-per-key", type=int, help="most live sockets of one API key (default: all)")
+    add("--max-requests", type=int, default=16, help="most whole files at a time (%(default)s)")
+    add("--max-body-mb", type=float, default=32.0, help="largest body of a request, in MB (%(default)g)")
+    add(
+        "--max-message-kb",
+        type=float,
+        default=1000.0,
+        help="largest message of a socket, in kB (%(default)g)",
+    )
+    add("--max-audio-s", type=float, default=600.0, help="longest whole file, in seconds (%(default)g)")
+    add("--lead-s", type=float, default=30.0, help="a stream so far ahead of real time waits (%(default)g s)")
+    add(
+        "--send-s",
+        type=float,
+        default=10.0,
+        help="a socket that reads nothing for so long ends (%(default)g s)",
+    )
+    add(
+        "--idle-s",
+        type=float,
+        default=60.0,
+        help="a socket that sends nothing for so long ends (%(default)g s)",
+    )
+    add("--drain-s", type=float, default=10.0, help="live sockets have so long when it stops (%(default)g s)")
+    return parser
+
+
+def run(options: argparse.Namespace, location: str | Path, access: dict[str, Any]) -> None:
+    """Serve until interrupted or terminated.
+
+    Raises:
+        MissingExtraError: the gateway extra is not installed.
+        SettingsError: an option, or the file of keys, is wrong.
+        OSError: the address cannot be used, or the file cannot be read.
+        AddressError: the server's address is none.
+        RepositoryError: the folder holds no models.
+    """
+    try:
+        from tritone_client.gateway import server
+    except ImportError as error:
+        raise MissingExtraError("the gateway", "gateway") from error
+    _refuse_wrong(location)
+    from tritone_client.gateway.access import api_keys
+    from tritone_client.gateway.settings import Limits, Settings
+
+    limits = Limits(
+        sockets=options.max_sockets,
+        sockets_per_key=options.max_sockets_per_key or options.max_sockets,
+        requests=options.max_requests,
+        body_bytes=round(1e6 * options.max_body_mb),
+        message_bytes=round(1e3 * options.max_message_kb),
+        audio_s=options.max_audio_s,
+        lead_s=options.lead_s,
+        send_s=options.send_s,
+        idle_s=options.idle_s,
+        drain_s=options.drain_s,
+    )
+    keys = api_keys(options.api_key_file)
+    settings = Settings(location, **access, device=options.device, keys=keys, limits=limits)
+    server.run(settings, options.host, options.port)
+
+
+def _refuse_wrong(location: str | Path) -> None:
+    """A server may start later than the gateway; a folder must be there, and an address must be one."""
+    if isinstance(location, Path):
+        served_codecs(location)
+    else:
+        Address.of(location)

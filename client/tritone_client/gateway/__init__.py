@@ -1,0 +1,1 @@
+"""The web endpoint ``tritone gateway``: codecs over WebSocket and HTTP."""
