@@ -48,7 +48,7 @@ class Durations:
 
     def within(self, longest_call_s: float) -> "Durations":
         """The same for a codec of which one request can hold so many seconds."""
-        most = floor(longest_call_s)
+        most = floor(longest_call_s - 0.5)  # an encoder completes the last frame
         return replace(
             self,
             reference=min(self.reference, most),
