@@ -242,6 +242,15 @@ class _AsyncAudioIterator(AsyncGenerator[Samples, None]):
         finally:
             self._one_at_a_time.leave()
 
+    async def aclose(
+        self,
+    ) -> None:  # AsyncGenerator's own takes a generator that has ended for one that goes on
+        self._one_at_a_time.enter("the end")
+        try:
+            await self._pieces.aclose()
+        finally:
+            self._one_at_a_time.leave()
+
 
 async def _pieces_of(
     stream: AsyncStream[Any],

@@ -45,3 +45,15 @@ def test_what_is_wrong_is_said_before_anything_is_sent(causal: Codec, place: Pla
         with pytest.raises(TokensError, match=r"0\.\.4031, got 4032"):
             list(client.stream([np.full(4, 4031), np.full(4, 4032)], first=1, then=8))
     blocking.end()
+
+
+def test_an_iterator_may_be_closed_after_its_end(causal: Codec, place: Place) -> None:
+    async def closed_twice() -> int:
+        async with AsyncCodec(causal.name, place) as codec:
+            pieces = codec.stream(tokens_of(codec.info, 3).T)
+            number = len([piece async for piece in pieces])
+            await pieces.aclose()
+            await pieces.aclose()
+            return number
+
+    assert asyncio.run(closed_twice()) == 3
