@@ -119,15 +119,19 @@ def _read_audio(source: Path, channels: int) -> tuple[NDArray[np.float32], int]:
     return read_audio(source, channels)
 
 
-def decode_files(codec: Codec, plan: Plan, ending: str) -> None:
-    """Decode token files to audio files in the format of their endings; ``ending`` for standard output."""
+def decode_files(codec: Codec, plan: Plan, ending: str, rate_hz: int | None = None) -> None:
+    """Decode token files to audio files in the format of their endings; ``ending`` for standard output.
+
+    ``rate_hz`` is the sample rate of the audio; the codec's if None.
+    """
+    written_hz = codec.info.sample_rate_hz if rate_hz is None else rate_hz
 
     def convert(source: Path, target: Path) -> None:
-        audio = codec.decode(read_tokens(source))
+        audio = codec.decode(read_tokens(source), rate_hz)
         if target == _PIPE:
-            _write(target, audio_file(audio, codec.info.sample_rate_hz, ending))
+            _write(target, audio_file(audio, written_hz, ending))
         else:
-            write_audio(target, audio, codec.info.sample_rate_hz)
+            write_audio(target, audio, written_hz)
 
     for _, target in plan:
         if target != _PIPE:

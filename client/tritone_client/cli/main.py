@@ -23,6 +23,7 @@ examples:
   tritone codecs                                list the codecs of the server
   tritone encode speech.flac tokens.npy         any sample rate, one channel or several
   tritone decode tokens.npy speech.wav
+  tritone decode --rate 8000 tokens.npy call.wav        for a telephone line
   tritone encode a.wav b.wav c.wav tokens/      many files into a folder
   tritone stream tokens.npy speech.wav          frame by frame, with the time per frame
   tritone decode --local artifacts/model_repository tokens.npy speech.wav       without a server
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         default="wav",
         help="audio format of files in a folder, or of standard output (%(default)s)",
     )
+    decode.add_argument("--rate", type=int, help="sample rate of the audio in Hz (default: the codec's)")
     stream = commands.add_parser(
         "stream", help="live streams: decode tokens, or encode and decode raw audio from standard input"
     )
@@ -170,7 +172,7 @@ def _decode(options: argparse.Namespace) -> None:
     ending = options.format.removeprefix(".")
     plan = files.planned(options, ending)
     with _opened(options) as codec:
-        files.decode_files(codec, plan, ending)
+        files.decode_files(codec, plan, ending, options.rate)
 
 
 def _stream(options: argparse.Namespace) -> None:

@@ -28,11 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
         "source",
-        help="a file of tokens; or - for raw audio on standard input: 16 bit, at the rate that the encoder "
-        "takes, channels interleaved",
+        help="a file of tokens; or - for raw audio on standard input: 16 bit, channels interleaved, at the "
+        "rate that the encoder takes unless --input-rate names another",
     )
     parser.add_argument("target", help="an audio file; or - for raw audio on standard output")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing target")
+    parser.add_argument("--rate", type=int, help="sample rate of the target in Hz (default: the codec's)")
+    parser.add_argument("--input-rate", type=int, help="sample rate of raw audio on standard input in Hz")
     parser.add_argument("--frames", type=int, default=1, help="frames in one request (%(default)s)")
     parser.add_argument("--first", type=int, help="frames in the first request of decoding")
     parser.add_argument(
@@ -50,25 +52,31 @@ def decode(codec: Codec, tokens: NDArray[Any], options: argparse.Namespace) -> N
         tokens[:, start : start + options.frames] for start in range(0, tokens.shape[1], options.frames)
     ]
     plan = ChunkPlan(options.first, options.then)
-    with _playing(codec, options.target) as play, codec.decode_stream() as stream:
+    rate_hz = _rate(codec, options)
+    with (
+        _playing(options.target, rate_hz) as play,
+        codec.decode_stream(sample_rate_hz=options.rate) as stream,
+    ):
         report = Report(period_s, plan.as_it_comes)
         items = paced(pieces, period_s) if options.realtime else pieces
         for piece in PlannedFrames(plan, codec.info).chunks(items):
-            _play(report, play, codec, report.timed(lambda piece=piece: stream.push(piece)))  # type: ignore[misc]
-        _play(report, play, codec, stream.close())
+            _play(report, play, rate_hz, report.timed(lambda piece=piece: stream.push(piece)))  # type: ignore[misc]
+        _play(report, play, rate_hz, stream.close())
     report.show(options.realtime)
 
 
 def encode_and_decode(codec: Codec, options: argparse.Namespace) -> None:
     """Encode raw audio from standard input, and decode the tokens at once."""
     plan = ChunkPlan(options.first, options.then)
-    hop, rate_hz = _frames(options) * codec.info.encode_samples_per_frame, codec.info.encode_sample_rate_hz
+    rate_hz = _rate(codec, options)
+    input_hz = codec.info.encode_sample_rate_hz if options.input_rate is None else options.input_rate
+    period_s = _frames(options) / codec.info.frame_rate_hz
     with (
-        _playing(codec, options.target) as play,
-        codec.encode_stream(rate_hz) as encoder,
-        codec.decode_stream() as decoder,
+        _playing(options.target, rate_hz) as play,
+        codec.encode_stream(input_hz) as encoder,
+        codec.decode_stream(sample_rate_hz=options.rate) as decoder,
     ):
-        report, frames = Report(hop / rate_hz, plan.as_it_comes), PlannedFrames(plan, codec.info)
+        report, frames = Report(period_s, plan.as_it_comes), PlannedFrames(plan, codec.info)
 
         def decoded(chunks: list[Any]) -> NDArray[np.float32]:
             nothing = np.zeros(codec.info.audio_shape(0), np.float32)
@@ -77,11 +85,11 @@ def encode_and_decode(codec: Codec, options: argparse.Namespace) -> None:
         def put_together(tokens: NDArray[np.int64]) -> list[Any]:
             return frames.push(tokens) if tokens.shape[1] else []
 
-        for chunk in _chunks(hop, codec.info.num_channels):
+        for chunk in _chunks(round(period_s * input_hz), codec.info.num_channels):
             made = report.timed(lambda chunk=chunk: decoded(put_together(encoder.push(chunk))))  # type: ignore[misc]
-            _play(report, play, codec, made)
-        _play(report, play, codec, decoded(put_together(encoder.close()) + frames.flush()))
-        _play(report, play, codec, decoder.close())
+            _play(report, play, rate_hz, made)
+        _play(report, play, rate_hz, decoded(put_together(encoder.close()) + frames.flush()))
+        _play(report, play, rate_hz, decoder.close())
     report.show(real_time=False)
 
 
@@ -91,9 +99,13 @@ def _frames(options: argparse.Namespace) -> int:
     return int(options.frames)
 
 
-def _play(report: Report, play: Player, codec: Codec, audio: NDArray[np.float32]) -> None:
+def _rate(codec: Codec, options: argparse.Namespace) -> int:
+    return int(codec.info.sample_rate_hz if options.rate is None else options.rate)
+
+
+def _play(report: Report, play: Player, rate_hz: int, audio: NDArray[np.float32]) -> None:
     play(audio)
-    report.received(audio.shape[-1] / codec.info.sample_rate_hz)
+    report.received(audio.shape[-1] / rate_hz)
 
 
 def _chunks(samples: int, channels: int) -> Iterator[NDArray[np.float32]]:
@@ -117,14 +129,14 @@ def _file_kind(beginning: bytes) -> str | None:
 
 
 @contextmanager
-def _playing(codec: Codec, target: str) -> Iterator[Player]:
+def _playing(target: str, rate_hz: int) -> Iterator[Player]:
     if target == "-":
         with _ignore_closed_output():
             yield _to_standard_output
         return
     pieces: list[NDArray[Any]] = []
     yield pieces.append
-    write_audio(Path(target), np.concatenate(pieces, axis=-1), codec.info.sample_rate_hz)
+    write_audio(Path(target), np.concatenate(pieces, axis=-1), rate_hz)
 
 
 def _to_standard_output(audio: NDArray[np.float32]) -> None:

@@ -90,6 +90,17 @@ def test_raw_sound_goes_there_and_back(url: str, name: str, monkeypatch: pytest.
     assert np.abs(np.frombuffer(out.getvalue(), "<i2").astype(int) - expected).max() <= 1
 
 
+def test_raw_sound_has_the_rates_that_were_asked_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = np.sin(np.arange(8000) / 20) / 3
+    with Codec(NAME, url) as codec:
+        tokens = codec.encode(audio_of(pcm_of(sound).tobytes()), 16000)
+        expected = codec.decode(tokens, 8000, dtype="int16")
+    out = piped(monkeypatch, pcm_of(sound).tobytes())
+    rates = ["--input-rate", "16000", "--rate", "8000", "--frames", "20"]
+    assert main(["stream", "-", "-", "--codec", NAME, *rates]) == 0
+    assert np.abs(np.frombuffer(out.getvalue(), "<i2").astype(int) - expected).max() <= 2
+
+
 def test_a_mistake_is_reported(
     url: str, tmp_path: Path, tokens: NDArray[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,7 +109,8 @@ def test_a_mistake_is_reported(
     target = str(tmp_path / "out.wav")
     assert main(["stream", str(tmp_path / "flat.npy"), target, "--codec", NAME]) == 1
     assert main(["stream", str(tmp_path / "tokens.npy"), target, "--codec", NAME, "--frames", "0"]) == 1
-    assert [line[:8] for line in capsys.readouterr().err.splitlines()] == ["tritone:"] * 2
+    assert main(["stream", str(tmp_path / "tokens.npy"), target, "--codec", NAME, "--rate", "-8000"]) == 1
+    assert [line[:8] for line in capsys.readouterr().err.splitlines()] == ["tritone:"] * 3
     assert not Path(target).exists()
 
 

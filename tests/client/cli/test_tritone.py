@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tritone_client import Codec
 from tritone_client.cli.main import main
 from tritone_server.launcher import TritonServer
 
@@ -30,6 +31,23 @@ def test_a_file_of_another_rate_and_two_channels_goes_there_and_back(url: str, t
     assert np.load(tokens).shape == (4, 225)
     assert main(["decode", str(tokens), str(wav), "--codec", NAME]) == 0
     assert (soundfile.info(wav).frames, soundfile.info(wav).samplerate) == (225 * 49, 22050)
+
+
+def test_a_file_is_written_at_the_rate_that_was_asked_for(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = np.random.default_rng(0).integers(0, 4032, (4, 90))
+    np.save(tmp_path / "tokens.npy", tokens)
+    wav = str(tmp_path / "call.wav")
+    command = ["decode", str(tmp_path / "tokens.npy"), wav, "--codec", NAME, "--rate"]
+    assert main([*command, "0"]) == 1
+    assert "got 0" in capsys.readouterr().err
+    assert main([*command, "8000"]) == 0
+    with Codec(NAME, url) as codec:
+        expected = codec.decode(tokens, 8000)
+    found, rate_hz = soundfile.read(wav)
+    assert rate_hz == 8000
+    assert np.abs(found - np.clip(expected, -1, 1)).max() < 1e-3, "16 bit"
 
 
 def test_many_files_go_into_a_folder(url: str, tmp_path: Path) -> None:
