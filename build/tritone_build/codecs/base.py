@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tritone_build.checkpoints.checkpoint import Checkpoint
 
 __all__ = [
+    "AskedQuantizer",
     "Codec",
     "Family",
     "Geometry",
@@ -170,6 +171,15 @@ class Quantizer(Protocol):
 
     def dequantize(self, tokens: Tensor) -> Tensor:
         """Tokens, each in range, -> latent."""
+        ...
+
+
+@runtime_checkable
+class AskedQuantizer(Quantizer, Protocol):
+    """A quantizer that can leave out codebooks that nobody asked for."""
+
+    def quantize_asked(self, latent: Tensor, count: Tensor) -> Tensor:
+        """Latent -> tokens; those after the first ``count`` codebooks, INT64 of one element, may be any."""
         ...
 
 

@@ -105,7 +105,11 @@ class EncoderNetwork(nn.Module):
         self.config = config
         self.encoder = MimiEncoder(config)
         self.quantizer = SplitResidualQuantizer(
-            config.num_codebooks, config.codebook_size, config.codebook_dim, config.dim
+            config.num_codebooks,
+            config.codebook_size,
+            config.codebook_dim,
+            config.dim,
+            usual=_DEFAULT_CODEBOOKS,
         )
 
     def published(self) -> dict[str, Tensor]:

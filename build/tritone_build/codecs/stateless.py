@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tritone_build.codecs.base import Codec
+from tritone_build.codecs.base import AskedQuantizer, Codec, Quantizer
 from tritone_build.guard import require
 from tritone_build.layers.wide import widened
 from tritone_build.state import whole
 
-__all__ = ["Dequantizer", "Encoder", "Vocoder", "first_codebooks"]
+__all__ = ["Dequantizer", "Encoder", "Vocoder", "quantized"]
 
 
 def _steps_within(length: Tensor, steps: int) -> Tensor:
@@ -104,19 +104,24 @@ class Encoder(nn.Module):
         )
         padded = nn.functional.pad(torch.where(sent, audio, 0.0), (0, frames * hop - samples))
         latent = whole(self.encoder, padded.to(self.dtype), tokens_len)
-        tokens = self.quantizer.quantize(widened(latent))
         if num_codebooks is not None:
             most = self.geometry.num_codebooks
             in_range = (num_codebooks >= 1) & (num_codebooks <= most)
             num_codebooks = require(num_codebooks, in_range, f"num_codebooks must be in 1..{most}")
-            tokens = first_codebooks(tokens, num_codebooks)
+        tokens = quantized(self.quantizer, widened(latent), num_codebooks)
         if self.geometry.encode_stepwise:
             tokens = torch.where(_steps_within(tokens_len, frames)[:, None], tokens, 0)
         return tokens, tokens_len
 
 
-def first_codebooks(tokens: Tensor, count: Tensor) -> Tensor:
-    """The first codebooks of tokens: [B, K, T] -> [B, count, T]; ``count`` is INT64, one element, in 1..K."""
+def quantized(quantizer: Quantizer, latent: Tensor, count: Tensor | None) -> Tensor:
+    """Latent [B, D, T] -> tokens [B, count, T]; ``count`` is INT64 of one element in 1..K, None for K."""
+    if count is None:
+        return quantizer.quantize(latent)
+    if isinstance(quantizer, AskedQuantizer):
+        tokens = quantizer.quantize_asked(latent, count)
+    else:
+        tokens = quantizer.quantize(latent)
     number: Any = count.flatten()[0].item()
     torch._check(number >= 1)  # type: ignore[no-untyped-call]
     torch._check(number <= tokens.shape[1])  # type: ignore[no-untyped-call]

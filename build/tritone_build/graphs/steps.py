@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from tritone_build.codecs.base import Codec
-from tritone_build.codecs.stateless import first_codebooks
+from tritone_build.codecs.stateless import quantized
 from tritone_build.layers.wide import widened
 from tritone_build.state import Entry, Ring, State
 
@@ -242,10 +242,10 @@ class EncodeStep(Step):
         latent = self.network(audio.to(self.dtype), state)
         if self.late:
             valid = valid & ~state.timeline.goes_on
-        tokens = self.quantizer.quantize(widened(latent))
+        asked = None
         for count in options:
-            valid = valid & ((count >= 1) & (count <= most))[:, 0]
-            tokens = first_codebooks(tokens, count.clamp(1, most))
+            valid, asked = valid & ((count >= 1) & (count <= most))[:, 0], count.clamp(1, most)
+        tokens = quantized(self.quantizer, widened(latent), asked)
         return torch.where(valid[:, None, None], tokens, -1), valid
 
 

@@ -229,14 +229,24 @@ def test_the_number_of_codebooks_may_be_left_out_and_is_held_to_its_range(
     repository: Path, codecs: dict[str, Codec]
 ) -> None:
     models, hop = Models(repository, "small_mimi"), codecs["small_mimi"].geometry.samples_per_frame
-    audio, length = np.ones((1, 4 * hop), np.float32), lengths(1, 4 * hop)
+    audio, length = noise_of(codecs["small_mimi"], 2, 4 * hop, 0), lengths(2, 4 * hop)
     given: Any = {"audio": audio, "audio_len": length}
-    default = models.run("encode", **given)["tokens"]
-    assert default.shape == (1, 8, 4)
-    for count in (1, 5, 32):
+    all_of_them = Encoder(codecs["small_mimi"])(torch.from_numpy(audio), torch.from_numpy(length))[0].numpy()
+    assert np.array_equal(models.run("encode", **given)["tokens"], all_of_them[:, :8])
+    for count in (1, 5, 8, 9, 32):
         chosen = models.run("encode", **given, num_codebooks=np.array([[count]]))["tokens"]
-        assert chosen.shape == (1, count, 4)
-        assert np.array_equal(chosen[:, :8], default[:, :count])
+        assert np.array_equal(chosen, all_of_them[:, :count])
     for count in (0, 33, -1):
         refused = refusal(models, "encode", **given, num_codebooks=np.array([[count]]))
         assert "num_codebooks must be in 1..32" in refused
+
+
+@pytest.mark.parametrize("role", ["encode", "encode_stream"])
+def test_codebooks_that_nobody_asked_for_are_not_searched(repository: Path, role: str) -> None:
+    graph = onnx.load(repository / f"small_mimi_{role}" / "1" / "model.onnx").graph
+    (choice,) = (node for node in graph.node if node.op_type == "If")
+    searches = [
+        sum(node.op_type == "ArgMax" for node in nodes) + sum(node.op_type == "ArgMin" for node in nodes)
+        for nodes in (graph.node, *(branch.g.node for branch in choice.attribute))
+    ]
+    assert sorted(searches) == [0, 8, 24]
