@@ -48,6 +48,7 @@ def test_it_says_where_it_is_and_closes_sockets_when_terminated(folder: Path) ->
     ("options", "words"),
     [
         (["--max-sockets", "0"], "sockets is a positive number, got 0"),
+        (["--max-sockets-per-key", "0"], "sockets_per_key is a positive number, got 0"),
         (["--api-key-file", "missing.txt"], "missing.txt"),
         (["--device", "cpu"], "--device goes with --local FOLDER"),
         (["--url", "nowhere"], "the port is missing"),
@@ -61,6 +62,14 @@ def test_what_it_cannot_start_with_is_told(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--max-body-mb", "--send-s"])
+@pytest.mark.parametrize("value", ["nan", "inf", "much"])
+def test_a_limit_is_a_number(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["gateway", option, value])
+    assert f"a number is needed, got '{value}'" in capsys.readouterr().err
+
+
 def test_keys_are_lines_of_a_file_or_come_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +78,12 @@ def test_keys_are_lines_of_a_file_or_come_from_the_environment(
     assert api_keys(file) == ("first-key", "second-key")
     monkeypatch.setenv("TRITONE_GATEWAY_KEYS", "third-key,fourth-key")
     assert api_keys(None) == ("third-key", "fourth-key")
+    monkeypatch.delenv("TRITONE_GATEWAY_KEYS")
+    assert api_keys(None) == ()
+    for nothing in ("", " , "):
+        monkeypatch.setenv("TRITONE_GATEWAY_KEYS", nothing)
+        with pytest.raises(SettingsError, match="TRITONE_GATEWAY_KEYS holds no API key"):
+            api_keys(None)
     file.write_text("# none yet\n")
     with pytest.raises(SettingsError, match="holds no API key"):
         api_keys(file)

@@ -3,18 +3,22 @@
 import io
 import json
 import re
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import soundfile
-from helpers.servers.gateways import PATIENCE_S, RunningGateway, frames_of
+from helpers.servers.gateways import PATIENCE_S, RunningGateway, frames_of, running_gateway, wait_until
 from numpy.typing import NDArray
 
 from tritone_client import Codec
 from tritone_client.gateway.app import application
+from tritone_client.gateway.failures import TooLargeError
 from tritone_client.gateway.settings import Settings
+from tritone_client.gateway.sound_files import audio_in_file
 
 Tokens = NDArray[np.int64]
 Speech = tuple[NDArray[np.float32], int]
@@ -85,6 +89,8 @@ def test_a_file_becomes_tokens(kind: str, web: httpx.Client, speech: Speech, tok
         ("decode", b"", 400, "the body is empty"),
         ("decode", b"[[1, 2], [3]]", 400, "tokens"),
         ("decode", b"7", 400, "takes tokens [8, T]"),
+        ("decode", b'{"\\ud800": 1, "b": 2}', 400, "tokens"),
+        ("decode", npy(np.zeros((8, 3), int)).replace(b"(8, 3)", b"(9" + b"0" * 20 + b",)", 1), 400, "NumPy"),
         ("decode", npy(np.zeros((8, 3))), 400, "tokens are integers, got float64"),
         ("decode", npy(np.zeros((3, 8), int)), 400, "if they are [T, K], pass their transpose"),
         ("decode", npy(np.zeros((8, 3), int))[:-9], 400, "cannot be read as a NumPy array"),
@@ -117,6 +123,34 @@ def test_long_audio_is_refused_before_it_is_read(web: httpx.Client) -> None:
     answer = web.post("/v1/encode", content=file.getvalue())
     assert answer.status_code == 413
     assert "at most 600 s of audio, got 601 s" in answer.json()["error"]["message"]
+
+
+def test_many_channels_of_silence_are_refused_before_they_are_read() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros((192_000, 8), np.int16), 192_000, format="FLAC")
+    with pytest.raises(TooLargeError, match="at most 960000 samples in all its channels, got 1536000"):
+        audio_in_file(file.getvalue(), 1, 10.0)
+
+
+def test_an_answer_that_is_not_read_is_given_up(folder: Path) -> None:
+    body = npy(np.zeros((8, 2000), np.int64))
+    head = f"POST /v1/decode?sample_rate=192000 HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    with running_gateway(folder, send_s=0.5) as running, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, _, port = running.address.partition(":")
+        client.connect((host, int(port)))
+        client.sendall(head.encode() + body)
+        wait_until(lambda: running.shared.requests.taken == 1)
+        wait_until(lambda: running.shared.requests.taken == 0)
+        client.settimeout(PATIENCE_S)
+        received = sum(map(len, iter(lambda: client.recv(1 << 20), b"")))
+    assert received < 2000 * 1024 * 2 * 192_000 // 22_050, "what was left was not sent"
+
+
+def test_a_request_that_there_is_not_is_refused_in_words(web: httpx.Client) -> None:
+    for answer, status in ((web.get("/v1/decode"), 405), (web.get("/v2"), 404)):
+        assert answer.status_code == status
+        assert "/docs lists the requests" in answer.json()["error"]["message"]
 
 
 def test_a_format_that_there_is_not_is_refused(web: httpx.Client, tokens: Tokens) -> None:

@@ -1,11 +1,12 @@
 """What comes through a gateway's sockets is what the codec gives, whatever the format and the pieces."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from helpers.servers.gateways import RunningGateway, frames_of
+from helpers.servers.gateways import RunningGateway, frames_of, running_gateway
 from numpy.typing import NDArray
 
 from tritone_client import Codec
@@ -119,3 +120,12 @@ def test_an_inbox_is_full_at_its_limit_and_empty_messages_count() -> None:
     for _ in range(20):
         inbox.put(b"")
     assert not inbox.has_room.is_set()
+
+
+def test_tokens_that_int16_cannot_hold_are_refused(repository: Path) -> None:
+    with running_gateway(repository) as many:
+        for direction in ("decode", "encode"):
+            with many.talk(f"codec=small_spectral_25fps&tokens=int16&direction={direction}") as talk:
+                kind, message, _ = talk.refusal()
+            assert kind == "ParameterError"
+            assert "are 0..65535, got tokens=int16" in message

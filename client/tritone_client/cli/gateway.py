@@ -1,6 +1,7 @@
 """``tritone gateway``: its options, and how it starts."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,29 +48,50 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     add("--max-sockets", type=int, default=256, help="most live sockets (%(default)s)")
     add("--max-sockets-per-key", type=int, help="most live sockets of one API key (default: all)")
     add("--max-requests", type=int, default=16, help="most whole files at a time (%(default)s)")
-    add("--max-body-mb", type=float, default=32.0, help="largest body of a request, in MB (%(default)g)")
+    add("--max-body-mb", type=_finite, default=32.0, help="largest body of a request, in MB (%(default)g)")
     add(
         "--max-message-kb",
-        type=float,
+        type=_finite,
         default=1000.0,
         help="largest message of a socket, in kB (%(default)g)",
     )
-    add("--max-audio-s", type=float, default=600.0, help="longest whole file, in seconds (%(default)g)")
-    add("--lead-s", type=float, default=30.0, help="a stream so far ahead of real time waits (%(default)g s)")
+    add("--max-audio-s", type=_finite, default=600.0, help="longest whole file, in seconds (%(default)g)")
+    add(
+        "--lead-s",
+        type=_finite,
+        default=30.0,
+        help="a stream so far ahead of real time waits (%(default)g s)",
+    )
     add(
         "--send-s",
-        type=float,
+        type=_finite,
         default=10.0,
         help="a socket that reads nothing for so long ends (%(default)g s)",
     )
     add(
         "--idle-s",
-        type=float,
+        type=_finite,
         default=60.0,
         help="a socket that sends nothing for so long ends (%(default)g s)",
     )
-    add("--drain-s", type=float, default=10.0, help="live sockets have so long when it stops (%(default)g s)")
+    add(
+        "--drain-s",
+        type=_finite,
+        default=10.0,
+        help="live sockets have so long when it stops (%(default)g s)",
+    )
     return parser
+
+
+def _finite(text: str) -> float:
+    """A number for argparse; NaN and infinity are none here."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"a number is needed, got {text!r}")
+    return value
 
 
 def run(options: argparse.Namespace, location: str | Path, access: dict[str, Any]) -> None:
@@ -90,9 +112,10 @@ def run(options: argparse.Namespace, location: str | Path, access: dict[str, Any
     from tritone_client.gateway.access import api_keys
     from tritone_client.gateway.settings import Limits, Settings
 
+    per_key = options.max_sockets_per_key
     limits = Limits(
         sockets=options.max_sockets,
-        sockets_per_key=options.max_sockets_per_key or options.max_sockets,
+        sockets_per_key=options.max_sockets if per_key is None else per_key,
         requests=options.max_requests,
         body_bytes=round(1e6 * options.max_body_mb),
         message_bytes=round(1e3 * options.max_message_kb),

@@ -16,7 +16,7 @@ from tritone_client.cli.pacing import Report, paced
 from tritone_client.cli.pcm import audio_of, raw_of
 from tritone_client.codec import Codec
 from tritone_client.errors import AudioError, TokensError, TritoneError
-from tritone_client.inputs.audio import write_audio
+from tritone_client.inputs.audio import checked_format, write_audio
 from tritone_client.streams.chunk_plan import ChunkPlan, PlannedFrames
 
 __all__ = ["add_arguments", "decode", "encode_and_decode"]
@@ -134,8 +134,14 @@ def _playing(target: str, rate_hz: int) -> Iterator[Player]:
         with _ignore_closed_output():
             yield _to_standard_output
         return
+    checked_format(Path(target))
     pieces: list[NDArray[Any]] = []
-    yield pieces.append
+    try:
+        yield pieces.append
+    except KeyboardInterrupt:  # the usual end of a recording
+        if pieces:
+            write_audio(Path(target), np.concatenate(pieces, axis=-1), rate_hz)
+        raise
     write_audio(Path(target), np.concatenate(pieces, axis=-1), rate_hz)
 
 

@@ -48,7 +48,7 @@ def _reader(data: bytes, name: str) -> Callable[[bytes, str], Any]:
 def _of_npy(data: bytes, name: str) -> Any:
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OverflowError) as error:
         raise TokensError(f"{name} cannot be read as a NumPy array: {error}") from error
 
 

@@ -25,7 +25,8 @@ AUDIO_INT16 = "audio_int16"
 """The output of models with the parameter ``int16_output``: half the bytes of ``audio``."""
 
 
-_RATES_HZ = range(4_000, 192_001)
+RATES_HZ = range(4_000, 192_001)
+"""Sample rates other than a codec's own that audio is converted to."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class AudioFormat:
         checked_dtype(self.dtype)
         given = self.sample_rate_hz
         rate_hz = None if given is None else checked_rate(given)
-        if rate_hz is not None and rate_hz not in _RATES_HZ:
+        if rate_hz is not None and rate_hz not in RATES_HZ:
             raise AudioFormatError(
-                f"decoded audio comes at the codec's rate or at {_RATES_HZ[0]}..{_RATES_HZ[-1]} Hz (8000, "
+                f"decoded audio comes at the codec's rate or at {RATES_HZ[0]}..{RATES_HZ[-1]} Hz (8000, "
                 f"16000, 24000, 44100 and 48000 are usual), got {given!r} Hz"
             )
         object.__setattr__(self, "sample_rate_hz", rate_hz)

@@ -27,11 +27,13 @@ def api_keys(file: Path | None) -> tuple[str, ...]:
         SettingsError: the file holds no key, or a key has characters that a header cannot carry.
         OSError: the file cannot be read.
     """
-    text = os.environ.get(KEYS_VARIABLE, "").replace(",", "\n") if file is None else file.read_text()
-    lines = (line.strip() for line in text.splitlines())
-    keys = tuple(line for line in lines if line and not line.startswith("#"))
-    if file is not None and not keys:
-        raise SettingsError(f"{file} holds no API key; write one on each line, or leave the option out")
+    given = os.environ.get(KEYS_VARIABLE) if file is None else file.read_text()
+    if given is None:
+        return ()
+    lines = [line.strip() for line in given.replace("," if file is None else "\n", "\n").splitlines()]
+    keys = tuple(line for line in lines if line and not (file is not None and line.startswith("#")))
+    if not keys:
+        raise SettingsError(f"{file or KEYS_VARIABLE} holds no API key; write one, or leave it out")
     for number, key in enumerate(keys, 1):
         if not _KEY.fullmatch(key):
             raise SettingsError(f"API key {number} is not 8 to 200 letters, digits or -._~ characters")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -41,8 +42,14 @@ def application(settings: Settings) -> Starlette:
         Route("/demo.js", facts.script),
         Route("/", facts.demo),
     ]
-    handlers = {TritoneError: _failed, Exception: _failed}
+    handlers = {TritoneError: _failed, HTTPException: _no_such_request, Exception: _failed}
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+
+
+async def _no_such_request(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    message = f"there is no {request.method} {request.url.path[:80]}; /docs lists the requests there are"
+    return JSONResponse({"error": {"type": "RequestError", "message": message}}, status)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from tritone_client.gateway.failures import IdleError, TooLargeError
 
@@ -14,7 +14,7 @@ async def body_of(request: Request, most_bytes: int, limit_s: float) -> bytes:
 
     Raises:
         TooLargeError: before it is read if its length is stated, or as soon as it is too long.
-        IdleError: it did not come within ``limit_s``.
+        IdleError: it did not come within ``limit_s``, or the client left.
     """
     stated = request.headers.get("content-length", "")
     if stated.isdigit() and int(stated) > most_bytes:
@@ -22,6 +22,8 @@ async def body_of(request: Request, most_bytes: int, limit_s: float) -> bytes:
     try:
         async with asyncio.timeout(limit_s):
             return await _read(request, most_bytes)
+    except ClientDisconnect:
+        raise IdleError("the client left before its body had come; send it again") from None
     except TimeoutError:
         raise IdleError(
             f"the body did not come within {limit_s:g} s; send less, or use a live stream"

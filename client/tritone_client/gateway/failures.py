@@ -10,6 +10,7 @@ from tritone_client.errors import (
     ChunkPlanError,
     CodecNotOpenError,
     MissingExtraError,
+    RepositoryError,
     ServerRefusedError,
     ServerUnavailableError,
     TokensError,
@@ -99,6 +100,7 @@ _KINDS: Sequence[tuple[type[TritoneError], int, int]] = (
     (AudioError, 400, _BAD_DATA),
     (MissingExtraError, 501, _INTERNAL),
     (CodecNotOpenError, 503, _LATER),
+    (RepositoryError, 503, _LATER),
     (ServerUnavailableError, 503, _LATER),
     (ServerRefusedError, 502, _INTERNAL),
 )
@@ -129,5 +131,6 @@ def failure_of(error: Exception) -> Failure:
     """What clients are told; of errors that are nobody's mistake but ours, only that they happened."""
     for kind, status, code in _KINDS:
         if isinstance(error, kind):
-            return Failure(type(error).__name__, str(error), status, code)
+            sendable = str(error).encode(errors="backslashreplace").decode()  # JSON may hold half a character
+            return Failure(type(error).__name__, sendable, status, code)
     return Failure("InternalError", "the gateway failed; its log tells how", 500, _INTERNAL)

@@ -20,6 +20,8 @@ FILE_FORMATS = {
 }
 """libsndfile's names of format and subtype for each media type."""
 _BLOCK = 48_000
+_MOST_SAMPLES_PER_S = 2 * 48_000
+"""Of the longest file: silence of many channels at a high rate packs into few bytes, and fills the memory."""
 
 
 def sound_file(
@@ -45,7 +47,8 @@ def audio_in_file(data: bytes, channels: int, most_s: float) -> tuple[NDArray[np
     """Audio and rate of a file, as of :func:`tritone_client.inputs.audio.audio_of_file`.
 
     Raises:
-        TooLargeError: it is longer than ``most_s`` seconds; its samples were not read.
+        TooLargeError: it is longer than ``most_s`` seconds, or has more samples than a stereo file of that
+            length; its samples were not read.
     """
     soundfile = _soundfile()
     try:
@@ -55,6 +58,12 @@ def audio_in_file(data: bytes, channels: int, most_s: float) -> tuple[NDArray[np
     if found is not None and found.frames > most_s * found.samplerate:
         seconds = found.frames / found.samplerate
         raise TooLargeError(f"a file has at most {most_s:g} s of audio, got {seconds:.0f} s; cut it")
+    if found is not None and found.frames * found.channels > most_s * _MOST_SAMPLES_PER_S:
+        samples = found.frames * found.channels
+        raise TooLargeError(
+            f"a file has at most {most_s * _MOST_SAMPLES_PER_S:.0f} samples in all its channels, got "
+            f"{samples}; mix or resample it first"
+        )
     return audio_of_file(data, "the body", channels)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 
-from tritone_client.errors import TritoneError
 from tritone_client.gateway.access import Keys, Slots
 from tritone_client.gateway.codecs import Codecs
 from tritone_client.gateway.failures import Failure, failure_of
@@ -32,7 +31,7 @@ class Gateway:
     def failure(self, error: Exception) -> Failure:
         """What a client is told of an error; it is counted, and logged if it is the gateway's own."""
         failure = failure_of(error)
-        if not isinstance(error, TritoneError):
+        if failure.kind == "InternalError":
             _LOG.error("a request failed", exc_info=error)
         self.metrics.add("errors_total", type=failure.kind)
         return failure

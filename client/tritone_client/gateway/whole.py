@@ -2,25 +2,28 @@
 
 import asyncio
 import io
+import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from tritone_client.cli.file_kinds import kind_of
 from tritone_client.cli.token_files import tokens_of_file
 from tritone_client.errors import TokensError
 from tritone_client.formats.output import AudioFormat
+from tritone_client.gateway.answers import HeldResponse
 from tritone_client.gateway.body import body_of
 from tritone_client.gateway.failures import AcceptError, TooLargeError
 from tritone_client.gateway.sockets.query import integer, refuse_keys, refuse_unknown
 from tritone_client.gateway.sound_files import FILE_FORMATS, audio_in_file, sound_file
 from tritone_client.gateway.state import Gateway
+from tritone_client.info import CodecInfo
 from tritone_client.inputs.audio import resampled
 
 __all__ = ["decode", "encode"]
@@ -33,7 +36,8 @@ _MOST_JSON_BYTES = 4_000_000
 async def decode(request: Request) -> Response:
     """Tokens [K, T], as JSON or ``.npy``, to an audio file."""
     gateway: Gateway = request.app.state.gateway
-    with _taken(request, gateway):
+    with ExitStack() as held:
+        held.enter_context(_taken(request, gateway))
         refuse_unknown(request.query_params, ("codec", "sample_rate"))
         kind = _accepted(request, tuple(FILE_FORMATS))
         wanted = AudioFormat(sample_rate_hz=integer(request.query_params, "sample_rate"))
@@ -47,13 +51,14 @@ async def decode(request: Request) -> Response:
         write = partial(sound_file, audio, info.sample_rate_hz, wanted.sample_rate_hz, FILE_FORMATS[kind])
         content = await asyncio.to_thread(write)
         _count(gateway, tokens.shape[-1], seconds)
-    return Response(content, media_type=kind)
+        return HeldResponse(content, kind, held.pop_all(), gateway.limits.send_s)
 
 
 async def encode(request: Request) -> Response:
     """An audio file to tokens: JSON ``{"tokens": [K, T], ...}``, or ``.npy`` INT64 [K, T]."""
     gateway: Gateway = request.app.state.gateway
-    with _taken(request, gateway):
+    with ExitStack() as held:
+        held.enter_context(_taken(request, gateway))
         refuse_unknown(request.query_params, ("codec", "codebooks"))
         kind = _accepted(request, (_JSON, _NPY))
         books = integer(request.query_params, "codebooks")
@@ -65,10 +70,9 @@ async def encode(request: Request) -> Response:
         audio = await asyncio.to_thread(resampled, audio, rate_hz, own_hz)
         tokens = await codec.encode(audio, own_hz, books)
         _count(gateway, tokens.shape[1], audio.shape[-1] / own_hz)
-    if kind == _JSON:
-        facts = {"codec": info.name, "frame_ms": 1000 / info.frame_rate_hz}
-        return JSONResponse(facts | {"tokens": tokens.tolist()})
-    return Response(await asyncio.to_thread(_npy, tokens), media_type=_NPY)
+        write = partial(_json, info, tokens) if kind == _JSON else partial(_npy, tokens)
+        content = await asyncio.to_thread(write)
+        return HeldResponse(content, kind, held.pop_all(), gateway.limits.send_s)
 
 
 @contextmanager
@@ -117,6 +121,11 @@ def _refuse_long(seconds: float, gateway: Gateway) -> None:
             f"a file has at most {gateway.limits.audio_s:g} s of audio, got {seconds:.0f} s; use a live "
             "stream"
         )
+
+
+def _json(info: CodecInfo, tokens: NDArray[np.int64]) -> bytes:
+    facts = {"codec": info.name, "frame_ms": 1000 / info.frame_rate_hz}
+    return json.dumps(facts | {"tokens": tokens.tolist()}).encode()
 
 
 def _npy(tokens: NDArray[np.int64]) -> bytes:

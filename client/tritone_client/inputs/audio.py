@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -155,7 +155,7 @@ def resampling(
     return lambda chunk, last: stream.resample_chunk(np.ascontiguousarray(chunk.T), last=last).T
 
 
-@cache
+@lru_cache(maxsize=256)
 def resampler_delay_s(from_hz: int, to_hz: int) -> float:
     """The longest time by which the output of :func:`resampling` is behind its input, in seconds.
 

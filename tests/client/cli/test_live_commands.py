@@ -101,6 +101,23 @@ def test_raw_sound_has_the_rates_that_were_asked_for(url: str, monkeypatch: pyte
     assert np.abs(np.frombuffer(out.getvalue(), "<i2").astype(int) - expected).max() <= 2
 
 
+def test_raw_sound_may_look_like_the_beginning_of_a_file(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = np.arange(100, 600).astype("<i2")
+    sound[4] = 0x227B  # the fifth and sixth byte after a length, as of safetensors
+    out = piped(monkeypatch, sound.tobytes())
+    assert main(["stream", "-", "-", "--codec", NAME]) == 0
+    assert out.getvalue()
+
+
+def test_the_target_is_checked_before_anything_is_recorded(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    piped(monkeypatch)
+    monkeypatch.setattr("sys.stdin", None)  # is not read
+    assert main(["stream", "-", str(tmp_path / "talk.mp4"), "--codec", NAME]) == 1
+    assert "mp4" in capsys.readouterr().err
+
+
 def test_a_mistake_is_reported(
     url: str, tmp_path: Path, tokens: NDArray[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

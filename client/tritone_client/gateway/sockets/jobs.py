@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone_client.aio import AsyncCodec, AsyncStream
-from tritone_client.gateway.failures import MessageError
+from tritone_client.errors import AudioFormatError, ChunkPlanError
+from tritone_client.formats.output import RATES_HZ, AudioFormat
+from tritone_client.gateway.failures import MessageError, ParameterError
 from tritone_client.gateway.sockets.inbox import Message
 from tritone_client.gateway.sockets.messages import Said, audio_in, tokens_in
 from tritone_client.gateway.sockets.opus import OggOpus, opus_rate
@@ -18,6 +20,7 @@ from tritone_client.streams.chunk_plan import ChunkPlan, PlannedFrames
 
 __all__ = ["Job", "job_of"]
 
+_MOST_CHUNK_S = 10.0
 _PIECE_S = 2.0
 """A longer message is pushed in pieces, so that its stream keeps its pace."""
 
@@ -53,7 +56,22 @@ class Job(Protocol):
 
 def job_of(query: StreamQuery, codec: AsyncCodec) -> Job:
     """The job of a query; errors as of :meth:`AsyncCodec.stream` and :meth:`AsyncCodec.encode_stream`."""
+    size, most_int16 = codec.info.codebook_size, 1 << 15
+    if query.tokens == "<i2" and size > most_int16:
+        raise ParameterError(
+            f"tokens of {codec.info.name} are 0..{size - 1}, got tokens=int16, which ends at 32767; use int32"
+        )
     return _Decoding(query, codec) if query.direction == "decode" else _Encoding(query, codec)
+
+
+def _chunk_plan(query: StreamQuery, info: CodecInfo) -> ChunkPlan:
+    """The plan of a query; frames wait here until their chunk is complete, so chunks have a limit."""
+    most = max(1, int(_MOST_CHUNK_S * info.frame_rate_hz))
+    if max(query.first or 0, query.then or 0) > most:
+        raise ChunkPlanError(
+            f"a chunk has at most {most} frames here, got first={query.first} and then={query.then}"
+        )
+    return ChunkPlan(query.first, query.then)
 
 
 def _facts(query: StreamQuery, info: CodecInfo, rate_hz: int, books: int) -> dict[str, Any]:
@@ -76,9 +94,10 @@ class _Decoding:
         self._rate_hz = query.sample_rate or info.sample_rate_hz
         self._opus: OggOpus | None = None
         if query.format == "opus":
+            AudioFormat(sample_rate_hz=query.sample_rate)  # refuses a wrong rate, which is rounded up here
             self._rate_hz = opus_rate(self._rate_hz)
             self._opus = OggOpus(self._rate_hz, info.num_channels)
-        self._planned = PlannedFrames(ChunkPlan(query.first, query.then), info)
+        self._planned = PlannedFrames(_chunk_plan(query, info), info)
         self._stream = self._new_stream(None)  # refuses a wrong rate before anything is sent
         self._is_open, self.frames, self._most = False, 0, max(1, int(_PIECE_S * info.frame_rate_hz))
         self.facts = _facts(query, info, self._rate_hz, self._books)
@@ -124,6 +143,11 @@ class _Encoding:
         self._query, self._info, self._dtype = query, info, AUDIO_FORMATS[query.format]
         refuse_live_streams(info)
         self._rate_hz = query.sample_rate or info.encode_sample_rate_hz
+        if self._rate_hz != info.encode_sample_rate_hz and self._rate_hz not in RATES_HZ:
+            raise AudioFormatError(
+                f"audio to encode comes at the codec's rate or at {RATES_HZ[0]}..{RATES_HZ[-1]} Hz, got "
+                f"{self._rate_hz} Hz; convert it first"
+            )
         self._stream = codec.encode_stream(self._rate_hz, query.codebooks, self._dtype)
         self.frames, self._samples = 0, 0
         books = checked_codebooks(query.codebooks, info)

@@ -36,7 +36,7 @@ async def serve_socket(websocket: WebSocket) -> None:
         await _tell(websocket, gateway, peer, error)
     finally:
         if peer is not None:
-            peer.cut_off_soon()
+            peer.cut_off_after(gateway.limits.send_s)
 
 
 async def _serve(websocket: WebSocket, gateway: Gateway, peer: Peer | None) -> None:
@@ -61,7 +61,7 @@ async def _tell(websocket: WebSocket, gateway: Gateway, peer: Peer | None, error
         async with asyncio.timeout(gateway.limits.send_s):
             await websocket.send_text(text)
             await websocket.close(failure.close_code, failure.reason)
-    except (WebSocketDisconnect, TimeoutError):
+    except (WebSocketDisconnect, TimeoutError, RuntimeError):  # the last: the server has closed it already
         if peer is not None:
             peer.dismiss(failure, text)
 
@@ -122,7 +122,9 @@ class _LiveSocket:
                 if said.ends:
                     break
                 said = self._job.said(await self._inbox.get(self._limits.idle_s))
+            frames = self._job.frames
             await self._answer(self._job.answer(await stream.close(), last=True))
+            self._gateway.metrics.add("frames_total", self._job.frames - frames)
             clipped = stream.clipped
         await self._send({"summary": self._summary(delay_ms, clipped)})
 

@@ -44,10 +44,12 @@ def tokens_in(message: Message, info: CodecInfo, books: int, binary: str | None)
     if strange or not found:
         named = f"{sorted(strange)[0][:40]!r}" if strange else "nothing"
         raise MessageError(f"the message has {named}; there is {_TAKEN}")
+    if "end" in found and found["end"] is not True:
+        raise MessageError(f"end is true, got {str(found['end'])[:40]}; leave it out until the stream ends")
     frames, prefix = (
         _frames(found[name], info, books) if name in found else None for name in ("frames", "prefix")
     )
-    return Said(frames, found.get("end") is True, prefix)
+    return Said(frames, "end" in found, prefix)
 
 
 def audio_in(message: Message, info: CodecInfo, dtype: str) -> Said:
@@ -58,7 +60,8 @@ def audio_in(message: Message, info: CodecInfo, dtype: str) -> Said:
         AudioError: it holds no whole number of samples.
     """
     if isinstance(message, str):
-        if _parsed(message) == {"end": True}:
+        found = _parsed(message)
+        if isinstance(found, dict) and list(found) == ["end"] and found["end"] is True:
             return Said(ends=True)
         raise MessageError('audio is sent in binary messages, and {"end": true} ends it')
     kind = np.dtype(ARRAY_TYPES[dtype]).newbyteorder("<")

@@ -38,9 +38,9 @@ class Peer:
         poll.register(socket.fileno(), _HANGUP)
         return bool(poll.poll(0))
 
-    def cut_off_soon(self) -> None:
-        """End the connection in some seconds, even if what is left to send is never read."""
-        self._protocol.loop.call_later(_LINGER_S, self._protocol.transport.abort)
+    def cut_off_after(self, limit_s: float) -> None:
+        """End the connection after some seconds, at least five, even if what is left is never read."""
+        self._protocol.loop.call_later(max(_LINGER_S, limit_s), self._protocol.transport.abort)
 
     def dismiss(self, failure: Failure, text: str) -> None:
         """Tell of an error and close, without waiting for what was sent before to be read."""
