@@ -83,14 +83,16 @@ def offline_rows(case: Case) -> list[Row]:
 def _batch_row(case: Case) -> Row:
     """A batch through Triton against each of its rows alone; samples after a row's end must be zero."""
     info, tokens, frames = case.codec.info, case.tokens, _BATCH_FRAMES
-    lengths = [frames, 23, info.min_frames] if info.causal else [frames] * 3
+    unequal = case.codec.stream_info is not None
+    lengths = [frames, 23, info.min_frames] if unequal else [frames] * 3
     batch = np.stack([tokens[:, start : start + frames] for start in (0, 40, 80)])
     sent = {"tokens": batch, "tokens_len": np.array(lengths, dtype=np.int64)[:, None]}
     (batched,) = case.raw.results([(f"{case.name}_decode", sent)], "audio")
     worst = float("inf")
     for row, length, audio in zip(batch, lengths, batched, strict=True):
         alone = np.zeros_like(audio)
-        alone[..., : length * info.samples_per_frame] = case.codec.decode(row[:, :length])
+        heard = case.codec.decode(row[:, :length])
+        alone[..., : heard.shape[-1]] = heard
         worst = min(worst, snr_db(alone, audio))
     how = f"rows of {', '.join(map(str, lengths))} frames in one batch, the worst row"
     return decibels(case, "batch_vs_single", worst, how)
