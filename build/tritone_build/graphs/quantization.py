@@ -49,7 +49,11 @@ def quantized_to_int8(model: ir.Model, smallest: int = SMALLEST) -> ir.Model:
         raise PrecisionError(
             f"no matrix product has {smallest} weights or more; INT8 makes nothing faster; build it in FP32"
         )
-    others = [str(node.name) for node in model.graph if node.op_type == "MatMul" and node.name not in wanted]
+    others = [
+        str(node.name)
+        for node in model.graph.all_nodes()  # those of branches as well
+        if node.op_type == "MatMul" and node.name not in wanted
+    ]
     with _unlogged():
         tool = import_module("onnxruntime.quantization.matmul_nbits_quantizer")
         config = tool.DefaultWeightOnlyQuantConfig(

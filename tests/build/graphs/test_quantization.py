@@ -56,6 +56,19 @@ def test_only_large_matrices_are_quantized(repository: Path) -> None:
     assert len(kept) > 3 * 32, "the search of 32 codebooks"
 
 
+def test_a_search_that_is_left_out_at_times_stays_in_fp32(repository: Path) -> None:
+    quantized = quantized_to_int8(built(repository, "small_mimi_encode"), SMALL_ENOUGH).graph
+    assert any("NBits" in node.op_type for node in quantized)
+    (choice,) = (node for node in quantized if node.op_type == "If")
+    products = [
+        node.op_type
+        for branch in choice.attributes.values()
+        for node in branch.as_graph()
+        if "MatMul" in node.op_type
+    ]
+    assert products == ["MatMul"] * 24
+
+
 def test_a_network_without_large_products_is_refused(repository: Path) -> None:
     with pytest.raises(PrecisionError, match="build it in FP32"):
         quantized_to_int8(built(repository, "small_nanocodec_vocoder"))
