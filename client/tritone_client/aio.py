@@ -229,27 +229,17 @@ class _AsyncAudioIterator(AsyncGenerator[Samples, None]):
         self._pieces, self._one_at_a_time = pieces, OneAtATime()
 
     async def asend(self, value: None) -> Samples:
-        self._one_at_a_time.enter("the next piece")
-        try:
+        with self._one_at_a_time.during("the next piece"):
             return await self._pieces.asend(value)
-        finally:
-            self._one_at_a_time.leave()
 
     async def athrow(self, *error: Any) -> Samples:
-        self._one_at_a_time.enter("the end")
-        try:
+        with self._one_at_a_time.during("the end"):
             return await self._pieces.athrow(*error)
-        finally:
-            self._one_at_a_time.leave()
 
-    async def aclose(
-        self,
-    ) -> None:  # AsyncGenerator's own takes a generator that has ended for one that goes on
-        self._one_at_a_time.enter("the end")
-        try:
+    async def aclose(self) -> None:
+        # AsyncGenerator's own takes a generator that has ended for one that goes on.
+        with self._one_at_a_time.during("the end"):
             await self._pieces.aclose()
-        finally:
-            self._one_at_a_time.leave()
 
 
 async def _pieces_of(

@@ -50,7 +50,6 @@ class PlannedFrames:
     def __init__(self, plan: ChunkPlan, info: CodecInfo):
         self._plan, self._input, self._number = plan, TokenInput(info), 0
         self._held: list[NDArray[np.int64]] = []
-        self._frames_held = 0
 
     def chunks(self, items: Iterable[Any]) -> Iterator[Any]:
         """The chunks of all items, as they become complete."""
@@ -62,18 +61,16 @@ class PlannedFrames:
         """Take tokens [K, T] or [K]; the chunks that are complete now. Errors as of a stream's push."""
         if self._plan.as_it_comes:
             return [data]
-        tokens = self._input.checked(data)
-        self._held.append(tokens)
-        self._frames_held += tokens.shape[1]
+        self._held.append(self._input.checked(data))
         return self._complete()
 
     def flush(self) -> list[Any]:
         """The last chunk, which may be smaller; none if nothing is left."""
-        held, self._held, self._frames_held = self._held, [], 0
+        held, self._held = self._held, []
         return [np.concatenate(held, axis=1)] if held else []
 
     def _complete(self) -> list[Any]:
-        if self._frames_held < (self._plan.size(self._number) or 1):
+        if sum(each.shape[1] for each in self._held) < (self._plan.size(self._number) or 1):
             return []
         chunks, tokens = [], np.concatenate(self._held, axis=1)
         while tokens.shape[1]:
@@ -82,7 +79,7 @@ class PlannedFrames:
                 break
             chunks.append(tokens[:, :size])
             tokens, self._number = tokens[:, size:], self._number + 1
-        self._held, self._frames_held = [tokens] if tokens.shape[1] else [], tokens.shape[1]
+        self._held = [tokens] if tokens.shape[1] else []
         return chunks
 
 

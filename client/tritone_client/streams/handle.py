@@ -1,7 +1,8 @@
 """A live stream as its caller holds it: opened at the first use, one call at a time."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -37,6 +38,15 @@ class OneAtATime:
     def leave(self) -> None:
         """End the call."""
         self._lock.release()
+
+    @contextmanager
+    def during(self, call: str) -> Iterator[None]:
+        """:meth:`enter` and :meth:`leave` around a block."""
+        self.enter(call)
+        try:
+            yield
+        finally:
+            self.leave()
 
 
 class StreamHandle:

@@ -89,16 +89,10 @@ class AudioIterator(Generator[NDArray[Any], None, None]):
 
     def send(self, value: None) -> NDArray[Any]:
         """The next piece."""
-        self._one_at_a_time.enter("the next piece")
-        try:
+        with self._one_at_a_time.during("the next piece"):
             return self._pieces.send(value)
-        finally:
-            self._one_at_a_time.leave()
 
     def throw(self, *error: Any) -> NDArray[Any]:
         """Raise at the point where the iterator waits, which ends it."""
-        self._one_at_a_time.enter("the end")
-        try:
+        with self._one_at_a_time.during("the end"):
             return self._pieces.throw(*error)
-        finally:
-            self._one_at_a_time.leave()
