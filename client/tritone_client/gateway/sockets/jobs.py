@@ -56,11 +56,11 @@ class Job(Protocol):
 
 def job_of(query: StreamQuery, codec: AsyncCodec) -> Job:
     """The job of a query; errors as of :meth:`AsyncCodec.stream` and :meth:`AsyncCodec.encode_stream`."""
-    size, most_int16 = codec.info.codebook_size, 1 << 15
-    if query.tokens == "<i2" and size > most_int16:
-        raise ParameterError(
-            f"tokens of {codec.info.name} are 0..{size - 1}, got tokens=int16, which ends at 32767; use int32"
-        )
+    largest = codec.info.codebook_size - 1
+    if query.tokens is not None and largest > (most := np.iinfo(query.tokens).max):
+        kind = np.dtype(query.tokens).name
+        known = f"tokens of {codec.info.name} are 0..{largest}"
+        raise ParameterError(f"{known}, got tokens={kind}, which ends at {most}; use int32")
     return _Decoding(query, codec) if query.direction == "decode" else _Encoding(query, codec)
 
 

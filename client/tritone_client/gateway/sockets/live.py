@@ -71,6 +71,7 @@ class _LiveSocket:
         self._websocket, self._gateway, self._job, self._peer = websocket, gateway, job, peer
         self._limits = gateway.limits
         self._inbox, self._pace = Inbox(self._limits.waiting_bytes), Pace(self._limits.lead_s)
+        self._counted = 0
 
     async def serve(self) -> None:
         """Read, work and watch for the gateway's end, until one of these ends; then end the others."""
@@ -122,14 +123,12 @@ class _LiveSocket:
                 if said.ends:
                     break
                 said = self._job.said(await self._inbox.get(self._limits.idle_s))
-            frames = self._job.frames
             await self._answer(self._job.answer(await stream.close(), last=True))
-            self._gateway.metrics.add("frames_total", self._job.frames - frames)
             clipped = stream.clipped
         await self._send({"summary": self._summary(delay_ms, clipped)})
 
     async def _push(self, stream: AsyncStream[Any], said: Any) -> None:
-        metrics, frames = self._gateway.metrics, self._job.frames
+        metrics = self._gateway.metrics
         for piece, seconds in self._job.pieces(said):
             wait_s = self._pace.ahead_s(seconds)
             if wait_s:
@@ -137,12 +136,12 @@ class _LiveSocket:
                 await asyncio.sleep(wait_s)
             await self._answer(self._job.answer(await stream.push(piece)))
             metrics.add("audio_seconds_total", seconds)
-            metrics.add("frames_total", self._job.frames - frames)
-            frames = self._job.frames
 
     async def _answer(self, answer: Answer | None) -> None:
         if answer is not None:
             await self._send(answer)
+        self._gateway.metrics.add("frames_total", self._job.frames - self._counted)
+        self._counted = self._job.frames
 
     async def _send(self, answer: Answer) -> None:
         """Send; SlowReaderError if what was sent before is not read within the limit."""
