@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tritone_client.errors import MissingExtraError
+from tritone_client.gateway.settings import Limits, Settings
 from tritone_client.served import served_codecs
 from tritone_client.transport.addresses import Address
 
@@ -31,6 +32,17 @@ API keys are the lines of --api-key-file, or $TRITONE_GATEWAY_KEYS, separated by
 is the task of a proxy in front; --tls is about the server behind.
 """
 
+_AMOUNTS = (
+    ("--max-body-mb", "body_bytes", 1e6, "largest body of a request, in MB (%(default)g)"),
+    ("--max-message-kb", "message_bytes", 1e3, "largest message of a socket, in kB (%(default)g)"),
+    ("--max-audio-s", "audio_s", 1.0, "longest whole file, in seconds (%(default)g)"),
+    ("--lead-s", "lead_s", 1.0, "a stream so far ahead of real time waits (%(default)g s)"),
+    ("--send-s", "send_s", 1.0, "a socket that reads nothing for so long ends (%(default)g s)"),
+    ("--idle-s", "idle_s", 1.0, "a socket that sends nothing for so long ends (%(default)g s)"),
+    ("--drain-s", "drain_s", 1.0, "live sockets have so long when it stops (%(default)g s)"),
+)
+"""Options that are amounts: the attribute of Limits, how many of its units make one of the option's, help."""
+
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Add the command."""
@@ -45,41 +57,17 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s: this machine only)")
     add("--port", type=int, default=8080, help="port to listen on; 0 for any free one (%(default)s)")
     add("--api-key-file", type=Path, metavar="FILE", help="file with API keys, one a line")
-    add("--max-sockets", type=int, default=256, help="most live sockets (%(default)s)")
+    add("--max-sockets", type=int, default=Limits.sockets, help="most live sockets (%(default)s)")
     add("--max-sockets-per-key", type=int, help="most live sockets of one API key (default: all)")
-    add("--max-requests", type=int, default=16, help="most whole files at a time (%(default)s)")
-    add("--max-body-mb", type=_finite, default=32.0, help="largest body of a request, in MB (%(default)g)")
     add(
-        "--max-message-kb",
-        type=_finite,
-        default=1000.0,
-        help="largest message of a socket, in kB (%(default)g)",
+        "--max-requests",
+        type=int,
+        default=Limits.requests,
+        help="most whole files at a time (%(default)s)",
     )
-    add("--max-audio-s", type=_finite, default=600.0, help="longest whole file, in seconds (%(default)g)")
-    add(
-        "--lead-s",
-        type=_finite,
-        default=30.0,
-        help="a stream so far ahead of real time waits (%(default)g s)",
-    )
-    add(
-        "--send-s",
-        type=_finite,
-        default=10.0,
-        help="a socket that reads nothing for so long ends (%(default)g s)",
-    )
-    add(
-        "--idle-s",
-        type=_finite,
-        default=60.0,
-        help="a socket that sends nothing for so long ends (%(default)g s)",
-    )
-    add(
-        "--drain-s",
-        type=_finite,
-        default=10.0,
-        help="live sockets have so long when it stops (%(default)g s)",
-    )
+    for option, limit, unit, text in _AMOUNTS:
+        name, default = option.removeprefix("--").replace("-", "_").upper(), getattr(Limits, limit) / unit
+        add(option, dest=limit, metavar=name, type=_finite, default=default, help=text)
     return parser
 
 
@@ -110,20 +98,14 @@ def run(options: argparse.Namespace, location: str | Path, access: dict[str, Any
         raise MissingExtraError("the gateway", "gateway") from error
     _refuse_wrong(location)
     from tritone_client.gateway.access import api_keys
-    from tritone_client.gateway.settings import Limits, Settings
 
     per_key = options.max_sockets_per_key
+    amounts = {limit: getattr(options, limit) * unit for _, limit, unit, _ in _AMOUNTS}
     limits = Limits(
         sockets=options.max_sockets,
         sockets_per_key=options.max_sockets if per_key is None else per_key,
         requests=options.max_requests,
-        body_bytes=round(1e6 * options.max_body_mb),
-        message_bytes=round(1e3 * options.max_message_kb),
-        audio_s=options.max_audio_s,
-        lead_s=options.lead_s,
-        send_s=options.send_s,
-        idle_s=options.idle_s,
-        drain_s=options.drain_s,
+        **{limit: round(amount) if limit.endswith("_bytes") else amount for limit, amount in amounts.items()},
     )
     keys = api_keys(options.api_key_file)
     settings = Settings(location, **access, device=options.device, keys=keys, limits=limits)
