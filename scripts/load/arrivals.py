@@ -22,12 +22,13 @@ __all__ = [
     "arrival_rows",
     "is_over",
     "knee",
+    "lengths",
     "poisson",
     "speech_in",
     "sweep",
 ]
 
-SHORTEST_S, LONGEST_S = 2.0, 8.0
+_SHORTEST_S, _LONGEST_S = 2.0, 8.0
 """Utterances have drawn lengths between these, all equally likely."""
 _MAX_SPOILED = 0.01
 _SPOILED_POINTS = 2
@@ -64,6 +65,11 @@ class ArrivalPlan:
     seed: int = 0
 
 
+def lengths(period_s: float) -> tuple[int, int]:
+    """Fewest and most frames of an utterance."""
+    return max(1, round(_SHORTEST_S / period_s)), max(1, round(_LONGEST_S / period_s))
+
+
 def poisson(load: float, seconds: float, period_s: float, sample_frames: int, seed: int) -> list[Utterance]:
     """Arrivals of a Poisson process with ``load`` utterances in progress on average.
 
@@ -78,7 +84,7 @@ def poisson(load: float, seconds: float, period_s: float, sample_frames: int, se
         seed: of the draws.
     """
     draw = np.random.default_rng([seed, round(1000 * load)])
-    shortest, longest = (max(1, round(each / period_s)) for each in (SHORTEST_S, LONGEST_S))
+    shortest, longest = lengths(period_s)
     apart_s = period_s * (shortest + longest) / 2 / load
     utterances, at = [], -longest * period_s
     while (at := at + draw.exponential(apart_s)) < seconds + longest * period_s:
@@ -190,7 +196,9 @@ def arrival_rows(codec: str, target: str, points: Sequence[Point], plan: Arrival
     """The knee, and the figures of each load."""
     check, last = f"arrivals_{target}", points[-1]
     how = f"utterances in progress with < {100 * _MAX_SPOILED:g} % of utterances with gaps; Poisson arrivals "
-    how += f"for {plan.seconds:g} s at each load, {SHORTEST_S:g} to {LONGEST_S:g} s each, seed {plan.seed}; "
+    how += (
+        f"for {plan.seconds:g} s at each load, {_SHORTEST_S:g} to {_LONGEST_S:g} s each, seed {plan.seed}; "
+    )
     ended = "ended" if is_over(points) else "the knee was not reached; ended"
     how += f"{ended} at {last.load:g}: {last.formatted}"
     found, (low, high) = knee(points), knee_range(points)

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from scripts.common.report import Row
-from scripts.load.arrivals import LONGEST_S, SHORTEST_S, Speech
+from scripts.load.arrivals import Speech, lengths
 from scripts.load.generator import ClosedLoad, Played, Utterance, generator
 from scripts.load.targets import Target
 from scripts.load.timelines import Heard, percentile
@@ -42,12 +42,12 @@ def parallel_rows(
 
 def utterances_of(speech: Speech) -> list[Utterance]:
     """Utterances of drawn lengths, the same in every run."""
-    draw, period_s = np.random.default_rng(_SEED), speech.timing.period_s
-    shortest, longest = (max(1, round(each / period_s)) for each in (SHORTEST_S, LONGEST_S))
-    lengths = draw.integers(shortest, longest + 1, _UTTERANCES)
+    draw = np.random.default_rng(_SEED)
+    shortest, longest = lengths(speech.timing.period_s)
+    frames = draw.integers(shortest, longest + 1, _UTTERANCES)
     firsts = draw.integers(speech.tokens.shape[1], size=_UTTERANCES)
-    pairs = zip(firsts.tolist(), lengths.tolist(), strict=True)
-    return [Utterance(0.0, first, frames) for first, frames in pairs]
+    pairs = zip(firsts.tolist(), frames.tolist(), strict=True)
+    return [Utterance(0.0, first, count) for first, count in pairs]
 
 
 def first_ms(heard: Sequence[Heard]) -> list[float]:
