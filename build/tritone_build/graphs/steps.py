@@ -17,6 +17,7 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tritone_build.codecs.base import Codec
 from tritone_build.codecs.stateless import quantized
@@ -144,18 +145,20 @@ def packing_of(entries: Sequence[Entry]) -> Packing:
     return Packing(tuple(sorted(parts, key=lambda part: part.name)), places)
 
 
-def _entries_of(network: nn.Module, frame: Tensor) -> list[Entry]:
-    with torch.no_grad():
-        state = State(network)
+def _entries_and_flop(network: nn.Module, frame: Tensor) -> tuple[list[Entry], int]:
+    """The entries of the network's state, and the floating-point operations of one frame."""
+    state = State(network)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(frame, state)
-    return state.entries
+    return state.entries, counter.get_total_flops()
 
 
 class Step(nn.Module):
     """A step of live streams whose state lies in numbered rows (slots).
 
     Rows that break ``rule`` are marked in the output ``valid``. The ``num_options`` inputs after the data are
-    shared by all rows.
+    shared by all rows. ``flop_per_weight_byte`` says how much a row computes with each byte of weights (FP32)
+    that it reads.
     """
 
     num_options = 0
@@ -164,7 +167,10 @@ class Step(nn.Module):
         super().__init__()
         self.geometry, self.quantizer, self.dtype = codec.geometry, codec.quantizer, codec.dtype
         self.network, self.rule = network, rule
-        self.packing = packing_of(_entries_of(network, frame.to(codec.dtype)))
+        entries, flop = _entries_and_flop(network, frame.to(codec.dtype))
+        self.packing = packing_of(entries)
+        weights = max(1, sum(weight.numel() for weight in network.parameters()))
+        self.flop_per_weight_byte = flop / (weights * torch.float32.itemsize)
 
     def run_network(self, data: Tensor, options: Sequence[Tensor], state: State) -> tuple[Tensor, Tensor]:
         """Return the output for the data, and BOOL [B]: the rows that keep the rule."""

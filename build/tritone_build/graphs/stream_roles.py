@@ -119,7 +119,12 @@ def _by_slot(call: _StreamCall, options: dict[str, list[list[int]]]) -> Role:
         outputs,
         options,
         packing,
-        {"state": _state_text(packing), "rule": call.step.rule, "multiple": str(call.multiple)},
+        {
+            "state": _state_text(packing),
+            "rule": call.step.rule,
+            "multiple": str(call.multiple),
+            "flop_per_weight_byte": f"{call.step.flop_per_weight_byte:.1f}",
+        },
     )
 
 

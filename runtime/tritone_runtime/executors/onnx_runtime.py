@@ -1,6 +1,7 @@
 """One ONNX model on ONNX Runtime: named arrays in, named arrays out."""
 
 import ctypes
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from tritone_runtime.errors import BadInputError
+from tritone_runtime.executors.apart import PAYS_FROM, ApartSlots, BackgroundRun, finished
 from tritone_runtime.executors.state import state_tensors
 from tritone_runtime.streams.slots import FreeSlots, HostSlots
 
@@ -24,6 +27,9 @@ _LONG_RUN_S, _MANY_RUNS = 1.0, 64
 
 class OnnxExecutor:
     """A loaded model. ``outputs`` are its output names in order; ``metadata`` is what the builder wrote.
+
+    ``most_apart`` is the number of runs that :meth:`run_apart` should get at most: threads for which it pays
+    that each takes a share of a batch; 1 if it does not pay.
 
     Args:
         path: the ONNX file.
@@ -61,6 +67,8 @@ class OnnxExecutor:
         optional = self._session.get_overridable_initializers()
         self.inputs: Sequence[str] = [each.name for each in (*self._session.get_inputs(), *optional)]
         self.metadata: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        pays = float(self.metadata.get("flop_per_weight_byte", "0")) >= PAYS_FROM
+        self.most_apart = (intra_op_threads or _cores()) if pays else 1
 
     def profiled(self) -> Path:
         """End profiling; the file with the time of each operator."""
@@ -73,7 +81,8 @@ class OnnxExecutor:
 
     def memory(self, count: int, free: FreeSlots | None = None) -> HostSlots:
         """Memory for the state of ``count`` live streams; ``free`` hands out their slots."""
-        return HostSlots(self, state_tensors(self.metadata), count, free)
+        slots = ApartSlots if self.most_apart > 1 else HostSlots
+        return slots(self, state_tensors(self.metadata), count, free)
 
     def run(
         self,
@@ -92,16 +101,61 @@ class OnnxExecutor:
             BadInputError: the input breaks a rule of the model; the message is the rule.
         """
         began_s = time.monotonic()
-        options = self._keeping if keep_memory else self._returning
         with _reports_rules():
             results: list[NDArray[np.generic]] = self._session.run(
-                outputs or self.outputs, dict(inputs), options
+                outputs or self.outputs, dict(inputs), self._options(keep_memory)
             )
+        self._return_memory(began_s, keep_memory)
+        return results
+
+    def run_apart(
+        self, inputs: Sequence[Mapping[str, NDArray[np.generic]]], keep_memory: bool = False
+    ) -> list[list[NDArray[np.generic]]]:
+        """Run the model on several inputs at the same time; all outputs of each.
+
+        Args:
+            inputs: arrays by name for each run; the first run, in this thread, should be the longest.
+            keep_memory: as of :meth:`run`.
+
+        Raises:
+            Exception: a run failed; all are over by then.
+        """
+        first, *others = inputs
+        started: list[BackgroundRun] = []
+        try:
+            if not self._started(started, others, self._options(keep_memory)):
+                return [self.run(each, keep_memory=keep_memory) for each in inputs]
+            results = [self.run(first, keep_memory=keep_memory)]
+        finally:
+            finished(started)
+        with _reports_rules():
+            return [*results, *(run.results() for run in started)]
+
+    def _started(
+        self,
+        started: list[BackgroundRun],
+        inputs: Sequence[Mapping[str, NDArray[np.generic]]],
+        options: onnxruntime.RunOptions,
+    ) -> bool:
+        """Start runs and append them to ``started``; False if ONNX Runtime has no threads for them.
+
+        It has none where it counts one core, as where that core has two hyper-threads.
+        """
+        try:
+            for each in inputs:
+                started.append(BackgroundRun(self._session, self.outputs, each, options))
+        except InvalidArgument:
+            self.most_apart = 1
+        return bool(started)
+
+    def _options(self, keep_memory: bool) -> onnxruntime.RunOptions:
+        return self._keeping if keep_memory else self._returning
+
+    def _return_memory(self, began_s: float, keep_memory: bool) -> None:
         if not keep_memory:
             self._runs += 1
             if self._runs % _MANY_RUNS == 0 or time.monotonic() - began_s > _LONG_RUN_S:
                 _give_back_memory()
-        return results
 
 
 @contextmanager
@@ -114,6 +168,11 @@ def _reports_rules() -> Iterator[None]:
         if broken is None:
             raise
         raise BadInputError(broken["rule"]) from error
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _give_back_memory() -> None:
