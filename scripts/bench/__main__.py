@@ -36,6 +36,7 @@ from scripts.bench.operators import operator_rows
 from scripts.bench.recipes import recipe_rows
 from scripts.bench.roofline import roofline_rows, weight_reading_rows
 from scripts.bench.scaling import scaling_rows
+from scripts.bench.sessions import NEAR_COPIES
 from scripts.bench.step_overhead import step_overhead_rows
 from scripts.bench.steps import Sound, step_rows
 from scripts.common.cli import add_codec_option, argument_parser
@@ -48,7 +49,8 @@ from tritone_server.launcher import TritonServer, serving
 _PARTS = ("offline", "steps", "in_process", "recipes", "limits", "operators", "scaling")
 _QUICK_PARTS, _QUICK_CODECS = ("offline", "steps", "in_process", "recipes"), ("nanocodec", "mimi")
 _SCALED = ("nanocodec", "lfsc", "mimi", "moss_shallow")
-"""One codec of each network."""
+"""One codec of each kind of network."""
+_PARTS_OF_NEAR_COPIES = ("offline", "steps")
 
 
 def main() -> int:
@@ -95,6 +97,8 @@ def _codec_rows(
     }
     rows = []
     for part in options.only:
+        if name in NEAR_COPIES and part not in _PARTS_OF_NEAR_COPIES and len(options.codec) > 1:
+            continue
         with progress(console, f"timing {name}: {part}"):
             rows += with_part(part, measured[part]())
     if options.int8:

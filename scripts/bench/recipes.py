@@ -37,6 +37,7 @@ _MAX_LOOKBACK = 64
 _WINDOWS, _FEWER_WINDOWS = (0, 5, 15), (0,)
 _COMPARED_FRAMES, _ROUNDS, _QUICK_ROUNDS = 12, 10, 5
 _GROWN_FRAMES = 250
+_SECONDS = 6.0
 _PIECE, _PIECES = 200, 2
 _LIMITS: Mapping[int, float] = {0: 1.15}
 """Largest allowed ratio of our step to decoding a window, by the number of earlier frames in the window."""
@@ -94,7 +95,7 @@ def _window_row(
     ]
     error = _error(whole[..., exact * hop : end * hop], np.concatenate(frames, axis=-1))
     tokens = sound.tokens[:, : before + 1 + after]
-    times = interleaved_ms([step, lambda: session.decode(tokens)], rounds)
+    times = interleaved_ms([step, lambda: session.decode(tokens)], rounds, _SECONDS)
     what = f"each frame with {before} before it" if before else "each frame alone"
     name = f"decode_step_vs_window_{before}"
     if after:

@@ -19,8 +19,15 @@ __all__ = ["NEAR_COPIES", "OfflineSession", "StreamSession", "has_streams", "wei
 
 Array = NDArray[np.generic]
 _NEVER_IDLE_S = 1e6
-NEAR_COPIES = ("nanocodec_1780bps", "nanocodec_1890bps")
-"""Codecs with nanocodec's network but other strides or codebooks; fewer measurements are made of them."""
+NEAR_COPIES = (
+    "nanocodec_1780bps",
+    "nanocodec_1890bps",
+    "snac_32khz",
+    "snac_44khz",
+    "dac_24khz",
+    "dac_16khz",
+)
+"""Codecs with the network of another codec but other sizes; fewer measurements are made of them."""
 
 
 class OfflineSession:

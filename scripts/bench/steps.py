@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scripts.bench.sessions import Array, StreamSession
+from scripts.bench.sessions import Array, StreamSession, has_streams
 from scripts.bench.timing import interleaved_ms, ratio_row
 from scripts.common.prepare import default_checkpoint
 from scripts.common.report import Row
@@ -25,7 +25,7 @@ _WARM, _QUICK_WARM = 130, 25
 _ROUNDS, _QUICK_ROUNDS, _QUICK_ROLES = 40, 15, ("decode",)
 _ALONE_WARM, _ALONE_ROUNDS = 5, 25
 _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
-    ("decode", 1): {"moshi": 1 / 3.5, "rustymimi": 1 / 3.5, "openmoss": 1.0, "sglang-omni": 0.6},
+    ("decode", 1): {"moshi": 0.45, "rustymimi": 1 / 3.5, "openmoss": 1.0, "sglang-omni": 0.6},
     ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2, "openmoss": 1.0},
     ("decode", 8): {"moshi": 1 / 2, "openmoss": 1.0, "sglang-omni": 0.8},
 }
@@ -33,7 +33,7 @@ _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
 _WINDOW_TARGETS: Mapping[str, tuple[int, float]] = {"window-72": (72, 1 / 10)}
 """Frames of context of a peer that decodes a window for each frame, and the largest allowed ratio to it."""
 _WINDOW_ROUNDS = 4
-_STREAM_FRAME_MS = {("mimi", "decode", 8): 3.0}
+_STREAM_FRAME_MS = {("mimi", "decode", 8): 3.0, ("nanocodec", "decode", 1): 24.0}
 """Most ms per stream and frame, by codec, direction and number of streams."""
 
 
@@ -59,13 +59,15 @@ class Sound:
 
 
 def step_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> list[Row]:
-    """Our step beside that of every peer that keeps streams; no rows for codecs without such a peer."""
+    """Our step beside that of every peer that keeps streams; alone for codecs without such a peer."""
     peers = streaming_peers(open_checkpoint(default_checkpoint(codec)), len(sound.tokens))
     warm, rounds = (_QUICK_WARM, _QUICK_ROUNDS) if quick else (_WARM, _ROUNDS)
+    if not peers:
+        warm, rounds = _ALONE_WARM, min(rounds, _ALONE_ROUNDS)
     rows = [
         row
-        for role, batch in (_TARGETS if peers else ())
-        if role in _QUICK_ROLES or not quick
+        for role, batch in _TARGETS
+        if has_streams(codec, f"{role}_stream") and (role in _QUICK_ROLES or not quick)
         for row in _peer_rows(codec, role, batch, threads, sound, peers, warm, rounds)
     ]
     windows = [name for name in _WINDOW_TARGETS if name in peers]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 
 from scripts.common.report import Row
 
@@ -26,21 +27,34 @@ class Spread:
     high: float
 
 
-def interleaved_ms(actions: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+def interleaved_ms(
+    actions: Sequence[Callable[[], object]], rounds: int, seconds: float = inf
+) -> list[list[float]]:
     """Milliseconds of each action in each round; the actions run in turn, after a round of warm-up.
 
+    Args:
+        actions: what is timed.
+        rounds: the most rounds.
+        seconds: for all of them; at least ``REPEATS`` rounds are run, if not fewer are asked for.
+
     Returns:
-        One list per action, with ``rounds`` entries.
+        One list per action, with an entry per round.
     """
-    times: list[list[float]] = [[] for _ in actions]
-    for index in range(rounds + 1):
-        for side, action in zip(times, actions, strict=True):
-            time.sleep(_PAUSE_S)
-            started = time.perf_counter()
-            action()
-            if index:
-                side.append(1000 * (time.perf_counter() - started))
-    return times
+    began = time.perf_counter()
+    _round_ms(actions)
+    fitting = min(seconds / (time.perf_counter() - began), rounds)
+    taken = [_round_ms(actions) for _ in range(max(min(REPEATS, rounds), int(fitting)))]
+    return [list(each) for each in zip(*taken, strict=True)]
+
+
+def _round_ms(actions: Sequence[Callable[[], object]]) -> list[float]:
+    taken = []
+    for action in actions:
+        time.sleep(_PAUSE_S)
+        started = time.perf_counter()
+        action()
+        taken.append(1000 * (time.perf_counter() - started))
+    return taken
 
 
 def spread_of(values: Sequence[float]) -> Spread:

@@ -24,7 +24,7 @@ __all__ = ["LATENCY", "REALTIME", "LoadError", "SweepPlan", "commands", "run_swe
 
 REALTIME, LATENCY = "realtime_streams", "latency_p99"
 """Checks of streams that decode; those of streams that encode have the prefix ``encode_``."""
-_TARGETS = {("mimi", "decode"): 20, ("nanocodec", "decode"): 5}
+_TARGETS = {("mimi", "decode"): 16, ("nanocodec", "decode"): 3}
 
 
 class LoadError(RuntimeError):

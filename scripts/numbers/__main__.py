@@ -13,6 +13,10 @@ The template is scripts/numbers/benchmarks.md. A line in double braces names a r
       as rows, or as a note if nothing has been measured
   {{shares bench step_profile operator product}}
       for each codec the row step_profile, then a table of its operators and one of its products
+  {{summary bench load}}
+      a line per codec with live streams
+
+A row that misses its target says why, in the words of scripts/numbers/reasons.yaml.
 
 Examples:
   make bench load faults numbers
@@ -28,7 +32,9 @@ from pathlib import Path
 
 from scripts.common.cli import argument_parser
 from scripts.common.report import Row, read_report
+from scripts.numbers.reasons import reason_of
 from scripts.numbers.scaling_plot import plot_scaling
+from scripts.numbers.summary import summary_table
 
 _TEMPLATE, _PAGE = Path(__file__).with_name("benchmarks.md"), Path("docs/benchmarks.md")
 _PLOTS = ("load.svg", "memory.svg")
@@ -81,7 +87,7 @@ def _formatted(made: Mapping[str, str]) -> str:
 def _rows(report: str, patterns: Sequence[str]) -> str:
     lines = ["| codec | check | value | target | met | on |", "|---|---|---|---|---|---|"]
     for row in _chosen(report, patterns):
-        met = "" if row.target == "none" else "yes" if row.ok else "**no**"
+        met = "" if row.target == "none" else "yes" if row.ok else f"**no**: {reason_of(row)}"
         target = "" if row.target == "none" else row.target.replace(">=", "≥").replace("<=", "≤")
         unit = "" if row.unit == "ratio" else f" {row.unit}"
         cells = (f"`{row.codec}`", f"`{row.check}`", f"{row.formatted}{unit}", target, met, row.how)
@@ -147,6 +153,11 @@ def _shares(report: str, names: Sequence[str]) -> str:
     return "\n\n".join(blocks)
 
 
+def _summary(report: str, others: Sequence[str]) -> str:
+    (load,) = others
+    return summary_table(read_report(report)[1], read_report(load)[1])
+
+
 def _chosen(report: str, patterns: Sequence[str]) -> list[Row]:
     rows = _fitting(report, patterns)
     if not rows:
@@ -165,6 +176,7 @@ _TABLES: dict[str, Callable[[str, Sequence[str]], str]] = {
     "figures": _figures,
     "found": _found,
     "shares": _shares,
+    "summary": _summary,
 }
 
 

@@ -8,9 +8,13 @@ import pytest
 from rich.console import Console
 
 from scripts.common import report
+from scripts.common.prepare import MEASURED
 from scripts.common.report import Row, read_report, write_report
+from scripts.numbers import reasons
 from scripts.numbers.__main__ import _TEMPLATE, filled
+from scripts.numbers.reasons import UNKNOWN
 from scripts.numbers.scaling_plot import plot_scaling
+from scripts.numbers.summary import summary_table
 
 ROWS = [
     Row("mimi", "decode_step_vs_moshi", 0.25, "ratio", "<= 0.286", True, "8 codebooks", 0.2, 0.3),
@@ -94,9 +98,65 @@ def test_rows_are_chosen_by_their_checks() -> None:
         "| codec | check | value | target | met | on |",
         "|---|---|---|---|---|---|",
         "| `mimi` | `decode_step_vs_moshi` | 0.25 (0.2 to 0.3) | ≤ 0.286 | yes | 8 codebooks |",
-        "| `lfsc` | `decode_vs_nemo` | 1.1 (1 to 1.2) | ≤ 1 | **no** | 50 frames |",
+        f"| `lfsc` | `decode_vs_nemo` | 1.1 (1 to 1.2) | ≤ 1 | **no**: {UNKNOWN} | 50 frames |",
         "after",
     ]
+
+
+def test_a_row_that_falls_short_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {"mimi decode_*": "first", "* decode_vs_*": "the products are as fast as theirs", "* *": "last"}
+    monkeypatch.setattr(reasons, "_reasons", lambda: entries)
+    assert "| ≤ 1 | **no**: the products are as fast as theirs | 50 frames |" in filled(
+        "{{rows bench decode_vs_nemo}}"
+    )
+
+
+def test_every_reason_is_one_sentence_for_a_check_that_exists() -> None:
+    template = _TEMPLATE.read_text()
+    for pattern, sentence in reasons._reasons().items():
+        codec, check = pattern.split(" ")
+        assert codec == "*" or codec in MEASURED or codec == "all"
+        assert check.strip("*_")[:6] in template, pattern
+        assert len(sentence) > 20
+        assert not sentence.endswith(".")
+        assert "\n" not in sentence
+
+
+def test_the_summary_has_a_line_per_codec_with_streams_and_the_fastest_exact_other_way() -> None:
+    def row(codec: str, check: str, value: float, how: str = "") -> Row:
+        return Row(codec, check, value, "ratio", "none", True, how, value, value)
+
+    bench = [
+        row("mimi", "decode_step", 10.0),
+        row("mimi", "decode_step_batch8", 4.0),
+        row("mimi", "decode_step_vs_moshi", 0.3, "streams: 1; 10 against 33 ms"),
+        row("mimi", "decode_step_vs_rustymimi", 0.2, "streams: 1; 10 against 50 ms"),
+        row("mimi", "decode_step_vs_growing_cache", 0.9, "frame 250: 1.7 dB"),
+        row("mimi", "decode_step_vs_reading", 1.5, "10 ms"),
+        row("lfsc", "decode_vs_nemo", 1.1),
+        row("snac_24khz", "decode_step", 8.0),
+        row("snac_24khz", "decode_step_batch8", 5.0),
+        row(
+            "snac_24khz",
+            "decode_step_vs_window_1_2",
+            0.9,
+            "1 before it: 50.0 dB; 8 against 9",
+        ),
+        row(
+            "snac_24khz",
+            "decode_step_vs_window_3_3",
+            0.2,
+            "3 before it: inf dB; 8 against 40",
+        ),
+        row("dac_16khz", "decode_step", 8.0),
+        row("dac_16khz", "decode_step_batch8", 5.0),
+    ]
+    load = [row("mimi", "realtime_streams", 16.0), row("snac_24khz", "latency_p99", 16.0)]
+    mimi, snac, dac = summary_table(bench, load).splitlines()[2:]
+    assert mimi == "| `mimi` | 10.0 | 4.0 | 8.0 | **16** (≤ 20) | 0 | 0.3 (0.3 to 0.3): moshi |"
+    assert snac.startswith("| `snac_24khz` | 8.0 | 5.0 | ")
+    assert snac.endswith(" | 0.2 (0.2 to 0.2): a window |")
+    assert dac.endswith("| none known |")
 
 
 def test_a_curve_has_a_column_per_codec() -> None:

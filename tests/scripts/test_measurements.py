@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.bench.timing import interleaved_ms, ratio_row, spread_of
+from scripts.bench.timing import REPEATS, interleaved_ms, ratio_row, spread_of
 from scripts.common.small_codecs import SMALL
 from scripts.fidelity import bounded_replay
 from scripts.fidelity.bounded_replay import after_replay, replay_rows
@@ -119,6 +119,15 @@ def test_actions_run_in_turn_and_the_first_round_is_a_warm_up() -> None:
     times = interleaved_ms([lambda: calls.append("a"), lambda: calls.append("b")], 2)
     assert calls == ["a", "b"] * 3
     assert [len(side) for side in times] == [2, 2]
+
+
+def test_slow_actions_get_a_round_per_repeat_and_no_more() -> None:
+    calls: list[str] = []
+    (times,) = interleaved_ms([lambda: calls.append("a")], 40, seconds=0.0)
+    assert len(times) == REPEATS
+    assert len(calls) == 1 + REPEATS
+    (few,) = interleaved_ms([lambda: calls.append("a")], 2, seconds=0.0)
+    assert len(few) == 2
 
 
 def test_a_ratio_is_the_median_of_the_rounds_and_judged_by_its_worst_repeat() -> None:
