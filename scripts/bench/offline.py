@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scripts.bench.sessions import NEAR_COPIES, OfflineSession
+from scripts.bench.sessions import OfflineSession
 from scripts.bench.steps import Sound
 from scripts.bench.timing import Spread, interleaved_ms, ratio_row, spread_of
 from scripts.common.memory import MemoryMonitor
@@ -24,11 +24,10 @@ from tritone_server.launcher import TritonServer
 __all__ = ["offline_rows"]
 
 _ROUNDS: Mapping[int, int] = {1: 30, 10: 15, 50: 15}
-_FEWER_ROUNDS: Mapping[int, int] = {10: 15}
 _QUICK_ROUNDS: Mapping[int, int] = {1: 20, 10: 5}
 """Most rounds, by frames in a request."""
 _ENCODED_FRAMES, _ENCODING_ROUNDS = 50, 15
-_SECONDS = 6.0
+_SECONDS = 4.0
 """Time for the rounds of a figure, if that is enough for one round per repeat."""
 _CALLS, _TIMEOUT_S = 50, 10.0
 _OVERHEAD_MS, _OVERHEAD_SHARE = 1.0, 0.05
@@ -48,25 +47,18 @@ def offline_rows(
     rows = [_call_row(codec, server, session, sound.tokens[:, : codec.info.min_frames])]
     peers = references_of(open_checkpoint(default_checkpoint(codec.name)))
     tokens = np.tile(sound.tokens, (1, 2))
-    for frames, rounds in _rounds(codec.name, quick).items():
+    for frames, rounds in (_QUICK_ROUNDS if quick else _ROUNDS).items():
         if frames < codec.info.min_frames:
             continue
         rows.append(_overhead_row(codec, session, tokens[:, :frames], rounds))
         if frames > 1:
             rows += _decoding_rows(codec.name, session, peers, tokens[:, :frames], rounds)
-    if not quick and codec.name not in NEAR_COPIES:
+    if not quick:
         samples = _ENCODED_FRAMES * codec.info.encode_samples_per_frame
         rows += _encoding_rows(codec, session, peers, sound.audio[..., :samples])
         if codec.name in _MEMORY_CODECS:
             rows.append(_memory_row(codec, server, sound.audio))
     return rows
-
-
-def _rounds(codec: str, quick: bool) -> Mapping[int, int]:
-    """How many rounds to time, by frames in a request."""
-    if quick:
-        return _QUICK_ROUNDS
-    return _FEWER_ROUNDS if codec in NEAR_COPIES else _ROUNDS
 
 
 def _overhead_row(codec: Codec, session: OfflineSession, tokens: NDArray[np.int64], rounds: int) -> Row:

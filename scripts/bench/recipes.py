@@ -37,7 +37,7 @@ _MAX_LOOKBACK = 64
 _WINDOWS, _FEWER_WINDOWS = (0, 5, 15), (0,)
 _COMPARED_FRAMES, _ROUNDS, _QUICK_ROUNDS = 12, 10, 5
 _GROWN_FRAMES = 250
-_SECONDS = 6.0
+_SECONDS = 4.0
 _PIECE, _PIECES = 200, 2
 _LIMITS: Mapping[int, float] = {0: 1.15}
 """Largest allowed ratio of our step to decoding a window, by the number of earlier frames in the window."""
