@@ -20,10 +20,16 @@ from tritone_client import CodecInfo
 
 __all__ = ["Sound", "our_step", "step_ms", "step_rows"]
 
-_WARM, _QUICK_WARM = 130, 25
-"""Warm-up frames: as many as fill the attention window, and fewer for --quick."""
+_WARM = 5
+"""Warm-up frames of our side, whose state has one size whether it is filled or not."""
+_PEER_WARM: Mapping[str, int] = {"qwen3_tts_12hz": 72}
+_MOST_PEER_WARM, _QUICK_PEER_WARM = 130, 25
+"""Warm-up frames of peers: as many as fill the attention window (by codec where it is shorter), and fewer for
+--quick."""
 _ROUNDS, _QUICK_ROUNDS, _QUICK_ROLES = 40, 15, ("decode",)
-_ALONE_WARM, _ALONE_ROUNDS = 5, 25
+_ALONE_ROUNDS = 25
+_SECONDS = 20.0
+"""Time for the rounds of a figure, if that is enough for one round per repeat."""
 _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
     ("decode", 1): {"moshi": 0.45, "rustymimi": 1 / 3.5, "openmoss": 1.0, "sglang-omni": 0.6},
     ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2, "openmoss": 1.0},
@@ -61,14 +67,12 @@ class Sound:
 def step_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> list[Row]:
     """Our step beside that of every peer that keeps streams; alone for codecs without such a peer."""
     peers = streaming_peers(open_checkpoint(default_checkpoint(codec)), len(sound.tokens))
-    warm, rounds = (_QUICK_WARM, _QUICK_ROUNDS) if quick else (_WARM, _ROUNDS)
-    if not peers:
-        warm, rounds = _ALONE_WARM, min(rounds, _ALONE_ROUNDS)
+    rounds = _QUICK_ROUNDS if quick else _ROUNDS if peers else _ALONE_ROUNDS
     rows = [
         row
         for role, batch in _TARGETS
         if has_streams(codec, f"{role}_stream") and (role in _QUICK_ROLES or not quick)
-        for row in _peer_rows(codec, role, batch, threads, sound, peers, warm, rounds)
+        for row in _peer_rows(codec, role, batch, threads, sound, peers, rounds, quick)
     ]
     windows = [name for name in _WINDOW_TARGETS if name in peers]
     return rows + [_window_row(codec, threads, sound, name, peers[name]) for name in windows]
@@ -93,24 +97,29 @@ def _peer_rows(
     threads: int,
     sound: Sound,
     peers: Mapping[str, StreamOpener],
-    warm: int,
     rounds: int,
+    quick: bool,
 ) -> list[Row]:
     targets = {name: limit for name, limit in _TARGETS[role, batch].items() if name in peers}
     with ExitStack() as stack:
-        sides = [our_step(codec, role, batch, threads, sound)]
-        for name in targets:
-            sides.append(_theirs(stack.enter_context(peers[name](batch)), role, batch, sound))
-        for side in sides:
-            for _ in range(warm):
-                side()
-        ours, *others = interleaved_ms(sides, rounds)
-    each, mine = f"streams: {batch}, codebooks: {len(sound.tokens)}", statistics.median(ours) / batch
-    rows = [_stream_frame_row(codec, role, batch, mine, each)]
-    for (name, limit), theirs in zip(targets.items(), others, strict=True):
-        how = f"{each}; {mine:.2f} against {statistics.median(theirs) / batch:.2f} ms per stream and frame"
-        rows.append(ratio_row(codec, f"{_step(role, batch)}_vs_{name}", ours, theirs, limit, how))
+        mine = _warm(our_step(codec, role, batch, threads, sound), _WARM)
+        frames = _QUICK_PEER_WARM if quick else _PEER_WARM.get(codec, _MOST_PEER_WARM)
+        opened = [stack.enter_context(peers[name](batch)) for name in targets]
+        theirs = [_warm(_theirs(peer, role, batch, sound), frames) for peer in opened]
+        ours, *others = interleaved_ms([mine, *theirs], rounds, _SECONDS)
+    each, frame_ms = f"streams: {batch}, codebooks: {len(sound.tokens)}", statistics.median(ours) / batch
+    rows = [_stream_frame_row(codec, role, batch, frame_ms, each)]
+    for (name, limit), taken in zip(targets.items(), others, strict=True):
+        how = f"{each}; {frame_ms:.2f} against {statistics.median(taken) / batch:.2f} ms per stream and frame"
+        rows.append(ratio_row(codec, f"{_step(role, batch)}_vs_{name}", ours, taken, limit, how))
     return rows
+
+
+def _warm(side: Callable[[], object], frames: int) -> Callable[[], object]:
+    """The side, after that many frames."""
+    for _ in range(frames):
+        side()
+    return side
 
 
 def _stream_frame_row(codec: str, role: str, batch: int, value: float, how: str) -> Row:
@@ -132,9 +141,7 @@ def our_step(codec: str, role: str, batch: int, threads: int, sound: Sound) -> C
 
 def step_ms(codec: str, role: str, threads: int, sound: Sound) -> list[float]:
     """Milliseconds of 25 steps of one stream, after a warm-up."""
-    step = our_step(codec, role, 1, threads, sound)
-    for _ in range(_ALONE_WARM):
-        step()
+    step = _warm(our_step(codec, role, 1, threads, sound), _WARM)
     return interleaved_ms([step], _ALONE_ROUNDS)[0]
 
 
