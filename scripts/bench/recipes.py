@@ -38,7 +38,8 @@ _WINDOWS, _FEWER_WINDOWS = (0, 5, 15), (0,)
 _COMPARED_FRAMES, _ROUNDS, _QUICK_ROUNDS = 12, 10, 5
 _GROWN_FRAMES = 250
 _SECONDS = 4.0
-_PIECE, _PIECES = 200, 2
+_PIECEWISE, _PIECE, _PIECES = ("mimi", "moss_nano", "moss_shallow"), 200, 2
+"""Codecs whose public ONNX files are used for pieces, frames of a piece, and pieces."""
 _LIMITS: Mapping[int, float] = {0: 1.15}
 """Largest allowed ratio of our step to decoding a window, by the number of earlier frames in the window."""
 _EXACT_LIMIT = 1 / 15
@@ -58,7 +59,7 @@ def recipe_rows(codec: str, threads: int, sound: Sound, quick: bool = False) -> 
     if windows:
         step = our_step(codec, "decode", 1, threads, sound)
         return [_window_row(codec, session, step, sound, window, rounds) for window in windows]
-    if quick:  # decoding 20 s of audio takes too long
+    if quick or codec not in _PIECEWISE:  # decoding 20 s of audio takes long
         return []
     growing = _growing_cache_rows(codec, session, threads, sound, rounds)
     return [*growing, _concatenated_row(codec, session, threads, sound)]

@@ -26,6 +26,7 @@ NEAR_COPIES = (
     "snac_44khz",
     "dac_24khz",
     "dac_16khz",
+    "moss_v2_shallow",
 )
 """Codecs with the network of another codec but other sizes; fewer measurements are made of them."""
 

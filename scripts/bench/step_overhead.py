@@ -17,7 +17,10 @@ from tritone_server.launcher import TritonServer
 
 __all__ = ["step_overhead_rows"]
 
-_STREAMS, _ROUNDS, _QUICK_ROUNDS, _WARM = (1, 8), 40, 10, 10
+_STREAMS, _ROUNDS, _QUICK_ROUNDS, _WARM = (1, 8), 8, 2, 4
+"""Numbers of streams, and frames of each stream per repeat and before the first one."""
+_REPEAT_S, _FEWEST_ROUNDS = 1.5, 2
+"""Time for the rounds of a repeat, if that is enough for the fewest."""
 _LIMITS = {("mimi", 8): 0.10}
 """Largest share of the time that Triton and the client may take, by codec and number of streams."""
 
@@ -30,13 +33,15 @@ def step_overhead_rows(codec: Codec, server: TritonServer, sound: Sound, quick: 
 
 
 def _row(codec: str, server: TritonServer, sound: Sound, streams: int, quick: bool) -> Row:
-    rounds = (_QUICK_ROUNDS if quick else _ROUNDS) // REPEATS
     model = f"{codec}_decode_stream"
     shares, round_ms, batches = [], [], []
     with asyncio.Runner() as runner:
         generator = _LoadGenerator(codec, server.url, sound, streams)
         runner.run(generator.open())
+        began = time.perf_counter()
         runner.run(generator.push(_WARM))
+        fitting = int(_REPEAT_S * _WARM / (time.perf_counter() - began))
+        rounds = max(min(fitting, _QUICK_ROUNDS if quick else _ROUNDS), _FEWEST_ROUNDS)
         after = fresh_page(server.metrics_url)
         for _ in range(REPEATS):
             before, started = after, time.perf_counter()

@@ -28,8 +28,8 @@ _MOST_PEER_WARM, _QUICK_PEER_WARM = 130, 25
 --quick."""
 _ROUNDS, _QUICK_ROUNDS, _QUICK_ROLES = 40, 15, ("decode",)
 _ALONE_ROUNDS = 25
-_SECONDS = 20.0
-"""Time for the rounds of a figure, if that is enough for one round per repeat."""
+_SECONDS, _ALONE_SECONDS = 20.0, 5.0
+"""Time for the rounds of a figure, with and without peers, if that is enough for one round per repeat."""
 _TARGETS: Mapping[tuple[str, int], Mapping[str, float]] = {
     ("decode", 1): {"moshi": 0.45, "rustymimi": 1 / 3.5, "openmoss": 1.0, "sglang-omni": 0.6},
     ("encode", 1): {"moshi": 1 / 2, "rustymimi": 1 / 2, "openmoss": 1.0},
@@ -106,7 +106,7 @@ def _peer_rows(
         frames = _QUICK_PEER_WARM if quick else _PEER_WARM.get(codec, _MOST_PEER_WARM)
         opened = [stack.enter_context(peers[name](batch)) for name in targets]
         theirs = [_warm(_theirs(peer, role, batch, sound), frames) for peer in opened]
-        ours, *others = interleaved_ms([mine, *theirs], rounds, _SECONDS)
+        ours, *others = interleaved_ms([mine, *theirs], rounds, _SECONDS if theirs else _ALONE_SECONDS)
     each, frame_ms = f"streams: {batch}, codebooks: {len(sound.tokens)}", statistics.median(ours) / batch
     rows = [_stream_frame_row(codec, role, batch, frame_ms, each)]
     for (name, limit), taken in zip(targets.items(), others, strict=True):
