@@ -79,7 +79,7 @@ def _best(rows: Sequence[Row]) -> str:
     """The fastest exact other way: the one with the largest ratio of our time to its time."""
     others = [(row, found[1]) for row in rows if (found := _OTHER.fullmatch(row.check)) and _exact(row)]
     if not others:
-        return "none known"
+        return "none measured"
     row, name = max(others, key=lambda each: each[0].value)
     return f"{row.formatted}: {'a window' if _WINDOW.fullmatch(name) else name}"
 
