@@ -91,7 +91,8 @@ def test_the_template_exists_and_names_reports() -> None:
     assert "{{made bench}}" in _TEMPLATE.read_text()
 
 
-def test_rows_are_chosen_by_their_checks() -> None:
+def test_rows_are_chosen_by_their_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reasons, "_reasons", dict)
     page = filled("before\n{{rows bench decode_step_* decode_vs_*}}\nafter\n")
     assert page.splitlines() == [
         "before",
